@@ -1,0 +1,75 @@
+//! Workloads as the kernel knows them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{Be16, Ip};
+
+/// Bits of [`WorkloadRecord::flags`].
+pub mod workload_flag {
+    /// May open sockets of protocols other than TCP and UDP.
+    pub const ANY_PROTOCOL: u32 = 1;
+    /// May connect to addresses outside the mesh.
+    pub const EGRESS: u32 = 2;
+    /// Is being stopped: gets no new connection.
+    pub const STOPPING: u32 = 4;
+}
+
+/// One workload: names the policy table that is in force. Its id is also the id of its endpoint.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct WorkloadRecord {
+    /// Its IPv4 address.
+    pub v4: Ip,
+    /// Its IPv6 address.
+    pub v6: Ip,
+    /// Its identity (trust domain, namespace, service account); never [`crate::STRANGER`].
+    pub identity: u32,
+    /// Its policy table; a new table has a new id. [`crate::NO_POLICY`] if no policy selects it.
+    pub table: u32,
+    /// [`workload_flag`] bits.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The node-side interface of a workload: which source addresses may come in there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct VethRecord {
+    /// The workload's IPv4 address.
+    pub v4: Ip,
+    /// The workload's IPv6 address.
+    pub v6: Ip,
+    /// The workload.
+    pub workload: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What a refusal must agree in to be reported once.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RefusalKey {
+    /// What was dialled.
+    pub destination: Ip,
+    /// The caller's address where no workload is known, else `::`.
+    pub source: Ip,
+    /// The caller's workload; 0 if unknown.
+    pub workload: u32,
+    /// The port that was dialled.
+    pub port: Be16,
+    /// [`crate::TCP`] or [`crate::UDP`].
+    pub protocol: u8,
+    /// A [`crate::DropReason`].
+    pub reason: u8,
+}
+
+/// When a refusal was last reported, and how often it happened since.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct RefusalSeen {
+    /// In nanoseconds of the monotonic clock.
+    pub reported: u64,
+    /// Refusals that were not reported since.
+    pub suppressed: u64,
+}

@@ -1,0 +1,170 @@
+//! Choosing an endpoint.
+
+use wabe_abi::{Balance, EndpointKey, EndpointRecord, ServiceRecord};
+
+use crate::Tables;
+
+/// 2^32 divided by the golden ratio: multiples of it modulo 2^32 spread evenly (Weyl's sequence; Knuth, TAOCP 6.4).
+const GOLDEN: u32 = 0x9e37_79b9;
+
+/// Two random numbers that name a place and a share of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Names the place.
+    pub place: u32,
+    /// Compared with the place's threshold.
+    pub share: u32,
+}
+
+/// Chooses an endpoint of a service by the service's own kind of balancing.
+///
+/// `None` if the set is empty or a place of it is missing. Costs two table look-ups for one draw, four to six for two
+/// choices, whatever the number of endpoints.
+#[inline(always)]
+pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord) -> Option<T::Row<EndpointRecord>> {
+    if service.endpoints == 0 {
+        return None;
+    }
+    let draw = match Balance::from_number(service.balance) {
+        Some(Balance::RoundRobin) => {
+            let turn = tables.turn(service.service);
+            let round = (turn / u64::from(service.endpoints)) as u32;
+            let place = (turn % u64::from(service.endpoints)) as u32;
+            return drawn(tables, service, place, round.wrapping_mul(GOLDEN));
+        }
+        Some(Balance::Random | Balance::TwoChoices) => {
+            Draw { place: tables.random(), share: tables.random() }
+        }
+        None => return None,
+    };
+    let first = drawn(tables, service, draw.place % service.endpoints, draw.share)?;
+    if service.balance != Balance::TwoChoices as u8 || service.endpoints == 1 {
+        return Some(first);
+    }
+    let place = tables.random() % service.endpoints;
+    let mut second = drawn(tables, service, place, tables.random())?;
+    if second.endpoint == first.endpoint {
+        let next = (place + 1) % service.endpoints;
+        second = drawn(tables, service, next, u32::MIN)?;
+    }
+    let (one, two) = (tables.live(first.endpoint), tables.live(second.endpoint));
+    if less_loaded(two, second.weight, one, first.weight) { Some(second) } else { Some(first) }
+}
+
+/// Whether an endpoint with `live` connections and `weight` should be preferred to the one that was drawn first.
+///
+/// Equal weights: fewer connections win (Mitzenmacher, "The Power of Two Choices"). Different weights: the first draw
+/// already follows the weights, so it is overruled only if the other would still be the less loaded one after taking
+/// the connection; else a light endpoint would win whenever a heavy one holds a single idle connection.
+#[inline(always)]
+pub const fn less_loaded(live: u64, weight: u32, first_live: u64, first_weight: u32) -> bool {
+    if weight == first_weight {
+        return live < first_live;
+    }
+    (live + 1) * (first_weight as u64) < first_live * (weight as u64)
+}
+
+/// The endpoint at a place or, for the place's other share, its alias (Vose, "A linear algorithm for generating
+/// random numbers with a given distribution", 1991).
+#[inline(always)]
+fn drawn<T: Tables>(
+    tables: &T,
+    service: &ServiceRecord,
+    place: u32,
+    share: u32,
+) -> Option<T::Row<EndpointRecord>> {
+    let set = service.endpoint_set;
+    let here = tables.endpoint(&EndpointKey { set, index: place })?;
+    if share <= here.threshold { Some(here) } else { tables.endpoint(&EndpointKey { set, index: here.alias }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::fake::Fake;
+
+    fn shares(balance: Balance, weights: &[u32], draws: u32) -> BTreeMap<u32, u32> {
+        let mut tables = Fake::default();
+        let service = tables.service_with(balance, weights);
+        let mut counts = BTreeMap::new();
+        for _ in 0..draws {
+            let chosen = choose(&tables, &service).expect("an endpoint");
+            *counts.entry(chosen.endpoint).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn an_empty_set_has_no_endpoint() {
+        let mut tables = Fake::default();
+        let service = tables.service_with(Balance::TwoChoices, &[]);
+        assert!(choose(&tables, &service).is_none());
+    }
+
+    #[test]
+    fn a_missing_place_is_no_endpoint() {
+        let mut tables = Fake::default();
+        let mut service = tables.service_with(Balance::Random, &[1]);
+        service.endpoint_set += 1;
+        assert!(choose(&tables, &service).is_none());
+    }
+
+    #[test]
+    fn weights_hold_within_two_percent_when_idle() {
+        for balance in [Balance::Random, Balance::TwoChoices, Balance::RoundRobin] {
+            let counts = shares(balance, &[900, 100, 500, 500], 50_000);
+            for (endpoint, share) in [(1, 0.45), (2, 0.05), (3, 0.25), (4, 0.25)] {
+                let got = f64::from(counts[&endpoint]) / 50_000.0;
+                assert!((got - share).abs() < 0.02, "{balance:?} {endpoint}: {got} instead of {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn turns_are_exact_with_equal_weights() {
+        let counts = shares(Balance::RoundRobin, &[100, 100, 100], 30);
+        assert_eq!(counts, BTreeMap::from([(1, 10), (2, 10), (3, 10)]));
+    }
+
+    #[test]
+    fn a_slow_endpoint_of_ten_gets_nearly_nothing() {
+        let mut tables = Fake::default();
+        let service = tables.service_with(Balance::TwoChoices, &[100; 10]);
+        // Endpoint 10 keeps each connection for 200 arrivals, the others for one.
+        let mut slow = std::collections::VecDeque::new();
+        let (mut chosen_slow, total) = (0, 10_000);
+        for now in 0..total {
+            while slow.front().is_some_and(|since| now - since >= 200) {
+                slow.pop_front();
+            }
+            tables.live.insert(10, slow.len() as u64);
+            if choose(&tables, &service).expect("an endpoint").endpoint == 10 {
+                slow.push_back(now);
+                chosen_slow += 1;
+            }
+        }
+        assert!(chosen_slow * 100 < total * 3, "{chosen_slow} of {total}");
+    }
+
+    #[test]
+    fn preference_table() {
+        for (live, weight, first_live, first_weight, preferred) in [
+            (0, 100, 1, 100, true),
+            (1, 100, 1, 100, false),
+            (2, 100, 1, 100, false),
+            (0, 10, 1, 90, false),
+            (0, 10, 9, 90, false),
+            (0, 10, 10, 90, true),
+            (0, 90, 1, 10, true),
+            (8, 90, 1, 10, false),
+        ] {
+            assert_eq!(
+                less_loaded(live, weight, first_live, first_weight),
+                preferred,
+                "{live}/{weight} against {first_live}/{first_weight}"
+            );
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The receiver's side: what becomes of a packet that looks for a listening socket.
+
+use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, Tuple, UDP, VethRecord};
+
+use crate::{Tables, authorize};
+
+/// Where names are answered.
+const NAMES_PORT: Be16 = Be16::new(53);
+
+/// What arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Source and destination.
+    pub tuple: Tuple,
+    /// It came over the workload's own `lo` interface.
+    pub over_lo: bool,
+}
+
+/// The receiver's side of a verdict.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Reaches the application's socket.
+    Admit {
+        /// The lane.
+        lane: Lane,
+        /// The caller's workload; 0 for a stranger.
+        source: u32,
+        /// The receiver's workload; 0 over `lo`.
+        destination: u32,
+        /// The rule that admits it; 0 if none was needed.
+        rule: u32,
+    },
+    /// TCP gets an RST, UDP a port-unreachable.
+    Refuse {
+        /// Why.
+        reason: DropReason,
+        /// The rule that refuses; 0 if none does.
+        rule: u32,
+        /// The caller's workload; 0 for a stranger.
+        source: u32,
+        /// The receiver's workload; 0 if unknown.
+        destination: u32,
+    },
+    /// A late segment of a connection that is gone (`mechanisms`: the kernel looks these up too): let fall and
+    /// counted, but no refusal. A caller's true attempt without a ticket looks the same and fares the same.
+    Stray,
+}
+
+/// Decides on a connection attempt or datagram at the receiver's side.
+#[inline(always)]
+pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
+    let tuple = &arrival.tuple;
+    if arrival.over_lo {
+        return Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
+    }
+    let refuse = |reason| Inbound::Refuse { reason, rule: 0, source: 0, destination: 0 };
+    let Some(config) = tables.config() else { return refuse(DropReason::NotConfigured) };
+    if config.generation == 0 {
+        return refuse(DropReason::NotConfigured);
+    }
+    if tuple.protocol == UDP
+        && tuple.source_port == NAMES_PORT
+        && (tuple.source == config.node_v4 || tuple.source == config.node_v6)
+    {
+        return Inbound::Admit { lane: Lane::Names, source: 0, destination: 0, rule: 0 };
+    }
+    let Some(destination) = tables.workload_at(&tuple.destination) else {
+        return refuse(DropReason::NoSuchAddress);
+    };
+    let Some(record) = tables.workload(destination) else {
+        return Inbound::Refuse { reason: DropReason::Inconsistent, rule: 0, source: 0, destination };
+    };
+    let in_mesh =
+        config.workloads_v4.contains(&tuple.source) || config.workloads_v6.contains(&tuple.source);
+    let (source, identity) = match tables.ticket(tuple) {
+        Some(ticket) => match tables.workload(ticket.workload) {
+            Some(caller) if caller.v4 == tuple.source || caller.v6 == tuple.source => {
+                (ticket.workload, caller.identity)
+            }
+            Some(_) | None => {
+                let reason = DropReason::ForgedSource;
+                return Inbound::Refuse { reason, rule: 0, source: ticket.workload, destination };
+            }
+        },
+        None => (0, STRANGER),
+    };
+    let outcome = authorize(tables, record.table, identity, &tuple.source, tuple.destination_port);
+    match outcome.refusal {
+        None if tables.connections() >= u64::from(config.max_connections) => Inbound::Refuse {
+            reason: DropReason::TooManyConnections,
+            rule: outcome.rule,
+            source,
+            destination,
+        },
+        None => Inbound::Admit { lane: Lane::Direct, source, destination, rule: outcome.rule },
+        Some(_) if identity == STRANGER && in_mesh && tuple.source != config.node_v4 => Inbound::Stray,
+        Some(reason) => Inbound::Refuse { reason, rule: outcome.rule, source, destination },
+    }
+}
+
+/// Whether a packet with this source may leave a workload through its interface.
+#[inline(always)]
+pub fn admit_source(veth: &VethRecord, source: &Ip) -> bool {
+    *source == veth.v4 || *source == veth.v6
+}
+
+#[cfg(test)]
+mod tests {
+    use wabe_abi::{Action, ClassKey, TCP, Ticket};
+
+    use super::*;
+    use crate::fake::{Fake, ip};
+
+    fn arrival(protocol: u8, source: &str, source_port: u16, destination: &str) -> Arrival {
+        let tuple =
+            Tuple::new(protocol, ip(source), Be16::new(source_port), ip(destination), Be16::new(80));
+        Arrival { tuple, over_lo: false }
+    }
+
+    fn refused(reason: DropReason, source: u32, destination: u32) -> Inbound {
+        Inbound::Refuse { reason, rule: 0, source, destination }
+    }
+
+    fn with_ticket(mut tables: Fake, arrival: &Arrival, workload: u32) -> Fake {
+        tables.tickets.insert(arrival.tuple, Ticket { workload, ..Ticket::default() });
+        tables
+    }
+
+    #[test]
+    fn over_lo_is_always_admitted() {
+        let mut over_lo = arrival(TCP, "127.0.0.1", 4000, "127.0.0.1");
+        over_lo.over_lo = true;
+        let admitted = Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
+        assert_eq!(inbound(&Fake::default(), &over_lo), admitted);
+    }
+
+    #[test]
+    fn nothing_is_admitted_before_the_first_generation() {
+        let mut tables = Fake::two_workloads();
+        tables.config.generation = 0;
+        let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
+        assert_eq!(inbound(&tables, &arrival), refused(DropReason::NotConfigured, 0, 0));
+    }
+
+    #[test]
+    fn a_ticket_gives_the_identity() {
+        let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
+        let tables = with_ticket(Fake::two_workloads(), &arrival, 1);
+        let admitted = Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule: 0 };
+        assert_eq!(inbound(&tables, &arrival), admitted);
+    }
+
+    #[test]
+    fn a_mesh_address_without_ticket_is_a_stray() {
+        let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
+        assert_eq!(inbound(&Fake::two_workloads(), &arrival), Inbound::Stray);
+    }
+
+    #[test]
+    fn a_stranger_is_refused_unless_a_rule_admits_it() {
+        let arrival = arrival(TCP, "192.0.2.9", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        assert_eq!(inbound(&tables, &arrival), refused(DropReason::Stranger, 0, 2));
+        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
+        tables.admit(9, 0, 0, 0, Action::Allow as u8);
+        let admitted = Inbound::Admit { lane: Lane::Direct, source: 0, destination: 2, rule: 77 };
+        assert_eq!(inbound(&tables, &arrival), admitted);
+    }
+
+    #[test]
+    fn a_ticket_for_another_address_is_a_forgery() {
+        let arrival = arrival(TCP, "10.8.1.9", 4000, "10.8.1.2");
+        let tables = with_ticket(Fake::two_workloads(), &arrival, 1);
+        assert_eq!(inbound(&tables, &arrival), refused(DropReason::ForgedSource, 1, 2));
+        let unknown = with_ticket(Fake::two_workloads(), &arrival, 7);
+        assert_eq!(inbound(&unknown, &arrival), refused(DropReason::ForgedSource, 7, 2));
+    }
+
+    #[test]
+    fn an_address_of_nobody_is_refused() {
+        let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.77");
+        assert_eq!(inbound(&Fake::two_workloads(), &arrival), refused(DropReason::NoSuchAddress, 0, 0));
+    }
+
+    #[test]
+    fn answers_from_the_name_server_come_in_and_nothing_like_them() {
+        let tables = Fake::two_workloads();
+        let admitted = Inbound::Admit { lane: Lane::Names, source: 0, destination: 0, rule: 0 };
+        assert_eq!(inbound(&tables, &arrival(UDP, "10.8.0.1", 53, "10.8.1.2")), admitted);
+        assert_ne!(inbound(&tables, &arrival(UDP, "10.8.0.1", 54, "10.8.1.2")), admitted);
+        assert_ne!(inbound(&tables, &arrival(UDP, "10.8.1.1", 53, "10.8.1.2")), admitted);
+        assert_ne!(inbound(&tables, &arrival(TCP, "10.8.0.1", 53, "10.8.1.2")), admitted);
+    }
+
+    #[test]
+    fn a_full_table_admits_no_more() {
+        let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
+        let mut tables = with_ticket(Fake::two_workloads(), &arrival, 1);
+        tables.connections = tables.config.max_connections.into();
+        assert_eq!(inbound(&tables, &arrival), refused(DropReason::TooManyConnections, 1, 2));
+    }
+
+    #[test]
+    fn only_its_own_addresses_leave_a_workload() {
+        let veth = VethRecord { v4: ip("10.8.1.1"), v6: ip("fd08::1"), workload: 1, reserved: 0 };
+        assert!(admit_source(&veth, &ip("10.8.1.1")) && admit_source(&veth, &ip("fd08::1")));
+        assert!(!admit_source(&veth, &ip("10.8.1.2")) && !admit_source(&veth, &ip("::")));
+    }
+}

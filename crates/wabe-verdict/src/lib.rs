@@ -1,0 +1,29 @@
+//! The decisions of the data plane as pure functions: what becomes of a connection, at the caller's side and at the
+//! receiver's, and which endpoint it goes to.
+//!
+//! Compiled into the eBPF programs and on the host, so that the kernel, the agent, `wabe explain` and the tests
+//! cannot disagree. Reads tables through [`Tables`]; never writes, never does I/O, never allocates. Everything that
+//! the kernel runs is `#[inline(always)]`: BPF-to-BPF calls pass at most five registers.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod authorize;
+mod balance;
+mod flow;
+mod inbound;
+mod outbound;
+mod socket;
+mod tables;
+#[cfg(test)]
+mod fake;
+
+pub use authorize::{Authorization, authorize};
+pub use balance::{Draw, choose, less_loaded};
+pub use flow::{payload, tcp_state};
+pub use inbound::{Arrival, Inbound, admit_source, inbound};
+pub use outbound::{Caller, Outbound, Target, outbound};
+pub use socket::{Creation, creation};
+pub use tables::{Row, Tables};
