@@ -1,0 +1,129 @@
+//! Attaching by pinned links: made once, taken over by every later agent without a gap.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        CgroupAttachMode, Program, SchedClassifier, TcAttachType,
+        links::{FdLink, PinnedLink},
+    },
+};
+
+use crate::{
+    Error,
+    object::{ADMIT, CGROUP_PROGRAMS, GUARD},
+    sys,
+};
+
+/// Loads every program into the kernel; the verifier has its say here.
+pub(crate) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
+    for name in CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD]) {
+        let loaded = match program(ebpf, name)? {
+            Program::CgroupSock(it) => it.load(),
+            Program::CgroupSockAddr(it) => it.load(),
+            Program::SockOps(it) => it.load(),
+            Program::SkLookup(it) => it.load(),
+            Program::SchedClassifier(it) => it.load(),
+            _ => return Err(Error::Missing(name)),
+        };
+        loaded.map_err(|error| Error::program(name, error))?;
+    }
+    Ok(())
+}
+
+/// Attaches the programs of the cgroup that holds all workloads, or puts them into the links of an earlier agent.
+pub(crate) fn cgroup(ebpf: &mut Ebpf, cgroup: &Path, links: &Path) -> Result<(), Error> {
+    let target = File::open(cgroup).map_err(|error| Error::pin(cgroup, error))?;
+    for name in CGROUP_PROGRAMS {
+        let pin = links.join(name);
+        if replaced(ebpf, name, &pin)? {
+            continue;
+        }
+        // aya's `Single` is a plain bpf_link, which always coexists with others; `AllowMultiple` is refused.
+        let mode = CgroupAttachMode::Single;
+        let wrong = |error| Error::program(name, error);
+        let link: FdLink = match program(ebpf, name)? {
+            Program::CgroupSock(it) => {
+                let id = it.attach(&target, mode).map_err(wrong)?;
+                into_fd(it.take_link(id).map_err(wrong)?, name)?
+            }
+            Program::CgroupSockAddr(it) => {
+                let id = it.attach(&target, mode).map_err(wrong)?;
+                into_fd(it.take_link(id).map_err(wrong)?, name)?
+            }
+            Program::SockOps(it) => {
+                let id = it.attach(&target, mode).map_err(wrong)?;
+                into_fd(it.take_link(id).map_err(wrong)?, name)?
+            }
+            _ => return Err(Error::Missing(name)),
+        };
+        pin_link(link, &pin)?;
+    }
+    Ok(())
+}
+
+/// Attaches admission to a workload's network namespace.
+pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> Result<(), Error> {
+    if replaced(ebpf, ADMIT, pin)? {
+        return Ok(());
+    }
+    let Program::SkLookup(admit) = program(ebpf, ADMIT)? else { return Err(Error::Missing(ADMIT)) };
+    let wrong = |error| Error::program(ADMIT, error);
+    let id = admit.attach(netns).map_err(wrong)?;
+    pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
+}
+
+/// Attaches the source guard to an interface of the current network namespace.
+pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), Error> {
+    if replaced(ebpf, GUARD, pin)? {
+        return Ok(());
+    }
+    let name = sys::interface_name(interface).map_err(|error| Error::pin(format!("interface {interface}"), error))?;
+    let Program::SchedClassifier(guard) = program(ebpf, GUARD)? else { return Err(Error::Missing(GUARD)) };
+    let wrong = |error| Error::program(GUARD, error);
+    let id = SchedClassifier::attach(guard, &name, TcAttachType::Ingress).map_err(wrong)?;
+    let link = into_fd(guard.take_link(id).map_err(wrong)?, GUARD)?;
+    pin_link(link, pin)
+}
+
+/// Puts the program into the link that is pinned at `pin`. `false` if there is none, or if what it was attached to is
+/// gone; the stale pin is then removed.
+fn replaced(ebpf: &mut Ebpf, name: &'static str, pin: &Path) -> Result<bool, Error> {
+    let link = match sys::open_pin(pin) {
+        Ok(link) => link,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::pin(pin, error)),
+    };
+    let program = program(ebpf, name)?;
+    let fd = program.fd().map_err(|error| Error::program(name, error))?;
+    match sys::update_link(link.as_fd(), fd.as_fd()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
+            fs::remove_file(pin).map_err(|error| Error::pin(pin, error))?;
+            Ok(false)
+        }
+        Err(error) => Err(Error::pin(pin, error)),
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, Error> {
+    ebpf.program_mut(name).ok_or(Error::Missing(name))
+}
+
+fn into_fd<L: TryInto<FdLink>>(link: L, name: &'static str) -> Result<FdLink, Error> {
+    link.try_into().map_err(|_| Error::Missing(name))
+}
+
+fn pin_link(link: FdLink, pin: &Path) -> Result<(), Error> {
+    let pinned: PinnedLink =
+        link.pin(pin).map_err(|error| Error::pin(pin, io::Error::other(error.to_string())))?;
+    // Dropping the handle closes our descriptor; the pin keeps the link.
+    drop(pinned);
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The maps by their types.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{
+        Array, HashMap, LpmTrie, Map, MapData, MapError,
+        lpm_trie::Key,
+    },
+};
+use wabe_abi::{
+    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, PolicyVerdict,
+    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
+    WorkloadRecord, maps,
+};
+use zerocopy::IntoBytes;
+
+use crate::{Error, Write, wire::Wire};
+
+type Rows<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
+/// What follows the prefix length of a [`PrefixKey`]: table and address.
+type PrefixBytes = [u8; 20];
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUse {
+    /// Its name.
+    pub name: &'static str,
+    /// Rows in use; `None` where the kernel does not tell (ring buffer, socket storage, arrays).
+    pub used: Option<u64>,
+    /// Rows it has room for.
+    pub limit: u64,
+}
+
+/// All maps that user space reads or writes.
+pub(crate) struct Tables {
+    pub(crate) config: Array<MapData, Wire<Config>>,
+    pub(crate) cgroups: HashMap<MapData, u64, u32>,
+    pub(crate) workloads: HashMap<MapData, u32, Wire<WorkloadRecord>>,
+    pub(crate) addresses: HashMap<MapData, Wire<Ip>, u32>,
+    pub(crate) services: Rows<ServiceKey, ServiceRecord>,
+    pub(crate) endpoints: Rows<EndpointKey, EndpointRecord>,
+    pub(crate) loads: Array<MapData, Wire<EndpointLoad>>,
+    pub(crate) turns: Array<MapData, u64>,
+    pub(crate) identities: HashMap<MapData, Wire<ClassKey>, u32>,
+    pub(crate) ports: HashMap<MapData, Wire<PortKey>, u32>,
+    pub(crate) prefixes: LpmTrie<MapData, PrefixBytes, u32>,
+    pub(crate) verdicts: Rows<VerdictKey, PolicyVerdict>,
+    pub(crate) tickets: Rows<Tuple, Ticket>,
+    pub(crate) ticket_counts: Array<MapData, u64>,
+    pub(crate) connections: Rows<Tuple, Connection>,
+    pub(crate) veths: HashMap<MapData, u32, Wire<VethRecord>>,
+    pub(crate) counters: Array<MapData, u64>,
+}
+
+impl Tables {
+    /// Takes the maps out of a loaded object.
+    pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Self::from(|name| ebpf.take_map(name).ok_or(Error::Missing(name)))
+    }
+
+    /// Gathers the maps from wherever `take` finds them.
+    pub(crate) fn from(mut take: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+        let mut open = |name| take(name).map(|map| (name, map));
+        Ok(Self {
+            config: typed(open(maps::CONFIG)?)?,
+            cgroups: typed(open(maps::CGROUPS)?)?,
+            workloads: typed(open(maps::WORKLOADS)?)?,
+            addresses: typed(open(maps::ADDRESSES)?)?,
+            services: typed(open(maps::SERVICES)?)?,
+            endpoints: typed(open(maps::ENDPOINTS)?)?,
+            loads: typed(open(maps::LOADS)?)?,
+            turns: typed(open(maps::TURNS)?)?,
+            identities: typed(open(maps::POLICY_IDENTITIES)?)?,
+            ports: typed(open(maps::POLICY_PORTS)?)?,
+            prefixes: typed(open(maps::POLICY_PREFIXES)?)?,
+            verdicts: typed(open(maps::POLICY_VERDICTS)?)?,
+            tickets: typed(open(maps::TICKETS)?)?,
+            ticket_counts: typed(open(maps::TICKET_COUNTS)?)?,
+            connections: typed(open(maps::CONNECTIONS)?)?,
+            veths: typed(open(maps::VETHS)?)?,
+            counters: typed(open(maps::COUNTERS)?)?,
+        })
+    }
+
+    pub(crate) fn write(&mut self, write: &Write) -> Result<(), Error> {
+        match write {
+            Write::Config(config) => {
+                self.config.set(0, Wire(*config), 0).map_err(|error| Error::map(maps::CONFIG, error))
+            }
+            Write::Cgroup(key, row) => put(&mut self.cgroups, maps::CGROUPS, key, *row),
+            Write::Workload(key, row) => put(&mut self.workloads, maps::WORKLOADS, key, row.map(Wire)),
+            Write::Address(key, row) => put(&mut self.addresses, maps::ADDRESSES, &Wire(*key), *row),
+            Write::Service(key, row) => put(&mut self.services, maps::SERVICES, &Wire(*key), row.map(Wire)),
+            Write::Endpoint(key, row) => put(&mut self.endpoints, maps::ENDPOINTS, &Wire(*key), row.map(Wire)),
+            Write::IdentityClass(key, row) => {
+                put(&mut self.identities, maps::POLICY_IDENTITIES, &Wire(*key), *row)
+            }
+            Write::PortClass(key, row) => put(&mut self.ports, maps::POLICY_PORTS, &Wire(*key), *row),
+            Write::PrefixClass(key, row) => self.write_prefix(key, *row),
+            Write::Verdict(key, row) => {
+                put(&mut self.verdicts, maps::POLICY_VERDICTS, &Wire(*key), row.map(Wire))
+            }
+            Write::Veth(key, row) => put(&mut self.veths, maps::VETHS, key, row.map(Wire)),
+            Write::ResetLoad(endpoint) => self
+                .loads
+                .set(*endpoint, Wire(EndpointLoad::default()), 0)
+                .map_err(|error| Error::map(maps::LOADS, error)),
+        }
+    }
+
+    fn write_prefix(&mut self, key: &PrefixKey, row: Option<u32>) -> Result<(), Error> {
+        let key = trie_key(key);
+        let result = match row {
+            Some(class) => self.prefixes.insert(&key, class, 0),
+            None => self.prefixes.remove(&key),
+        };
+        settle(maps::POLICY_PREFIXES, row.is_none(), result)
+    }
+
+    pub(crate) fn contents(&self) -> Result<Vec<Write>, Error> {
+        let mut all = vec![Write::Config(
+            self.config.get(&0, 0).map_err(|error| Error::map(maps::CONFIG, error))?.0,
+        )];
+        all.extend(rows(maps::CGROUPS, &self.cgroups)?.into_iter().map(|(k, v)| Write::Cgroup(k, Some(v))));
+        all.extend(rows(maps::WORKLOADS, &self.workloads)?.into_iter().map(|(k, v)| Write::Workload(k, Some(v.0))));
+        all.extend(rows(maps::ADDRESSES, &self.addresses)?.into_iter().map(|(k, v)| Write::Address(k.0, Some(v))));
+        all.extend(rows(maps::SERVICES, &self.services)?.into_iter().map(|(k, v)| Write::Service(k.0, Some(v.0))));
+        all.extend(rows(maps::ENDPOINTS, &self.endpoints)?.into_iter().map(|(k, v)| Write::Endpoint(k.0, Some(v.0))));
+        all.extend(
+            rows(maps::POLICY_IDENTITIES, &self.identities)?
+                .into_iter()
+                .map(|(k, v)| Write::IdentityClass(k.0, Some(v))),
+        );
+        all.extend(rows(maps::POLICY_PORTS, &self.ports)?.into_iter().map(|(k, v)| Write::PortClass(k.0, Some(v))));
+        all.extend(
+            rows(maps::POLICY_VERDICTS, &self.verdicts)?.into_iter().map(|(k, v)| Write::Verdict(k.0, Some(v.0))),
+        );
+        all.extend(rows(maps::VETHS, &self.veths)?.into_iter().map(|(k, v)| Write::Veth(k, Some(v.0))));
+        Ok(all)
+    }
+
+    pub(crate) fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
+        Ok(rows(maps::CONNECTIONS, &self.connections)?.into_iter().map(|(k, v)| (k.0, v.0)).collect())
+    }
+
+    pub(crate) fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {
+        Ok(self.loads.get(&endpoint, 0).map_err(|error| Error::map(maps::LOADS, error))?.0)
+    }
+
+    pub(crate) fn counters(&self) -> Result<Vec<u64>, Error> {
+        self.counters.iter().collect::<Result<_, _>>().map_err(|error| Error::map(maps::COUNTERS, error))
+    }
+
+    pub(crate) fn usage(&self) -> Result<Vec<MapUse>, Error> {
+        let used = BTreeMap::from([
+            (maps::CGROUPS, self.cgroups.keys().count()),
+            (maps::WORKLOADS, self.workloads.keys().count()),
+            (maps::ADDRESSES, self.addresses.keys().count()),
+            (maps::SERVICES, self.services.keys().count()),
+            (maps::ENDPOINTS, self.endpoints.keys().count()),
+            (maps::POLICY_IDENTITIES, self.identities.keys().count()),
+            (maps::POLICY_PORTS, self.ports.keys().count()),
+            (maps::POLICY_PREFIXES, self.prefixes.keys().count()),
+            (maps::POLICY_VERDICTS, self.verdicts.keys().count()),
+            (maps::TICKETS, self.tickets.keys().count()),
+            (maps::CONNECTIONS, self.connections.keys().count()),
+            (maps::VETHS, self.veths.keys().count()),
+        ]);
+        Ok(maps::SPECS
+            .iter()
+            .map(|spec| MapUse {
+                name: spec.name,
+                used: used.get(spec.name).map(|count| *count as u64),
+                limit: spec.limit.into(),
+            })
+            .collect())
+    }
+}
+
+/// The trie's form of a key.
+pub(crate) fn trie_key(key: &PrefixKey) -> Key<PrefixBytes> {
+    let mut data = [0; 20];
+    data[..4].copy_from_slice(&key.table.to_ne_bytes());
+    data[4..].copy_from_slice(key.address.as_bytes());
+    Key::new(key.bits, data)
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>((name, map): (&'static str, Map)) -> Result<T, Error> {
+    map.try_into().map_err(|error| Error::map(name, error))
+}
+
+fn put<K: aya::Pod, V: aya::Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    name: &'static str,
+    key: &K,
+    row: Option<V>,
+) -> Result<(), Error> {
+    let result = match &row {
+        Some(row) => map.insert(key, row, 0),
+        None => map.remove(key),
+    };
+    settle(name, row.is_none(), result)
+}
+
+/// Removing what is not there is no error; a full map has a name of its own.
+fn settle(name: &'static str, removal: bool, result: Result<(), MapError>) -> Result<(), Error> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) if removal => Ok(()),
+        Err(MapError::SyscallError(error)) if removal && error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+            Ok(())
+        }
+        Err(MapError::SyscallError(error))
+            if matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
+        {
+            let limit = maps::SPECS.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.limit.into());
+            Err(Error::Full { map: name, limit })
+        }
+        Err(error) => Err(Error::map(name, error)),
+    }
+}
+
+fn rows<K: aya::Pod, V: aya::Pod>(
+    name: &'static str,
+    map: &HashMap<MapData, K, V>,
+) -> Result<Vec<(K, V)>, Error> {
+    map.iter().collect::<Result<_, _>>().map_err(|error| Error::map(name, error))
+}

@@ -1,0 +1,24 @@
+//! The kernel's side of the mesh as seen from user space: loads the eBPF object, pins and attaches it, and reads and
+//! writes its maps with the types of `wabe-abi`.
+//!
+//! The only crate that uses aya or raw `bpf(2)`. It decides nothing: what to write is the agent's business, what a
+//! table means is `wabe-verdict`'s. The agent and `wabe explain` (read only) depend on it.
+
+mod attach;
+mod error;
+mod events;
+mod kernel;
+mod object;
+mod pinned;
+mod probe;
+mod sys;
+mod wire;
+mod write;
+
+pub use error::Error;
+pub use events::Events;
+pub use kernel::{Kernel, LoadOptions, MapUse};
+pub use object::OBJECT;
+pub use pinned::Pinned;
+pub use probe::{Feature, probe};
+pub use write::Write;

@@ -1,0 +1,28 @@
+//! The eBPF object that was built with this crate.
+
+/// Alignment for the ELF reader.
+#[repr(align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wabe.o")));
+
+/// The object file: programs, maps and BTF.
+pub static OBJECT: &[u8] = &EMBEDDED.0;
+
+/// Names of the programs that are attached to the cgroup of all workloads.
+pub(crate) const CGROUP_PROGRAMS: [&str; 10] = [
+    "wabe_create",
+    "wabe_connect4",
+    "wabe_connect6",
+    "wabe_sendmsg4",
+    "wabe_sendmsg6",
+    "wabe_recvmsg4",
+    "wabe_recvmsg6",
+    "wabe_peername4",
+    "wabe_peername6",
+    "wabe_sockops",
+];
+/// Name of the program that each workload's network namespace gets.
+pub(crate) const ADMIT: &str = "wabe_admit";
+/// Name of the program that each workload's interface gets on the node's side.
+pub(crate) const GUARD: &str = "wabe_guard";

@@ -1,0 +1,101 @@
+//! `cgroup/connect4`, `connect6`: what becomes of a connection, decided before its first packet.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use wabe_abi::{Be16, DropReason, Ip, Lane, TCP, UDP, maps::counter, socket_flag, workload_flag};
+use wabe_verdict::{Caller, Outbound, Tables, outbound};
+
+use crate::{
+    report,
+    sock_addr::{Family, named, protocol, rename, socket},
+    storage::state_of,
+    tables::{KernelTables, count},
+};
+
+#[cgroup_sock_addr(connect4)]
+pub fn wabe_connect4(ctx: SockAddrContext) -> i32 {
+    send_to(&ctx, Family::V4)
+}
+
+#[cgroup_sock_addr(connect6)]
+pub fn wabe_connect6(ctx: SockAddrContext) -> i32 {
+    send_to(&ctx, Family::V6)
+}
+
+/// Judges what the application names and, where the verdict says so, puts the endpoint in its place. Serves
+/// `connect` and, for datagrams, `sendmsg`.
+#[inline(always)]
+pub fn send_to(ctx: &SockAddrContext, family: Family) -> i32 {
+    let (destination, port) = named(ctx, family);
+    let protocol = protocol(ctx);
+    let Some(state) = state_of(socket(ctx)) else {
+        return refuse(0, protocol, destination, port, DropReason::Unstamped);
+    };
+    if state.flags & socket_flag::STAMPED == 0 {
+        return refuse(0, protocol, destination, port, DropReason::Unstamped);
+    }
+    if protocol != TCP && protocol != UDP {
+        return other_protocol(state.workload, protocol, destination, port);
+    }
+    let caller = Caller { workload: state.workload, protocol, destination, port };
+    let target = match outbound(&KernelTables, &caller) {
+        Outbound::Go(target) => target,
+        Outbound::Refuse { reason, rule, workload, service } => {
+            return report::refused(&report::Refusal {
+                destination,
+                workload: state.workload,
+                peer_workload: workload,
+                service,
+                rule,
+                port,
+                protocol,
+                reason,
+                generation: generation(),
+                ..report::Refusal::default()
+            });
+        }
+    };
+    count(counter::LANES + target.lane as u32);
+    state.dialled = destination;
+    state.dialled_port = port;
+    state.opened = report::now();
+    state.generation = generation();
+    state.peer_workload = target.workload;
+    state.endpoint = target.endpoint;
+    state.service = target.service;
+    state.rule = target.rule;
+    state.lane = target.lane as u8;
+    state.flags &= !socket_flag::REWRITTEN;
+    if target.lane != Lane::Outside && (target.address != destination || target.port != port) {
+        state.flags |= socket_flag::REWRITTEN;
+        rename(ctx, family, &target.address, target.port);
+    }
+    report::ALLOW
+}
+
+/// Sockets of other protocols exist only where the workload has the right to them; they get no ticket, so nothing in
+/// the mesh takes them for TCP or UDP.
+#[inline(always)]
+fn other_protocol(workload: u32, protocol: u8, destination: Ip, port: Be16) -> i32 {
+    match KernelTables.workload(workload) {
+        Some(record) if record.flags & workload_flag::ANY_PROTOCOL != 0 => report::ALLOW,
+        Some(_) | None => refuse(workload, protocol, destination, port, DropReason::Protocol),
+    }
+}
+
+#[inline(always)]
+fn refuse(workload: u32, protocol: u8, destination: Ip, port: Be16, reason: DropReason) -> i32 {
+    report::refused(&report::Refusal {
+        destination,
+        workload,
+        port,
+        protocol,
+        reason,
+        ..report::Refusal::default()
+    })
+}
+
+/// The generation in force.
+#[inline(always)]
+pub fn generation() -> u64 {
+    KernelTables.config().map_or(0, |config| config.generation)
+}

@@ -1,0 +1,59 @@
+//! Addresses in the context of the `cgroup/connect` family of hooks.
+
+use core::ffi::c_void;
+
+use aya_ebpf::programs::SockAddrContext;
+use wabe_abi::{Be16, Ip};
+
+/// Which of a hook's two forms runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// The address and port that the application named, or that it will be shown.
+#[inline(always)]
+pub fn named(ctx: &SockAddrContext, family: Family) -> (Ip, Be16) {
+    // SAFETY: the context is valid while the program runs.
+    let address = unsafe { &*ctx.sock_addr };
+    let ip = match family {
+        Family::V4 => Ip::v4(address.user_ip4),
+        Family::V6 => {
+            let words = &address.user_ip6;
+            Ip::v6([words[0], words[1], words[2], words[3]])
+        }
+    };
+    (ip, Be16::from_network(address.user_port as u16))
+}
+
+/// Puts another address and port in its place. An IPv4 address in the IPv6 form of a hook stays a mapped one.
+#[inline(always)]
+pub fn rename(ctx: &SockAddrContext, family: Family, ip: &Ip, port: Be16) {
+    // SAFETY: the context is valid while the program runs, and the hook may write these fields.
+    let address = unsafe { &mut *ctx.sock_addr };
+    match family {
+        Family::V4 => address.user_ip4 = ip.words[3].network(),
+        Family::V6 => {
+            address.user_ip6[0] = ip.words[0].network();
+            address.user_ip6[1] = ip.words[1].network();
+            address.user_ip6[2] = ip.words[2].network();
+            address.user_ip6[3] = ip.words[3].network();
+        }
+    }
+    address.user_port = port.network().into();
+}
+
+/// The socket.
+#[inline(always)]
+pub fn socket(ctx: &SockAddrContext) -> *mut c_void {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.cast() }
+}
+
+/// The transport protocol's number.
+#[inline(always)]
+pub fn protocol(ctx: &SockAddrContext) -> u8 {
+    // SAFETY: the context is valid while the program runs.
+    unsafe { (*ctx.sock_addr).protocol as u8 }
+}
