@@ -1,0 +1,169 @@
+//! The caller: opens connections, and says how each went.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{args::Args, hold::raise_descriptor_limit, report};
+
+/// `connect ADDR ...`: one line per connection, or with `--summary` one for all.
+///
+/// `--parallel P` keeps P at a time under way; `--rate R` opens R per second, however long each takes.
+pub(crate) fn run(args: &mut Args) -> Result<()> {
+    raise_descriptor_limit()?;
+    let call =
+        Call { target: target(args)?, timeout: args.millis("timeout", 5000)?, read: !args.has("no-read") };
+    let count: u32 = args.option("count")?.unwrap_or(1);
+    let results = Results::new(args.has("summary"));
+    match args.option::<u32>("rate")? {
+        Some(rate) => at_rate(count, rate.max(1), || results.add(call.attempt())),
+        None => {
+            let parallel = args.option::<u32>("parallel")?.unwrap_or(1);
+            in_parallel(count, parallel, || results.add(call.attempt()));
+        }
+    }
+    results.finish();
+    Ok(())
+}
+
+/// `resolve NAME`: the addresses, or the resolver's error.
+pub(crate) fn resolve(args: &mut Args) -> Result<()> {
+    let name = args.word("a name")?;
+    let start = Instant::now();
+    let found = (name.as_str(), 0).to_socket_addrs().map(|all| {
+        let mut all: Vec<_> = all.map(|it| it.ip().to_string()).collect();
+        all.dedup();
+        all
+    });
+    let error = found.as_ref().err().map(ToString::to_string);
+    let addresses = found.unwrap_or_default();
+    let us = start.elapsed().as_micros();
+    report::line(&json!({ "ok": error.is_none(), "error": error, "addresses": addresses, "us": us }));
+    Ok(())
+}
+
+/// The next word as an address (or a name, resolved once), made v4-mapped with `--source-mapped`: then it takes an
+/// IPv6 socket to connect to it.
+pub(crate) fn target(args: &mut Args) -> Result<SocketAddr> {
+    let word = args.word("an address and port, as 10.1.2.3:80 or name:80")?;
+    let found = word.to_socket_addrs().with_context(|| format!("can't resolve {word}"))?.next();
+    let mut target = found.with_context(|| format!("{word} has no address"))?;
+    if args.has("source-mapped")
+        && let IpAddr::V4(v4) = target.ip()
+    {
+        target.set_ip(v4.to_ipv6_mapped().into());
+    }
+    Ok(target)
+}
+
+struct Call {
+    target: SocketAddr,
+    timeout: Duration,
+    read: bool,
+}
+
+impl Call {
+    fn attempt(&self) -> Value {
+        let start = Instant::now();
+        let outcome = TcpStream::connect_timeout(&self.target, self.timeout);
+        let mut line = report::attempt("tcp", &outcome);
+        line["us"] = json!(start.elapsed().as_micros());
+        if let Ok(mut stream) = outcome {
+            line["peer"] = json!(stream.peer_addr().ok().map(|it| it.to_string()));
+            line["local"] = json!(stream.local_addr().ok().map(|it| it.to_string()));
+            if self.read {
+                match self.first_bytes(&mut stream) {
+                    Ok(first) => line["first"] = json!(first),
+                    Err(error) => line["read_errno"] = json!(report::errno(&error)),
+                }
+            }
+        }
+        line
+    }
+
+    /// What the server says first; empty if it closes without a word.
+    fn first_bytes(&self, stream: &mut TcpStream) -> io::Result<String> {
+        stream.set_read_timeout(Some(self.timeout))?;
+        let mut buffer = [0; 256];
+        let length = stream.read(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())
+    }
+}
+
+fn in_parallel(count: u32, parallel: u32, work: impl Fn() + Sync) {
+    let next = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..parallel.clamp(1, 1000) {
+            scope.spawn(|| {
+                while next.fetch_add(1, Ordering::Relaxed) < count {
+                    work();
+                }
+            });
+        }
+    });
+}
+
+fn at_rate(count: u32, rate: u32, work: impl Fn() + Sync) {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for number in 0..count {
+            let due = start + Duration::from_secs(1) * number / rate;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            scope.spawn(&work);
+        }
+    });
+}
+
+/// Lines at once, or counts at the end.
+struct Results {
+    summary: Option<Mutex<Counts>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: u32,
+    by_answer: BTreeMap<String, u32>,
+    by_errno: BTreeMap<String, u32>,
+    slowest_us: u64,
+}
+
+impl Results {
+    fn new(summary: bool) -> Self {
+        Self { summary: summary.then(Mutex::default) }
+    }
+
+    fn add(&self, line: Value) {
+        let Some(counts) = &self.summary else {
+            report::line(&line);
+            return;
+        };
+        let mut counts = counts.lock().expect("invariant: nothing panics while counting");
+        counts.connections += 1;
+        counts.slowest_us = counts.slowest_us.max(line["us"].as_u64().unwrap_or(u64::MAX));
+        let text = |key: &str| line[key].as_str().map(String::from);
+        match text("errno").or_else(|| text("read_errno").map(|it| format!("read {it}"))) {
+            Some(errno) => *counts.by_errno.entry(errno).or_default() += 1,
+            None => *counts.by_answer.entry(text("first").unwrap_or_default()).or_default() += 1,
+        }
+    }
+
+    fn finish(self) {
+        let Some(counts) = self.summary else { return };
+        let Counts { connections, by_answer, by_errno, slowest_us } =
+            counts.into_inner().expect("invariant: nothing panics while counting");
+        report::line(&json!({
+            "connections": connections, "by_answer": by_answer, "by_errno": by_errno, "slowest_us": slowest_us,
+        }));
+    }
+}

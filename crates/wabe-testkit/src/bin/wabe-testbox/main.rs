@@ -1,0 +1,54 @@
+//! Small programs for the live tests to run inside workloads: servers, callers, and attacks.
+//!
+//! Each prints one JSON value a line, and leaves judging to the test. Only tests run it.
+
+mod args;
+mod attack;
+mod connect;
+mod hold;
+mod places;
+mod report;
+mod serve;
+mod sockets;
+mod tcp_semantics;
+mod udp;
+
+use anyhow::{Result, bail};
+use args::Args;
+
+const USAGE: &str = "\
+wabe-testbox PROGRAM, one of:
+  echo --listen ADDR [--udp]                 sends back what it gets
+  id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
+  connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
+  udp ADDR [--count N] [--timeout MS] [--source-mapped] [--connected]
+  hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit
+  resolve NAME                               asks the C library's resolver
+  sockets | raw-socket | raw-socket6 | packet-socket | mptcp [ADDR] | udp-lite | icmp | icmp6 | sctp
+  spoof SRC DST PORT [--mac MAC]             a SYN with a forged source, by raw and by packet socket
+  setns PID                                  tries to enter that process's namespaces
+  mounts                                     what is mounted where
+  tcp-semantics serve --listen ADDR
+  tcp-semantics check ADDR [--case NAME] [--count CONNECTIONS] [--bytes EACH] [--timeout MS]
+";
+
+fn main() -> Result<()> {
+    let mut args = Args::parse(std::env::args().skip(1))?;
+    let program = args.word("a program; run wabe-testbox help")?;
+    match program.as_str() {
+        "help" => print!("{USAGE}"),
+        "echo" => serve::echo(&args)?,
+        "id" => serve::id(&args)?,
+        "connect" => connect::run(&mut args)?,
+        "udp" => udp::call(&mut args)?,
+        "hold" => hold::run(&mut args)?,
+        "resolve" => connect::resolve(&mut args)?,
+        "spoof" => attack::spoof(&mut args)?,
+        "setns" => attack::setns(&mut args)?,
+        "mounts" => places::mounts()?,
+        "tcp-semantics" => tcp_semantics::run(&mut args)?,
+        kind if sockets::knows(kind) => sockets::run(kind, &mut args)?,
+        other => bail!("no program {other:?}\n{USAGE}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Datagrams: a server and a caller.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    time::Instant,
+};
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{args::Args, connect, report};
+
+/// Answers each datagram with what `answer` makes of it.
+pub(crate) fn serve(address: SocketAddr, answer: impl Fn(&[u8]) -> Vec<u8>) -> Result<()> {
+    let socket = UdpSocket::bind(address)?;
+    report::line(&json!({ "listening": socket.local_addr()?.to_string() }));
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        // An error here is an earlier answer that could not be delivered.
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            socket.send_to(&answer(&buffer[..length]), from).ok();
+        }
+    }
+}
+
+/// Sends datagrams from one socket, and waits for the answer to each.
+pub(crate) fn call(args: &mut Args) -> Result<()> {
+    let target = connect::target(args)?;
+    let timeout = args.millis("timeout", 2000)?;
+    let count: u32 = args.option("count")?.unwrap_or(1);
+    let socket = UdpSocket::bind(if target.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" })?;
+    socket.set_read_timeout(Some(timeout))?;
+    let connected = if args.has("connected") { socket.connect(target) } else { Ok(()) };
+    if connected.is_err() {
+        report::line(&report::attempt("connect", &connected));
+        return Ok(());
+    }
+    for number in 0..count {
+        let text = format!("datagram {number}");
+        let start = Instant::now();
+        let sent = if args.has("connected") {
+            socket.send(text.as_bytes())
+        } else {
+            socket.send_to(text.as_bytes(), target)
+        };
+        let mut buffer = [0; 2048];
+        // With the sender's address: that is what makes the kernel run the hooks for received datagrams.
+        let outcome = sent.and_then(|_| socket.recv_from(&mut buffer));
+        let mut line = report::attempt("udp", &outcome);
+        line["us"] = json!(start.elapsed().as_micros());
+        if let Ok((length, from)) = outcome {
+            line["first"] = json!(String::from_utf8_lossy(&buffer[..length]));
+            line["from"] = json!(from.to_string());
+        }
+        line["peer"] = json!(socket.peer_addr().ok().map(|it| it.to_string()));
+        line["local"] = json!(socket.local_addr().ok().map(|it| it.to_string()));
+        report::line(&line);
+    }
+    Ok(())
+}
