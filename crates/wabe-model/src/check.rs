@@ -1,0 +1,215 @@
+//! What only shows when all objects are seen together.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::{
+    Diagnostic, Diagnostics, Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position,
+    Service, TargetPort, Workload, manifest::duplicates,
+};
+
+/// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
+/// Returns everything merged, and all warnings.
+///
+/// # Errors
+/// An object written twice, an address that two services have or that no service may have, a named target port that
+/// none of the service's workloads has. The warnings are there besides.
+pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnostic>), Diagnostics> {
+    let mut merged = existing.clone();
+    merged.extend(new.objects.iter().map(|it| it.object.clone()));
+    let written: Written<'_> = new.objects.iter().map(|it| (it.object.key(), it)).collect();
+    let mut found = new.warnings.clone();
+    found.extend(duplicates(&new.objects));
+    found.extend(shared_addresses(&merged, new, &written));
+    found.extend(addresses_out_of_range(&merged, &written));
+    found.extend(named_ports(&merged, &written));
+    found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, it)));
+    let found = Diagnostics(found);
+    if found.has_errors() { Err(found) } else { Ok((merged, found.0)) }
+}
+
+/// The new objects and their places.
+type Written<'a> = HashMap<ObjectKey, &'a Located>;
+
+fn shared_addresses(merged: &Objects, new: &Parsed, written: &Written<'_>) -> Vec<Diagnostic> {
+    let mut owners: BTreeMap<IpAddr, &ObjectName> = merged
+        .services()
+        .filter(|it| !written.contains_key(&key_of(it)))
+        .flat_map(|it| it.cluster_ips.fixed().map(|address| (address, &it.name)))
+        .collect();
+    let mut found = Vec::new();
+    for located in &new.objects {
+        let Object::Service(service) = &located.object else { continue };
+        for address in service.cluster_ips.fixed() {
+            match owners.get(&address) {
+                Some(owner) if **owner != service.name => {
+                    let place = match written.get(&ObjectKey { kind: Kind::Service, name: (*owner).clone() })
+                    {
+                        Some(other) => format!("in {}", place(other, &address_field(other, address))),
+                        None => "in the running mesh".to_owned(),
+                    };
+                    found.push(located.error(
+                        &address_field(located, address),
+                        format!("{address} is also the address of service {owner} {place}"),
+                        "give one of them another address, or leave it out to have one chosen",
+                    ));
+                }
+                Some(_) => {}
+                None => {
+                    owners.insert(address, &service.name);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn addresses_out_of_range(merged: &Objects, written: &Written<'_>) -> Vec<Diagnostic> {
+    let config = merged.mesh_config();
+    let config_key = ObjectKey { kind: Kind::MeshConfig, name: ObjectName::new("", "mesh") };
+    let mut found = Vec::new();
+    for service in merged.services() {
+        for address in service.cluster_ips.fixed() {
+            let (wanted, forbidden) = match address {
+                IpAddr::V4(it) => {
+                    let holds = |range: &Ipv4Net| range.contains(&it);
+                    (
+                        config.service_range_v4.map(|range| (range.to_string(), holds(&range))),
+                        config.workload_range_v4.is_some_and(|range| holds(&range)),
+                    )
+                }
+                IpAddr::V6(it) => {
+                    let holds = |range: &Ipv6Net| range.contains(&it);
+                    (
+                        config.service_range_v6.map(|range| (range.to_string(), holds(&range))),
+                        config.workload_range_v6.is_some_and(|range| holds(&range)),
+                    )
+                }
+            };
+            let message = match wanted {
+                Some((range, false)) => format!("{address} is outside of the range of services, {range}"),
+                None if forbidden => format!("{address} is in the range of workloads"),
+                Some((_, true)) | None => continue,
+            };
+            if let Some(located) = written.get(&key_of(service)) {
+                let remedy =
+                    "leave it out to have one chosen, or change spec.addressRanges of the MeshConfig";
+                found.push(located.error(&address_field(located, address), message, remedy));
+            } else if let Some(located) = written.get(&config_key) {
+                let message = format!("of service {}, {message}", service.name);
+                found.push(located.error(
+                    "spec.addressRanges",
+                    message,
+                    "change the range, or the service first",
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// Named target ports that none of the selected workloads has.
+fn named_ports(merged: &Objects, written: &Written<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for service in merged.services() {
+        let workloads: Vec<_> = merged.selected_by_service(service).collect();
+        for (index, port) in service.ports.iter().enumerate() {
+            let TargetPort::Name(name) = &port.target else { continue };
+            let has =
+                |it: &&Workload| it.ports.iter().any(|it| it.name == *name && it.transport == port.transport);
+            if workloads.is_empty() || workloads.iter().any(has) {
+                continue;
+            }
+            let transport = match port.transport {
+                crate::Transport::Tcp => "TCP",
+                crate::Transport::Udp => "UDP",
+            };
+            if let Some(located) = written.get(&key_of(service)) {
+                let names: Vec<_> = workloads.iter().take(3).map(|it| it.name.to_string()).collect();
+                found.push(located.error(
+                    &format!("spec.ports[{index}].targetPort"),
+                    format!(
+                        "none of the selected workloads ({}) has a {transport} port `{name}`",
+                        names.join(", ")
+                    ),
+                    "name it in the Workload's spec.ports, or write a number",
+                ));
+                continue;
+            }
+            let key = |it: &Workload| ObjectKey { kind: Kind::Workload, name: it.name.clone() };
+            if let Some(located) = workloads.iter().find_map(|it| written.get(&key(it))) {
+                found.push(located.error(
+                    "spec.ports",
+                    format!(
+                        "service {} leads to the {transport} port `{name}`, which is missing here",
+                        service.name
+                    ),
+                    "add it, or change the service first",
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
+    let remedy = "compare it with the labels and the namespaces of the Workloads";
+    match &located.object {
+        Object::Service(service) => merged.selected_by_service(service).next().is_none().then(|| {
+            let namespace = &service.name.namespace;
+            located.warning(
+                "spec.selector",
+                format!("no workload in namespace {namespace} has these labels"),
+                remedy,
+            )
+        }),
+        Object::AuthorizationPolicy(policy) => {
+            if merged.selected_by_policy(policy).next().is_some() {
+                return None;
+            }
+            let namespace = &policy.name.namespace;
+            let everywhere = *namespace == merged.mesh_config().root_namespace;
+            match (everywhere, policy.selector.is_empty()) {
+                // A policy for the whole mesh may well be there before the first workload.
+                (true, true) => None,
+                (true, false) => {
+                    Some(located.warning("spec.selector", "no workload has these labels", remedy))
+                }
+                (false, true) => Some(located.warning(
+                    "metadata.namespace",
+                    format!("no workload is in namespace {namespace}"),
+                    "check the namespace",
+                )),
+                (false, false) => Some(located.warning(
+                    "spec.selector",
+                    format!("no workload in namespace {namespace} has these labels"),
+                    remedy,
+                )),
+            }
+        }
+        Object::Namespace { .. }
+        | Object::ServiceAccount { .. }
+        | Object::Workload(_)
+        | Object::MeshConfig(_) => None,
+    }
+}
+
+fn key_of(service: &Service) -> ObjectKey {
+    ObjectKey { kind: Kind::Service, name: service.name.clone() }
+}
+
+/// Which field an address was written in.
+fn address_field(located: &Located, address: IpAddr) -> String {
+    let fields = ["spec.clusterIP", "spec.clusterIPs[0]", "spec.clusterIPs[1]"];
+    let is_it = |field: &&str| located.text_of(field).and_then(|it| it.parse().ok()) == Some(address);
+    fields.into_iter().find(is_it).unwrap_or("spec.clusterIPs").to_owned()
+}
+
+fn place(located: &Located, field: &str) -> String {
+    let Position { line, column } = located.position_of(field);
+    format!("{}:{line}:{column}", located.path.display())
+}

@@ -1,0 +1,148 @@
+//! From objects back to manifests: [`crate::parse`] reads from them what went in.
+//!
+//! What was not written is not written: fields that have their defaults are left out.
+
+mod policy;
+mod workload;
+mod yaml;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
+    emit::{policy::policy_spec, workload::workload_spec},
+    manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
+};
+
+pub use yaml::to_yaml;
+
+/// The object as users write it. Labels and annotations that mean nothing to Wabe are not kept.
+pub fn to_manifest(object: &Object) -> Value {
+    match object {
+        Object::Namespace { name } => manifest(Kind::Namespace, json!({ "name": name }), None),
+        Object::ServiceAccount { name } => manifest(Kind::ServiceAccount, metadata(name), None),
+        Object::Service(service) => {
+            let mut metadata = metadata(&service.name);
+            let balance = match service.balance {
+                Balance::TwoChoices => None,
+                Balance::Random => Some("random"),
+                Balance::RoundRobin => Some("round-robin"),
+            };
+            if let Some(balance) = balance {
+                metadata["annotations"] = json!({ BALANCE: balance });
+            }
+            manifest(Kind::Service, metadata, Some(service_spec(service)))
+        }
+        Object::Workload(workload) => {
+            let mut metadata = metadata(&workload.name);
+            if !workload.labels.is_empty() {
+                metadata["labels"] = json!(workload.labels);
+            }
+            manifest(Kind::Workload, metadata, Some(workload_spec(workload)))
+        }
+        Object::MeshConfig(config) => {
+            manifest(Kind::MeshConfig, json!({ "name": MESH_CONFIG_NAME }), Some(mesh_config_spec(config)))
+        }
+        Object::AuthorizationPolicy(policy) => {
+            let mut metadata = metadata(&policy.name);
+            if policy.dry_run {
+                metadata["annotations"] = json!({ DRY_RUN: "true" });
+            }
+            manifest(Kind::AuthorizationPolicy, metadata, Some(policy_spec(policy)))
+        }
+    }
+}
+
+fn manifest(kind: Kind, metadata: Value, spec: Option<Value>) -> Value {
+    let mut manifest =
+        json!({ "apiVersion": kind.api_versions()[0], "kind": kind.as_str(), "metadata": metadata });
+    if let Some(spec) = spec {
+        manifest["spec"] = spec;
+    }
+    manifest
+}
+
+fn metadata(name: &ObjectName) -> Value {
+    json!({ "name": name.name, "namespace": name.namespace })
+}
+
+fn service_spec(service: &Service) -> Value {
+    let mut spec = Map::new();
+    spec.insert("selector".into(), json!(service.selector));
+    let fixed: Vec<_> = service.cluster_ips.fixed().collect();
+    match &service.cluster_ips {
+        ClusterIps::Headless => {
+            spec.insert("clusterIP".into(), json!("None"));
+        }
+        ClusterIps::Virtual { v4, v6 } => {
+            if let [single] = fixed.as_slice() {
+                spec.insert("clusterIP".into(), json!(single));
+            } else if !fixed.is_empty() {
+                spec.insert("clusterIPs".into(), json!(fixed));
+            }
+            if v4.is_none() || v6.is_none() {
+                let families = [v4.map(|_| "IPv4"), v6.map(|_| "IPv6")];
+                spec.insert("ipFamilies".into(), families.into_iter().flatten().collect());
+            }
+        }
+    }
+    if service.publish_not_ready {
+        spec.insert("publishNotReadyAddresses".into(), json!(true));
+    }
+    if !service.ports.is_empty() {
+        spec.insert("ports".into(), service.ports.iter().map(service_port).collect());
+    }
+    Value::Object(spec)
+}
+
+fn service_port(port: &ServicePort) -> Value {
+    let mut value = port_entry(port.name.as_deref(), port.port, port.transport);
+    match &port.target {
+        TargetPort::Number(number) if *number == port.port => {}
+        TargetPort::Number(number) => value["targetPort"] = json!(number),
+        TargetPort::Name(name) => value["targetPort"] = json!(name),
+    }
+    value
+}
+
+/// As services and workloads both have it.
+fn port_entry(name: Option<&str>, port: u16, transport: Transport) -> Value {
+    let mut value = Map::new();
+    if let Some(name) = name {
+        value.insert("name".into(), json!(name));
+    }
+    value.insert("port".into(), json!(port));
+    match transport {
+        Transport::Tcp => {}
+        Transport::Udp => {
+            value.insert("protocol".into(), json!("UDP"));
+        }
+    }
+    Value::Object(value)
+}
+
+fn mesh_config_spec(config: &MeshConfig) -> Value {
+    let default = MeshConfig::default();
+    let mut spec = Map::new();
+    if config.trust_domain != default.trust_domain {
+        spec.insert("trustDomain".into(), json!(config.trust_domain));
+    }
+    if config.root_namespace != default.root_namespace {
+        spec.insert("rootNamespace".into(), json!(config.root_namespace));
+    }
+    let mut ranges = Map::new();
+    for (name, v4, v6) in [
+        ("workloads", config.workload_range_v4, config.workload_range_v6),
+        ("services", config.service_range_v4, config.service_range_v6),
+    ] {
+        let list: Vec<_> =
+            v4.map(|it| it.to_string()).into_iter().chain(v6.map(|it| it.to_string())).collect();
+        if !list.is_empty() {
+            ranges.insert(name.into(), json!(list));
+        }
+    }
+    if !ranges.is_empty() {
+        spec.insert("addressRanges".into(), Value::Object(ranges));
+    }
+    Value::Object(spec)
+}

@@ -1,0 +1,38 @@
+//! What users write and what the mesh makes of it: objects, identities, and the way from YAML to them.
+//!
+//! [`read_path`] reads files, [`parse`] makes objects of them, [`check()`] looks at all objects together; each tells all
+//! that is wrong at once, with file, line, column, field and remedy. [`to_manifest`] goes the other way.
+//!
+//! Parse, don't validate: an [`Objects`] that came out of [`check()`] is one that can be applied. What is not understood
+//! is an error and never ignored, except for what API servers add (`status`, `metadata.uid` and the like), other
+//! people's annotations, and labels of objects that nothing selects. Reading manifests in [`read_path`] is the only I/O
+//! here; this crate knows nothing of kernel, processes or sockets. Everything in user space may depend on it.
+#![forbid(unsafe_code)]
+
+mod check;
+mod diagnostic;
+mod emit;
+mod files;
+mod identity;
+mod kind;
+mod manifest;
+mod mesh_config;
+mod name;
+mod objects;
+mod policy;
+mod service;
+mod workload;
+
+pub use check::check;
+pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
+pub use emit::{to_manifest, to_yaml};
+pub use files::{MAX_FILE_BYTES, read_path};
+pub use identity::Identity;
+pub use kind::{Kind, UnknownKind};
+pub use manifest::{Located, Manifest, Parsed, parse};
+pub use mesh_config::MeshConfig;
+pub use name::{ObjectKey, ObjectName};
+pub use objects::{Object, Objects};
+pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
+pub use service::{Balance, ClusterIps, PortName, Service, ServicePort, TargetPort, Transport};
+pub use workload::{Capability, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadPort};

@@ -1,0 +1,35 @@
+//! Settings of the mesh.
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// `MeshConfig`: node-wide settings. Everything has a default; address ranges are found if not written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshConfig {
+    /// Trust domain of the identities; `cluster.local` by default.
+    pub trust_domain: String,
+    /// Policies in this namespace hold for the whole mesh; `istio-system` by default, as in Istio.
+    pub root_namespace: String,
+    /// Workloads' IPv4 addresses, /8 to /24.
+    pub workload_range_v4: Option<Ipv4Net>,
+    /// Services' IPv4 addresses, /8 to /24.
+    pub service_range_v4: Option<Ipv4Net>,
+    /// Workloads' IPv6 addresses, /48 to /112.
+    pub workload_range_v6: Option<Ipv6Net>,
+    /// Services' IPv6 addresses, /48 to /112.
+    pub service_range_v6: Option<Ipv6Net>,
+}
+
+impl Default for MeshConfig {
+    fn default() -> Self {
+        Self {
+            trust_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            workload_range_v4: None,
+            service_range_v4: None,
+            workload_range_v6: None,
+            service_range_v6: None,
+        }
+    }
+}

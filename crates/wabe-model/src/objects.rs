@@ -1,0 +1,164 @@
+//! Everything that users wrote.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AuthorizationPolicy, Kind, MeshConfig, ObjectKey, ObjectName, Service, Workload};
+
+/// One object, parsed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+#[expect(clippy::large_enum_variant, reason = "most objects of a mesh are workloads, and all are few")]
+pub enum Object {
+    /// A namespace: only its name.
+    Namespace {
+        /// Its name.
+        name: String,
+    },
+    /// A service account: only its name.
+    ServiceAccount {
+        /// Its name.
+        name: ObjectName,
+    },
+    /// A service.
+    Service(Service),
+    /// A process on this machine, once or several times.
+    Workload(Workload),
+    /// Settings of the mesh.
+    MeshConfig(MeshConfig),
+    /// Who may talk to whom.
+    AuthorizationPolicy(AuthorizationPolicy),
+}
+
+impl Object {
+    /// What makes it unique.
+    pub fn key(&self) -> ObjectKey {
+        let (kind, name) = match self {
+            Self::Namespace { name } => (Kind::Namespace, ObjectName::new("", name)),
+            Self::ServiceAccount { name } => (Kind::ServiceAccount, name.clone()),
+            Self::Service(service) => (Kind::Service, service.name.clone()),
+            Self::Workload(workload) => (Kind::Workload, workload.name.clone()),
+            Self::MeshConfig(_) => (Kind::MeshConfig, ObjectName::new("", "mesh")),
+            Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
+        };
+        ObjectKey { kind, name }
+    }
+}
+
+/// The objects of a mesh by key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    by_key: BTreeMap<ObjectKey, Object>,
+}
+
+impl Objects {
+    /// Adds or replaces an object; returns the one it replaced.
+    pub fn insert(&mut self, object: Object) -> Option<Object> {
+        self.by_key.insert(object.key(), object)
+    }
+
+    /// Removes an object.
+    pub fn remove(&mut self, key: &ObjectKey) -> Option<Object> {
+        self.by_key.remove(key)
+    }
+
+    /// The object of this key.
+    pub fn find(&self, key: &ObjectKey) -> Option<&Object> {
+        self.by_key.get(key)
+    }
+
+    /// All objects, by kind, namespace and name.
+    pub fn iter(&self) -> impl Iterator<Item = &Object> {
+        self.by_key.values()
+    }
+
+    /// All services.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.iter().filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
+    }
+
+    /// All workloads.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.iter().filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+    }
+
+    /// All authorization policies.
+    pub fn policies(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
+        self.iter()
+            .filter_map(|object| if let Object::AuthorizationPolicy(it) = object { Some(it) } else { None })
+    }
+
+    /// The mesh's settings, the defaults if none were written.
+    pub fn mesh_config(&self) -> MeshConfig {
+        self.iter()
+            .find_map(|object| if let Object::MeshConfig(it) = object { Some(it.clone()) } else { None })
+            .unwrap_or_default()
+    }
+
+    /// Workloads of a namespace that have all these labels. No label selects all of them.
+    pub fn select<'a>(
+        &'a self,
+        namespace: &'a str,
+        labels: &'a BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a Workload> {
+        self.workloads().filter(move |it| it.name.namespace == namespace && it.has_labels(labels))
+    }
+
+    /// A service's workloads.
+    pub fn selected_by_service<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Workload> {
+        self.select(&service.name.namespace, &service.selector)
+    }
+
+    /// Workloads that a policy holds for: those of its namespace, of all namespaces if it is in the root namespace.
+    pub fn selected_by_policy<'a>(
+        &'a self,
+        policy: &'a AuthorizationPolicy,
+    ) -> impl Iterator<Item = &'a Workload> {
+        let everywhere = policy.name.namespace == self.mesh_config().root_namespace;
+        self.workloads().filter(move |it| {
+            (everywhere || it.name.namespace == policy.name.namespace) && it.has_labels(&policy.selector)
+        })
+    }
+
+    /// The service of this name.
+    pub fn service(&self, name: &ObjectName) -> Option<&Service> {
+        let found = self.find(&ObjectKey { kind: Kind::Service, name: name.clone() });
+        found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
+    }
+
+    /// The workload of this name.
+    pub fn workload(&self, name: &ObjectName) -> Option<&Workload> {
+        let found = self.find(&ObjectKey { kind: Kind::Workload, name: name.clone() });
+        found.and_then(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+    }
+
+    /// Objects of one kind, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
+        self.iter().filter(move |it| it.key().kind == kind)
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+/// Later objects replace earlier ones of the same key.
+impl FromIterator<Object> for Objects {
+    fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
+        Self { by_key: objects.into_iter().map(|it| (it.key(), it)).collect() }
+    }
+}
+
+/// Later objects replace earlier ones of the same key.
+impl Extend<Object> for Objects {
+    fn extend<T: IntoIterator<Item = Object>>(&mut self, objects: T) {
+        self.by_key.extend(objects.into_iter().map(|it| (it.key(), it)));
+    }
+}
