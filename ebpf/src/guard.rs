@@ -2,7 +2,7 @@
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use wabe_abi::{DropReason, Ip, maps::counter};
-use wabe_verdict::admit_source;
+use wabe_verdict::refuse_source;
 
 use crate::tables::{VETHS, count};
 
@@ -19,25 +19,30 @@ const SOURCE_V6: usize = 14 + 8;
 
 #[classifier]
 pub fn wabe_guard(ctx: TcContext) -> i32 {
-    if admitted(&ctx).unwrap_or(false) {
-        NEXT
-    } else {
-        count(counter::REASONS + DropReason::ForgedSource as u32);
-        DROP
+    let Some(reason) = refusal(&ctx) else { return NEXT };
+    count(counter::REASONS + reason as u32);
+    DROP
+}
+
+/// Neighbours are permanent, so nothing but IP has any business here.
+#[inline(always)]
+fn refusal(ctx: &TcContext) -> Option<DropReason> {
+    // SAFETY: the context is valid while the program runs.
+    let interface = unsafe { (*ctx.skb.skb).ingress_ifindex };
+    let Some(source) = source(ctx) else { return Some(DropReason::Protocol) };
+    // SAFETY: entries are freed after an RCU grace period only, and a program runs inside one.
+    match unsafe { VETHS.get(interface) } {
+        Some(veth) => refuse_source(veth, &source),
+        None => Some(DropReason::UnknownWorkload),
     }
 }
 
-/// `None`: too short to have a source. Neighbours are permanent, so nothing but IP has any business here.
+/// `None` for what is not IP or too short to have a source.
 #[inline(always)]
-fn admitted(ctx: &TcContext) -> Option<bool> {
-    // SAFETY: the context is valid while the program runs.
-    let interface = unsafe { (*ctx.skb.skb).ingress_ifindex };
-    let source = match u16::from_be(ctx.load::<u16>(12).ok()?) {
-        IPV4 => Ip::v4(ctx.load::<u32>(SOURCE_V4).ok()?),
-        IPV6 => Ip::v6(ctx.load::<[u32; 4]>(SOURCE_V6).ok()?),
-        _ => return Some(false),
-    };
-    // SAFETY: entries are freed after an RCU grace period only, and a program runs inside one.
-    let veth = unsafe { VETHS.get(interface) }?;
-    Some(admit_source(veth, &source))
+fn source(ctx: &TcContext) -> Option<Ip> {
+    match u16::from_be(ctx.load::<u16>(12).ok()?) {
+        IPV4 => Some(Ip::v4(ctx.load::<u32>(SOURCE_V4).ok()?)),
+        IPV6 => Some(Ip::v6(ctx.load::<[u32; 4]>(SOURCE_V6).ok()?)),
+        _ => None,
+    }
 }

@@ -12,8 +12,8 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use wabe_abi::{
-    Be16, Connection, Event, EventKind, Ip, Lane, Reporter, SocketState, TCP, Ticket, Tuple,
-    maps::counter, socket_flag, ticket_flag,
+    Be16, Connection, Event, EventKind, Ip, Lane, Reporter, SocketState, TCP, Ticket, Tuple, maps::counter,
+    socket_flag, ticket_flag,
 };
 use wabe_verdict::{payload, tcp_state};
 

@@ -53,5 +53,9 @@ fn storage(socket: *mut c_void, flags: u64) -> Option<&'static mut SocketState> 
     }
     // SAFETY: the map is a socket storage and `socket` comes from the hook's context. The hooks of one socket that
     // write its state run under its lock (connect, sockops) or before anybody else has it (create).
-    unsafe { bpf_sk_storage_get((&raw const SOCKETS).cast_mut().cast(), socket, ptr::null_mut(), flags).cast::<SocketState>().as_mut() }
+    unsafe {
+        bpf_sk_storage_get((&raw const SOCKETS).cast_mut().cast(), socket, ptr::null_mut(), flags)
+            .cast::<SocketState>()
+            .as_mut()
+    }
 }

@@ -9,9 +9,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use wabe_abi::{
-    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip,
-    PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket,
-    Tuple, VerdictKey, VethRecord, WorkloadRecord,
+    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, PolicyVerdict,
+    PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
+    VethRecord, WorkloadRecord,
     maps::{
         EVENTS_BYTES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS, MAX_SERVICES,
         MAX_TICKETS, MAX_WORKLOADS, counter,
@@ -31,7 +31,8 @@ pub static WORKLOADS: HashMap<u32, WorkloadRecord, { MAX_WORKLOADS as usize }, O
 #[btf_map]
 pub static ADDRESSES: HashMap<Ip, u32, { 2 * MAX_WORKLOADS as usize }, ON_DEMAND> = HashMap::new();
 #[btf_map]
-pub static SERVICES: HashMap<ServiceKey, ServiceRecord, { MAX_SERVICES as usize }, ON_DEMAND> = HashMap::new();
+pub static SERVICES: HashMap<ServiceKey, ServiceRecord, { MAX_SERVICES as usize }, ON_DEMAND> =
+    HashMap::new();
 #[btf_map]
 pub static ENDPOINTS: HashMap<EndpointKey, EndpointRecord, { MAX_ENDPOINTS as usize }, ON_DEMAND> =
     HashMap::new();

@@ -17,13 +17,14 @@ use aya::{
 
 use crate::{
     Error,
-    object::{ADMIT, CGROUP_PROGRAMS, GUARD},
+    object::{ADMIT, CGROUP_PROGRAMS, GUARD, programs},
     sys,
 };
 
 /// Loads every program into the kernel; the verifier has its say here.
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya's enum: every other kind is the wrong one")]
 pub(crate) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
-    for name in CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD]) {
+    for name in programs() {
         let loaded = match program(ebpf, name)? {
             Program::CgroupSock(it) => it.load(),
             Program::CgroupSockAddr(it) => it.load(),
@@ -38,6 +39,7 @@ pub(crate) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
 }
 
 /// Attaches the programs of the cgroup that holds all workloads, or puts them into the links of an earlier agent.
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya's enum: every other kind is the wrong one")]
 pub(crate) fn cgroup(ebpf: &mut Ebpf, cgroup: &Path, links: &Path) -> Result<(), Error> {
     let target = File::open(cgroup).map_err(|error| Error::pin(cgroup, error))?;
     for name in CGROUP_PROGRAMS {

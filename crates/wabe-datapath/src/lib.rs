@@ -18,7 +18,7 @@ mod write;
 pub use error::Error;
 pub use events::Events;
 pub use kernel::{Kernel, LoadOptions, MapUse};
-pub use object::OBJECT;
+pub use object::{OBJECT, programs};
 pub use pinned::Pinned;
 pub use probe::{Feature, probe};
 pub use write::Write;

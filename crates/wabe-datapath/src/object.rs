@@ -9,6 +9,11 @@ static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR
 /// The object file: programs, maps and BTF.
 pub static OBJECT: &[u8] = &EMBEDDED.0;
 
+/// Names of all programs that are loaded from the object.
+pub fn programs() -> impl Iterator<Item = &'static str> {
+    CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD])
+}
+
 /// Names of the programs that are attached to the cgroup of all workloads.
 pub(crate) const CGROUP_PROGRAMS: [&str; 10] = [
     "wabe_create",

@@ -33,6 +33,26 @@ pub(crate) fn leftovers(name: &str) -> Vec<String> {
     found
 }
 
+/// The process of a role of this mesh.
+pub(crate) fn role(name: &str, role: &str) -> Option<u32> {
+    let procs = cgroups(name).first()?.join(role).join("cgroup.procs");
+    fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()
+}
+
+/// Kills a process and waits for its end; false if `patience` ended first.
+pub(crate) fn kill_and_wait(pid: u32, patience: Duration) -> bool {
+    kill(pid);
+    let deadline = Instant::now() + patience;
+    // One that nobody has waited for yet has no arguments any more.
+    while !system::arguments(pid).concat().is_empty() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
 /// Removes all that [`leftovers`] finds.
 ///
 /// # Errors

@@ -8,6 +8,7 @@
 //! It panics rather than returning errors: a test has nobody to return them to, and the message carries the command
 //! line to run again by hand. With `WABE_TEST_KEEP=1` a failed test waits before it tears its mesh down.
 
+mod alone;
 mod command;
 mod force;
 mod inventory;
@@ -16,6 +17,7 @@ mod mesh;
 mod name;
 mod network;
 mod running;
+mod shared;
 mod system;
 
 pub use command::{Finished, PATIENCE};
@@ -24,3 +26,4 @@ pub use machine::Machine;
 pub use mesh::{TestMesh, testbox};
 pub use network::NetworkNamespace;
 pub use running::Running;
+pub use shared::shared;

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     Finished, NetworkNamespace, PATIENCE, Running,
+    alone::Presence,
     command::run,
     force,
     name::{self, HeldName},
@@ -23,6 +24,8 @@ pub struct Machine {
     name: HeldName,
     namespace: NetworkNamespace,
     wabe: PathBuf,
+    // Last: others may come when all of this is gone.
+    _presence: Presence,
 }
 
 impl Machine {
@@ -35,18 +38,33 @@ impl Machine {
         Self::with_wabe(&program("WABE_BIN", "wabe"))
     }
 
+    /// A fresh one, made once no other test has one, and keeping others from having one: for tests that count what is
+    /// on the whole machine. A second one at the same time would wait for ever.
+    ///
+    /// # Panics
+    /// Without root, or if that program was not built.
+    #[track_caller]
+    pub fn alone() -> Self {
+        Self::make(&program("WABE_BIN", "wabe"), Presence::alone())
+    }
+
     /// A fresh one, on which this program is `wabe`.
     ///
     /// # Panics
     /// Without root.
     #[track_caller]
     pub fn with_wabe(wabe: &Path) -> Self {
+        Self::make(wabe, Presence::shared())
+    }
+
+    #[track_caller]
+    fn make(wabe: &Path, presence: Presence) -> Self {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(Self::sweep_leftovers);
         let namespace = NetworkNamespace::fresh().unwrap_or_else(|error| {
             panic!("can't make a network namespace ({error}): run live tests as root")
         });
-        Self { name: HeldName::fresh(), namespace, wabe: wabe.to_owned() }
+        Self { name: HeldName::fresh(), namespace, wabe: wabe.to_owned(), _presence: presence }
     }
 
     /// The name of its mesh, `t-<pid>-<number>`.
@@ -111,6 +129,22 @@ impl Machine {
         Running::start(command, line)
     }
 
+    /// The process of one of its mesh's roles, if it runs: `keeper`, `agent` or `dns`.
+    pub fn role(&self, role: &str) -> Option<u32> {
+        force::role(self.name(), role)
+    }
+
+    /// Kills a role's process with SIGKILL and waits until it is gone; its id.
+    ///
+    /// # Panics
+    /// If it does not run, or is not gone within [`PATIENCE`].
+    #[track_caller]
+    pub fn kill_role(&self, role: &str) -> u32 {
+        let pid = self.role(role).unwrap_or_else(|| panic!("{} has no {role}", self.name()));
+        assert!(force::kill_and_wait(pid, PATIENCE), "{role} {pid} does not die");
+        pid
+    }
+
     /// What is there of its mesh: cgroups, mounts, state folder, processes.
     pub fn leftovers(&self) -> Vec<String> {
         force::leftovers(self.name())
@@ -130,6 +164,11 @@ impl Machine {
         }
     }
 
+    /// Lets others have its name; only when its mesh is stopped for good.
+    pub(crate) fn release_name(&self) {
+        self.name.release();
+    }
+
     fn line(&self, command: &Command) -> String {
         let mut line = format!("nsenter --net={}", self.namespace.path());
         for word in [command.get_program()].into_iter().chain(command.get_args()) {
@@ -140,7 +179,7 @@ impl Machine {
     }
 
     /// Stops the mesh if there is one; what then is wrong, in words.
-    fn tear_down(&self) -> Result<(), String> {
+    pub(crate) fn tear_down(&self) -> Result<(), String> {
         if self.leftovers().is_empty() {
             return Ok(());
         }

@@ -119,6 +119,19 @@ impl TestMesh {
         assert!(left.is_empty(), "`wabe down` left behind: {left:#?}");
     }
 
+    /// The path of a file with these manifests in the mesh's folder, which goes with the mesh.
+    pub fn file(&self, file: &str, manifests: &str) -> String {
+        self.write(file, manifests)
+    }
+
+    /// Stops it where it can't be dropped; what is wrong then, in words.
+    pub(crate) fn stop(&self) -> Result<(), String> {
+        let stopped = self.machine.tear_down();
+        self.machine.release_name();
+        fs::remove_dir_all(self.folder.path()).ok();
+        stopped
+    }
+
     fn write(&self, file: &str, manifests: &str) -> String {
         let path = self.folder.path().join(file);
         let mut text = manifests.to_owned();

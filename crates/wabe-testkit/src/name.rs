@@ -48,12 +48,17 @@ impl HeldName {
     pub(crate) fn as_str(&self) -> &str {
         &self.name
     }
+
+    /// As dropping it does, for one that never is.
+    pub(crate) fn release(&self) {
+        // If it is gone already there is nothing to do.
+        fs::remove_file(lock_path(&self.name)).ok();
+    }
 }
 
 impl Drop for HeldName {
     fn drop(&mut self) {
-        // If it is gone already there is nothing to do.
-        fs::remove_file(lock_path(&self.name)).ok();
+        self.release();
     }
 }
 

@@ -99,10 +99,18 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     }
 }
 
-/// Whether a packet with this source may leave a workload through its interface.
+/// Why a packet with this source may not leave a workload through its interface; `None` if it may.
+#[must_use]
 #[inline(always)]
-pub fn admit_source(veth: &VethRecord, source: &Ip) -> bool {
-    *source == veth.v4 || *source == veth.v6
+pub fn refuse_source(veth: &VethRecord, source: &Ip) -> Option<DropReason> {
+    if *source == veth.v4 || *source == veth.v6 {
+        None
+    } else if source.is_link_scoped() || source.is_unspecified() {
+        // What a kernel says by itself about multicast groups and routers; nobody forged anything.
+        Some(DropReason::LinkScoped)
+    } else {
+        Some(DropReason::ForgedSource)
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +213,15 @@ mod tests {
     #[test]
     fn only_its_own_addresses_leave_a_workload() {
         let veth = VethRecord { v4: ip("10.8.1.1"), v6: ip("fd08::1"), workload: 1, reserved: 0 };
-        assert!(admit_source(&veth, &ip("10.8.1.1")) && admit_source(&veth, &ip("fd08::1")));
-        assert!(!admit_source(&veth, &ip("10.8.1.2")) && !admit_source(&veth, &ip("::")));
+        for (source, refusal) in [
+            ("10.8.1.1", None),
+            ("fd08::1", None),
+            ("10.8.1.2", Some(DropReason::ForgedSource)),
+            ("fd08::2", Some(DropReason::ForgedSource)),
+            ("::", Some(DropReason::LinkScoped)),
+            ("fe80::1", Some(DropReason::LinkScoped)),
+        ] {
+            assert_eq!(refuse_source(&veth, &ip(source)), refusal, "{source}");
+        }
     }
 }

@@ -23,7 +23,7 @@ mod fake;
 pub use authorize::{Authorization, authorize};
 pub use balance::{Draw, choose, less_loaded};
 pub use flow::{payload, tcp_state};
-pub use inbound::{Arrival, Inbound, admit_source, inbound};
+pub use inbound::{Arrival, Inbound, inbound, refuse_source};
 pub use outbound::{Caller, Outbound, Target, outbound};
 pub use socket::{Creation, creation};
 pub use tables::{Row, Tables};

@@ -13,7 +13,12 @@ use serde_json::json;
 
 use crate::{args::Args, report, sockets};
 
+mod borrowed;
+mod intrude;
 mod packet;
+
+pub(crate) use borrowed::{foreign_bind, inherited, options};
+pub(crate) use intrude::intrude;
 
 /// `spoof SRC DST PORT`: sends a SYN that claims to come from SRC, first by a raw socket, then by a packet socket (on
 /// the first interface that is not `lo`; addressed to the neighbour in the ARP table, or to `--mac`).

@@ -27,6 +27,10 @@ wabe-testbox PROGRAM, one of:
   sockets | raw-socket | raw-socket6 | packet-socket | mptcp [ADDR] | udp-lite | icmp | icmp6 | sctp
   spoof SRC DST PORT [--mac MAC]             a SYN with a forged source, by raw and by packet socket
   setns PID                                  tries to enter that process's namespaces
+  intrude PID                                tries to signal, trace, read and rob that process
+  options                                    tries socket options that need a privilege
+  foreign-bind SRC ADDR [--timeout MS]       connects from an address that is not ours
+  inherited ADDR [--timeout MS]              connects the socket that is stdin
   mounts                                     what is mounted where
   tcp-semantics serve --listen ADDR
   tcp-semantics check ADDR [--case NAME] [--count CONNECTIONS] [--bytes EACH] [--timeout MS]
@@ -45,6 +49,10 @@ fn main() -> Result<()> {
         "resolve" => connect::resolve(&mut args)?,
         "spoof" => attack::spoof(&mut args)?,
         "setns" => attack::setns(&mut args)?,
+        "intrude" => attack::intrude(&mut args)?,
+        "options" => attack::options()?,
+        "foreign-bind" => attack::foreign_bind(&mut args)?,
+        "inherited" => attack::inherited(&mut args)?,
         "mounts" => places::mounts()?,
         "tcp-semantics" => tcp_semantics::run(&mut args)?,
         kind if sockets::knows(kind) => sockets::run(kind, &mut args)?,

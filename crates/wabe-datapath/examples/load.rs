@@ -1,0 +1,125 @@
+//! The first process of a virtual machine that runs another kernel: shows that kernel's verifier every program,
+//! attaches what can be attached, reports on the console and switches the machine off.
+//!
+//! It is started by `cargo xtask kernel61`, which reads its lines: `ok ...` and `failed ...` for each step, `note ...`
+//! for what is told but not asked for, and at last `RESULT ok` or `RESULT failed: ...`. Anywhere but as process 1 it
+//! does nothing.
+
+use std::{
+    error::Error,
+    ffi::CStr,
+    fs::{self, File},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+};
+
+use aya::{Ebpf, programs::Program};
+use rustix::{
+    mount::{MountFlags, mount},
+    system::{RebootCommand, finit_module, reboot, uname},
+};
+use wabe_datapath::{Kernel, LoadOptions, OBJECT, programs};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// File systems and where they go.
+const MOUNTS: [(&str, &str); 4] =
+    [("proc", "/proc"), ("sysfs", "/sys"), ("bpf", "/sys/fs/bpf"), ("cgroup2", "/sys/fs/cgroup")];
+/// Where the image has the kernel modules that classifiers need.
+const MODULES: &str = "/modules";
+/// The index of `lo`, the only interface of this machine.
+const LOOPBACK: u32 = 1;
+
+fn main() -> ExitCode {
+    if process::id() != 1 {
+        eprintln!("this is the first process of a virtual machine: run `cargo xtask kernel61`");
+        return ExitCode::FAILURE;
+    }
+    match run() {
+        Ok(()) => println!("RESULT ok"),
+        Err(error) => println!("RESULT failed: {error}"),
+    }
+    // The machine must not go off before the serial line has carried the last byte.
+    let _ = rustix::termios::tcdrain(std::io::stdout());
+    let refused = reboot(RebootCommand::PowerOff);
+    println!("the machine can't be switched off: {refused:?}");
+    ExitCode::FAILURE
+}
+
+fn run() -> Outcome<()> {
+    prepare()?;
+    println!("note kernel {}", uname().release().to_string_lossy());
+    let mut ebpf = Ebpf::load(OBJECT)?;
+    let refused: Vec<&str> = programs().filter(|name| !verified(&mut ebpf, name)).collect();
+    if !refused.is_empty() {
+        return Err(format!("the verifier refuses {}", refused.join(", ")).into());
+    }
+    admit(&mut ebpf)?;
+    drop(ebpf);
+    attach()
+}
+
+/// Mounts what the loader looks for and inserts the modules of the image.
+fn prepare() -> Outcome<()> {
+    for (kind, target) in MOUNTS {
+        fs::create_dir_all(target)?;
+        mount(kind, target, kind, MountFlags::empty(), None::<&CStr>)
+            .map_err(|error| format!("mounting {kind}: {error}"))?;
+    }
+    for module in fs::read_dir(MODULES)? {
+        let path = module?.path();
+        finit_module(File::open(&path)?.as_fd(), c"", 0)
+            .map_err(|error| format!("inserting {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the verifier takes a program; says so.
+fn verified(ebpf: &mut Ebpf, name: &str) -> bool {
+    let outcome = verify(ebpf, name);
+    match &outcome {
+        Ok(count) => println!("ok {name} verified {count} instructions"),
+        Err(error) => println!("failed {name}: {error}"),
+    }
+    outcome.is_ok()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is aya's and knows many kinds")]
+fn verify(ebpf: &mut Ebpf, name: &str) -> Outcome<u32> {
+    let info = match ebpf.program_mut(name).ok_or("not in the object")? {
+        Program::CgroupSock(it) => it.load().and_then(|()| it.info()),
+        Program::CgroupSockAddr(it) => it.load().and_then(|()| it.info()),
+        Program::SockOps(it) => it.load().and_then(|()| it.info()),
+        Program::SkLookup(it) => it.load().and_then(|()| it.info()),
+        Program::SchedClassifier(it) => it.load().and_then(|()| it.info()),
+        _ => return Err("of a kind that the loader does not know".into()),
+    }?;
+    info.verified_instruction_count().ok_or_else(|| "the kernel counts no verified instructions".into())
+}
+
+/// Attaches admission alone: the loader would attach the guard first.
+fn admit(ebpf: &mut Ebpf) -> Outcome<()> {
+    let Some(Program::SkLookup(admit)) = ebpf.program_mut("wabe_admit") else {
+        return Err("wabe_admit is no sk_lookup program".into());
+    };
+    admit.attach(File::open("/proc/self/ns/net")?)?;
+    println!("ok wabe_admit attached to a network namespace");
+    Ok(())
+}
+
+/// The way that the agent goes: maps and links pinned, everything attached.
+fn attach() -> Outcome<()> {
+    let workloads_cgroup = Path::new("/sys/fs/cgroup/workloads").to_path_buf();
+    fs::create_dir(&workloads_cgroup)?;
+    let options = LoadOptions { pin_dir: PathBuf::from("/sys/fs/bpf/wabe"), workloads_cgroup };
+    let mut kernel = Kernel::load(&options)?;
+    let links = fs::read_dir(options.pin_dir.join("links"))?.count();
+    println!("ok {links} links pinned for a cgroup");
+    let namespace = File::open("/proc/self/ns/net")?;
+    match kernel.attach_workload(1, namespace.as_fd(), LOOPBACK) {
+        Ok(()) => println!("note a workload's guard and admission attach here"),
+        Err(error) => println!("note a workload's guard and admission do not attach here: {error}"),
+    }
+    Ok(())
+}
