@@ -13,18 +13,25 @@ use crate::{
 
 #[cgroup_sock_addr(connect4)]
 pub fn wabe_connect4(ctx: SockAddrContext) -> i32 {
-    send_to(&ctx, Family::V4)
+    decide(&ctx, Family::V4, Call::Connect)
 }
 
 #[cgroup_sock_addr(connect6)]
 pub fn wabe_connect6(ctx: SockAddrContext) -> i32 {
-    send_to(&ctx, Family::V6)
+    decide(&ctx, Family::V6, Call::Connect)
+}
+
+/// Which system call names an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Connect,
+    Send,
 }
 
 /// Judges what the application names and, where the verdict says so, puts the endpoint in its place. Serves
 /// `connect` and, for datagrams, `sendmsg`.
 #[inline(always)]
-pub fn send_to(ctx: &SockAddrContext, family: Family) -> i32 {
+pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     let (destination, port) = named(ctx, family);
     let protocol = protocol(ctx);
     let Some(state) = state_of(socket(ctx)) else {
@@ -36,7 +43,8 @@ pub fn send_to(ctx: &SockAddrContext, family: Family) -> i32 {
     if protocol != TCP && protocol != UDP {
         return other_protocol(state.workload, protocol, destination, port);
     }
-    let caller = Caller { workload: state.workload, protocol, destination, port };
+    let only_names = protocol == UDP && call == Call::Connect;
+    let caller = Caller { workload: state.workload, protocol, destination, port, only_names };
     let target = match outbound(&KernelTables, &caller) {
         Outbound::Go(target) => target,
         Outbound::Refuse { reason, rule, workload, service } => {

@@ -6,7 +6,7 @@ use wabe_abi::{Be16, Lane, socket_flag};
 use wabe_verdict::Tables;
 
 use crate::{
-    connect::send_to,
+    connect::{Call, decide},
     report,
     sock_addr::{Family, named, rename, socket},
     storage::state_of,
@@ -15,12 +15,12 @@ use crate::{
 
 #[cgroup_sock_addr(sendmsg4)]
 pub fn wabe_sendmsg4(ctx: SockAddrContext) -> i32 {
-    send_to(&ctx, Family::V4)
+    decide(&ctx, Family::V4, Call::Send)
 }
 
 #[cgroup_sock_addr(sendmsg6)]
 pub fn wabe_sendmsg6(ctx: SockAddrContext) -> i32 {
-    send_to(&ctx, Family::V6)
+    decide(&ctx, Family::V6, Call::Send)
 }
 
 #[cgroup_sock_addr(recvmsg4)]

@@ -8,7 +8,7 @@ use crate::{Be16, Ip};
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Inside one workload, over its `lo` interface.
+    /// Inside one workload, over its `lo` interface; or nothing leaves it at all (`connect()` of UDP).
     Local = 1,
     /// Both ends in the mesh on this node, decided in the kernel.
     Direct = 2,

@@ -22,6 +22,9 @@ pub struct Caller {
     pub destination: Ip,
     /// The port that it dialled.
     pub port: Be16,
+    /// `connect()` of UDP sends nothing: it is how resolvers ask for the source address that they would have
+    /// (RFC 6724), so it may name what datagrams could not be sent to.
+    pub only_names: bool,
 }
 
 /// Where a connection goes.
@@ -100,6 +103,9 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
     if caller.destination.is_link_scoped() {
         return Outbound::refuse(DropReason::LinkScoped);
     }
+    if caller.only_names && is_in_mesh(&config, &caller.destination) {
+        return Outbound::Go(target);
+    }
     let dialled = ServiceKey::port(caller.destination, caller.port, caller.protocol);
     if let Some(service) = tables.service(&dialled) {
         target.service = service.service;
@@ -141,11 +147,7 @@ fn elsewhere(
     if *destination == config.node_v4 || *destination == config.node_v6 {
         return Outbound::refuse(DropReason::NoSuchPort);
     }
-    if config.workloads_v4.contains(destination)
-        || config.workloads_v6.contains(destination)
-        || config.services_v4.contains(destination)
-        || config.services_v6.contains(destination)
-    {
+    if is_in_mesh(config, destination) {
         return Outbound::refuse(DropReason::NoSuchAddress);
     }
     if record.flags & workload_flag::EGRESS == 0 {
@@ -202,6 +204,14 @@ fn is_own(record: &WorkloadRecord, destination: &Ip) -> bool {
         || destination.is_unspecified()
         || *destination == record.v4
         || *destination == record.v6
+}
+
+#[inline(always)]
+fn is_in_mesh(config: &Config, address: &Ip) -> bool {
+    config.workloads_v4.contains(address)
+        || config.workloads_v6.contains(address)
+        || config.services_v4.contains(address)
+        || config.services_v6.contains(address)
 }
 
 #[inline(always)]

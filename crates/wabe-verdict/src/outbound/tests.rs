@@ -4,7 +4,11 @@ use super::*;
 use crate::fake::{Fake, ip};
 
 fn call(tables: &Fake, protocol: u8, destination: &str, port: u16) -> Outbound {
-    outbound(tables, &Caller { workload: 1, protocol, destination: ip(destination), port: Be16::new(port) })
+    outbound(tables, &caller(protocol, destination, port))
+}
+
+fn caller(protocol: u8, destination: &str, port: u16) -> Caller {
+    Caller { workload: 1, protocol, destination: ip(destination), port: Be16::new(port), only_names: false }
 }
 
 fn lane(outcome: Outbound) -> Lane {
@@ -141,4 +145,23 @@ fn full_tables_and_missing_rows_refuse() {
     let mut unwritten = mesh();
     unwritten.config.generation = 0;
     assert_eq!(reason(call(&unwritten, TCP, "127.0.0.1", 80)), Some(DropReason::NotConfigured));
+}
+
+#[test]
+fn naming_an_address_without_sending_is_no_refusal() {
+    let tables = mesh();
+    for (destination, expected) in [
+        ("10.9.0.1", None),
+        ("10.8.1.2", None),
+        ("fd08::2", None),
+        ("192.0.2.80", Some(DropReason::Egress)),
+        ("224.0.0.251", Some(DropReason::LinkScoped)),
+    ] {
+        let caller = Caller { only_names: true, ..caller(UDP, destination, 80) };
+        let outcome = outbound(&tables, &caller);
+        assert_eq!(reason(outcome), expected, "{destination}");
+        if let Outbound::Go(target) = outcome {
+            assert_eq!((target.lane, target.address), (Lane::Local, ip(destination)));
+        }
+    }
 }
