@@ -1,0 +1,206 @@
+//! `wabe keeper`: makes what the mesh needs, then hands over to the supervisor.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    path::Path,
+    sync::mpsc::{Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{getpid, set_child_subreaper};
+use signal_hook::{
+    consts::{SIGCHLD, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use thiserror::Error;
+
+use crate::{
+    cgroup::Cgroup,
+    confine::Launcher,
+    layout::{self, LayoutError, Mesh, MeshFile},
+    net::{NamesSockets, NetError, NodeNetwork},
+    protocol::Response,
+    server,
+    supervise::{Answer, Message, Reply, Role, Supervisor},
+    sweep::{self, SweepError},
+};
+
+/// How long clients get to read the last answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The program lines that the keeper starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Programs {
+    /// Leads to [`crate::confine::run`].
+    pub confine: Vec<OsString>,
+    /// The agent; none in tests that are about something else.
+    pub agent: Option<Vec<String>>,
+    /// dns. Its stdin is the UDP socket, its stdout the TCP listener.
+    pub dns: Option<Vec<String>>,
+}
+
+impl Programs {
+    /// This very program, as `wabe`, even if its file was replaced since.
+    pub fn wabe(mesh: &Mesh) -> Self {
+        let wabe = "/proc/self/exe";
+        let names = mesh.names_file().to_string_lossy().into_owned();
+        Self {
+            confine: [wabe, "confine"].map(Into::into).into(),
+            agent: Some([wabe, "--name", mesh.name(), "agent"].map(Into::into).into()),
+            dns: Some([wabe, "dns", "--names", &names].map(Into::into).into()),
+        }
+    }
+}
+
+/// Why the keeper can't work.
+#[derive(Debug, Error)]
+pub enum KeeperError {
+    /// No such mesh.
+    #[error("mesh `{0}` was not prepared: start it with `wabe up`, which starts the keeper")]
+    NoMesh(String),
+    /// It runs.
+    #[error("mesh `{0}` runs already: stop it with `wabe down`, or choose another name with --name")]
+    Running(String),
+    /// Its files.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Its network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// What was to be removed at the end.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// A system call.
+    #[error("the keeper can't {action}: {source}")]
+    Io {
+        /// What it was about to do.
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the keeper of a mesh whose `mesh.json` exists, until it is told to end by SIGTERM, SIGINT or a client; then
+/// nothing of the mesh is left, its logs neither. `ready` is called once it answers clients.
+///
+/// Blocks; to be called by the process's only thread, because it moves the process to another cgroup.
+///
+/// # Errors
+/// What it needs could not be made. What was made until then is for [`crate::sweep`].
+pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Result<(), KeeperError> {
+    let file = MeshFile::load(&mesh)?.ok_or_else(|| KeeperError::NoMesh(mesh.name().into()))?;
+    let socket = mesh.keeper_socket();
+    let listener = server::bind(&socket).map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            KeeperError::Running(mesh.name().into())
+        } else {
+            failed("listen on its socket")(error)
+        }
+    })?;
+    let messages = channel();
+    hear_signals(messages.0.clone()).map_err(failed("listen for signals"))?;
+    set_child_subreaper(Some(getpid())).map_err(|error| failed("adopt orphans")(error.into()))?;
+
+    make_cgroups(&file).map_err(failed("make its cgroups"))?;
+    layout::mount_bpffs(&mesh)?;
+    make_folder(&mesh.logs_dir(), 0o700).map_err(failed("make the folder of logs"))?;
+    make_folder(&mesh.names_dir(), 0o755).map_err(failed("make the folder of names"))?;
+    let network = NodeNetwork::create(&file)?;
+    let roles = roles(&mesh, &file, &network, &programs)?;
+
+    let launcher = Launcher { shim: programs.confine };
+    let (outbox, cgroup) = (messages.0.clone(), file.cgroup.clone());
+    let mut supervisor = Supervisor::new(mesh.clone(), file, network, launcher, messages);
+    for role in roles {
+        supervisor.keep(role);
+    }
+    server::serve(listener, outbox).map_err(failed("start a thread"))?;
+    ready();
+    let (network, waiting) = supervisor.run();
+
+    // The network's end takes the mesh's interface and table off the host.
+    drop(network);
+    let result = leave(&cgroup).and_then(|()| Ok(sweep::sweep(&mesh).map(drop)?));
+    say_farewell(waiting, &result);
+    result
+}
+
+/// SIGCHLD says that a child ended; SIGTERM and SIGINT that the keeper is to end.
+fn hear_signals(outbox: Sender<Message>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let message = if signal == SIGCHLD { Message::ChildEnded } else { Message::Terminate };
+            if outbox.send(message).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The mesh's cgroups, with this process in its own.
+fn make_cgroups(file: &MeshFile) -> io::Result<()> {
+    Cgroup::create(file.role_cgroup("keeper"))?.join()?;
+    for other in [file.role_cgroup("agent"), file.role_cgroup("dns"), file.role_cgroup("vend")] {
+        Cgroup::create(other)?;
+    }
+    Cgroup::create(file.workloads_cgroup()).map(drop)
+}
+
+fn roles(
+    mesh: &Mesh,
+    file: &MeshFile,
+    network: &NodeNetwork,
+    programs: &Programs,
+) -> Result<Vec<Role>, KeeperError> {
+    let logs = mesh.logs_dir();
+    let mut roles = Vec::new();
+    if let Some(dns) = &programs.dns {
+        let NamesSockets { udp, tcp } = network.names_sockets()?;
+        let sockets = (OwnedFd::from(udp), OwnedFd::from(tcp));
+        let role = Role::dns(dns.clone(), file.role_cgroup("dns"), &logs, mesh.names_dir(), sockets);
+        roles.push(role.map_err(failed("prepare dns"))?);
+    }
+    if let Some(agent) = &programs.agent {
+        let netns = network.netns().try_clone_to_owned().map_err(failed("prepare the agent"))?;
+        let role = Role::agent(agent.clone(), file.role_cgroup("agent"), &logs, netns);
+        roles.push(role.map_err(failed("prepare the agent"))?);
+    }
+    Ok(roles)
+}
+
+/// Moves this process out of the mesh's cgroup, which can't be removed with a process in it.
+fn leave(cgroup: &Path) -> Result<(), KeeperError> {
+    let parent = cgroup.parent().expect("invariant: the mesh's cgroup is below a mount point");
+    Cgroup::at(parent).join().map_err(failed("leave its cgroup"))
+}
+
+fn say_farewell(waiting: Vec<Answer>, result: &Result<(), KeeperError>) {
+    let response = match result {
+        Ok(()) => Response::Done,
+        Err(error) => Response::Error { message: error.to_string() },
+    };
+    let (unread, read) = channel();
+    for answer in waiting {
+        // One that has gone wants no answer.
+        let _ = answer.send(Reply::Last(response.clone(), unread.clone()));
+    }
+    drop(unread);
+    // Ends when all of them wrote, and thus dropped, theirs.
+    let _ = read.recv_timeout(FAREWELL);
+}
+
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn failed(action: &str) -> impl Fn(io::Error) -> KeeperError {
+    move |source| KeeperError::Io { action: action.into(), source }
+}
