@@ -1,0 +1,268 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A service mesh whose data plane lives in the Linux kernel.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUSES)]
+pub(crate) struct Cli {
+    /// Which mesh on this machine.
+    #[arg(long, global = true, default_value = "default")]
+    pub(crate) name: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_STATUSES: &str = "\
+Exit statuses: 0 done; 1 refused, not ready, or invalid input; 2 wrong usage; 3 the mesh does not run or this machine \
+lacks something (root, a kernel feature). `wabe exec` passes on the command's. WORKLOAD is NAME or NAMESPACE/NAME.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the mesh and what the manifests describe; returns when all is ready.
+    Up(Up),
+    /// Stop the mesh; nothing is left.
+    Down(Plain),
+    /// Show workloads, services, lanes, maps and processes.
+    Status(Plain),
+    /// Run a command inside a workload.
+    Exec(Exec),
+    /// Print what a workload prints.
+    Logs(Logs),
+    /// Replace a workload's replicas, each new one ready before the old one ends.
+    Restart(Restart),
+    /// Set a workload's number of replicas.
+    Scale(Scale),
+    /// Say what would happen to a connection, hook by hook.
+    Explain(Explain),
+    /// Show connections that were opened, closed and refused.
+    Flows(Flows),
+    /// Add or replace what manifests describe.
+    Apply(Apply),
+    /// Remove what manifests describe.
+    Delete(Files),
+    /// Print objects as they are in the mesh.
+    Get(Get),
+    /// Validate manifests; changes nothing.
+    Check(Files),
+    #[command(hide = true)]
+    Keeper,
+    #[command(hide = true)]
+    Agent,
+    #[command(hide = true)]
+    Dns {
+        #[arg(long)]
+        names: PathBuf,
+    },
+    #[command(hide = true)]
+    Confine,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON value, documented in docs/json.md.
+    Json,
+    /// YAML manifests (`get` only).
+    Yaml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plain {
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// A manifest, or a folder of manifests; may be repeated.
+    #[arg(short, long = "file", required = true, value_name = "FILE|DIR")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Waiting {
+    /// Seconds to wait until workloads are ready.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// A manifest, or a folder of manifests; may be repeated. Without, the mesh starts empty.
+    #[arg(short, long = "file", value_name = "FILE|DIR")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Leave the mesh running if not everything becomes ready.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Also wait until the workloads are ready.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    pub(crate) workload: String,
+    /// Which replica; the first that runs unless given.
+    #[arg(long)]
+    pub(crate) replica: Option<u32>,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    pub(crate) workload: String,
+    /// Go on with what comes.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this replica's.
+    #[arg(long)]
+    pub(crate) replica: Option<u32>,
+    /// Only the last lines of each replica.
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<usize>,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    pub(crate) workload: String,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    pub(crate) workload: String,
+    /// How many, 0 to 1000.
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) replicas: u32,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The caller: a workload.
+    pub(crate) from: String,
+    /// A service or workload (NAME, NAMESPACE/NAME, NAME.NAMESPACE) or an address, and a port: `shop/payment:80`,
+    /// `10.129.3.7:80`, `[fd77::1]:80`.
+    #[arg(value_name = "TO[:PORT]")]
+    pub(crate) to: String,
+    /// Which replica of the caller; the first unless given.
+    #[arg(long)]
+    pub(crate) replica: Option<u32>,
+    /// A datagram instead of a TCP connection.
+    #[arg(long)]
+    pub(crate) udp: bool,
+    /// By the destination's IPv6 address.
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Flows {
+    /// Go on with those that come.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// At most this many of the past.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) last: usize,
+    /// Only refused ones.
+    #[arg(long)]
+    pub(crate) refused: bool,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// services, workloads, authorizationpolicies, namespaces, serviceaccounts, meshconfigs.
+    pub(crate) kind: String,
+    /// NAME or NAMESPACE/NAME.
+    pub(crate) object: Option<String>,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+impl Cli {
+    /// How the command prints, if it prints.
+    pub(crate) fn output(&self) -> Option<Output> {
+        Some(match &self.command {
+            Command::Up(it) => it.plain.output,
+            Command::Down(it) | Command::Status(it) => it.output,
+            Command::Logs(it) => it.plain.output,
+            Command::Restart(it) => it.plain.output,
+            Command::Scale(it) => it.plain.output,
+            Command::Explain(it) => it.plain.output,
+            Command::Flows(it) => it.plain.output,
+            Command::Apply(it) => it.files.plain.output,
+            Command::Delete(it) | Command::Check(it) => it.plain.output,
+            Command::Get(it) => it.plain.output,
+            Command::Exec(_) | Command::Keeper | Command::Agent | Command::Dns { .. } | Command::Confine => {
+                return None;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_words_make_sense_to_their_parser() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_of_the_issue_are_understood() {
+        for line in [
+            "wabe up -f examples/shop",
+            "wabe --name a status -o json",
+            "wabe exec shop/a -- ls -l",
+            "wabe logs -f a",
+            "wabe scale a 3",
+            "wabe explain a b:80 -o json",
+            "wabe flows --follow -o json",
+            "wabe get workload a -o yaml",
+            "wabe check -f a -f b",
+            "wabe down --name a",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["wabe scale a 1001", "wabe exec a ls", "wabe check", "wabe nonsense"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `wabe logs`: what a workload prints. Reads files, so it works without keeper and agent, and for replicas that are
+//! gone.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use serde::Serialize;
+use wabe_keeper::{
+    layout::Mesh,
+    logs::{Follow, follow, read},
+};
+
+use crate::{
+    cli::{Logs, Output},
+    failure::{Failure, require_root},
+    screen::{json, line},
+    workload::Word,
+};
+
+/// How often followed logs are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// One replica's log.
+#[derive(Debug, PartialEq, Eq)]
+struct Log {
+    workload: String,
+    replica: u32,
+    path: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    workload: &'a str,
+    replica: u32,
+    text: &'a str,
+}
+
+pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
+    require_root()?;
+    let absent = || Failure::environment(format!("mesh `{mesh}` does not run: start it with `wabe up`"));
+    let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let all =
+        find(&mesh.logs_dir()).map_err(|error| if not_found(&error) { absent() } else { error.into() })?;
+    let word = Word::new(&arguments.workload);
+    let meant = word.only("workload with a log", all.iter().map(|log| log.workload.as_str()))?;
+    let chosen = all.into_iter().filter(|log| log.workload == meant);
+    let logs: Vec<Log> = chosen.filter(|log| arguments.replica.is_none_or(|it| it == log.replica)).collect();
+    if logs.is_empty() {
+        return Err(Failure::refused(format!("{meant} has no log of such a replica")));
+    }
+    let printer = Printer { several: logs.len() > 1, output: arguments.plain.output };
+    let mut followed = Vec::new();
+    for log in &logs {
+        if arguments.follow {
+            // Before reading what is there: nothing is missed between.
+            followed.push((follow(&log.path)?, log));
+        }
+        let text = String::from_utf8_lossy(&read(&log.path)?).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let skip = arguments.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        lines.into_iter().skip(skip).try_for_each(|text| printer.print(log, text))?;
+    }
+    if arguments.follow { follow_all(followed, &printer) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// The last lines of a log; none if there is none.
+pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
+    let bytes = read(path).or_else(|_| fs::read(path)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn follow_all(mut followed: Vec<(Follow, &Log)>, printer: &Printer) -> Result<ExitCode, Failure> {
+    let mut rests = vec![Vec::new(); followed.len()];
+    loop {
+        for ((file, log), rest) in followed.iter_mut().zip(&mut rests) {
+            rest.extend(file.more()?);
+            // Half a line waits for its other half.
+            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let text = String::from_utf8_lossy(&rest[..whole]).into_owned();
+            rest.drain(..whole);
+            text.lines().try_for_each(|text| printer.print(log, text))?;
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+struct Printer {
+    several: bool,
+    output: Output,
+}
+
+impl Printer {
+    fn print(&self, log: &Log, text: &str) -> Result<(), Failure> {
+        match self.output {
+            Output::Json => json(&Line { workload: &log.workload, replica: log.replica, text }),
+            Output::Text | Output::Yaml if self.several => line(&format!("{} | {text}", log.replica)),
+            Output::Text | Output::Yaml => line(text),
+        }
+    }
+}
+
+/// The logs of workloads, by workload and replica: `namespace.name-replica.log`.
+fn find(folder: &Path) -> io::Result<Vec<Log>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        logs.extend(path.file_name().and_then(|name| parse(name.to_str()?)).map(|(workload, replica)| Log {
+            workload,
+            replica,
+            path: path.clone(),
+        }));
+    }
+    logs.sort_by(|a, b| (&a.workload, a.replica).cmp(&(&b.workload, b.replica)));
+    Ok(logs)
+}
+
+fn parse(file: &str) -> Option<(String, u32)> {
+    let (namespace, rest) = file.strip_suffix(".log")?.split_once('.')?;
+    let (name, replica) = rest.rsplit_once('-')?;
+    Some((format!("{namespace}/{name}"), replica.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_logs_tell_whose_they_are() {
+        assert_eq!(parse("shop.catalogue-v1-0.log"), Some(("shop/catalogue-v1".into(), 0)));
+        assert_eq!(parse("shop.a.b-12.log"), Some(("shop/a.b".into(), 12)));
+        for other in ["agent.log", "dns.log", "shop.a-0.log.1", "shop.a-x.log"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_last_lines_of_a_short_log_are_all_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        fs::write(&path, "one\ntwo\nthree\n").expect("written");
+        assert_eq!(last_lines(&path, 2), ["two", "three"]);
+        assert_eq!(last_lines(&path, 9).len(), 3);
+        assert!(last_lines(&folder.path().join("none"), 2).is_empty());
+    }
+}

@@ -1,0 +1,63 @@
+//! `wabe`: the command line of the mesh, and its processes as hidden subcommands.
+//!
+//! Parses arguments, asks keeper and agent, and prints; decides nothing that they could decide. Nothing depends on it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod apply;
+mod ask;
+mod check;
+mod cli;
+mod delete;
+mod down;
+mod exec;
+mod explain;
+mod failure;
+mod flows;
+mod get;
+mod logs;
+mod manifests;
+mod roles;
+mod scale;
+mod screen;
+mod status;
+mod up;
+mod workload;
+
+use cli::{Cli, Command, Output};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.output() == Some(Output::Json);
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let mesh = wabe_keeper::layout::Mesh::new(cli.name).map_err(Failure::usage)?;
+    match cli.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Up(arguments) => up::run(&mesh, &arguments),
+        Command::Down(arguments) => down::run(&mesh, &arguments),
+        Command::Status(arguments) => status::run(&mesh, &arguments),
+        Command::Apply(arguments) => apply::run(&mesh, &arguments),
+        Command::Delete(arguments) => delete::run(&mesh, &arguments),
+        Command::Get(arguments) => get::run(&mesh, &arguments),
+        Command::Scale(arguments) => scale::run(&mesh, &arguments),
+        Command::Restart(arguments) => scale::restart(&mesh, &arguments),
+        Command::Exec(arguments) => exec::run(&mesh, &arguments),
+        Command::Logs(arguments) => logs::run(&mesh, &arguments),
+        Command::Explain(arguments) => explain::run(&mesh, &arguments),
+        Command::Flows(arguments) => flows::run(&mesh, &arguments),
+        Command::Keeper => roles::keeper(mesh),
+        Command::Agent => roles::agent(&mesh),
+        Command::Dns { names } => roles::dns(names),
+        Command::Confine => roles::confine(),
+    }
+}

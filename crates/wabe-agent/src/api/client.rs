@@ -1,0 +1,58 @@
+//! The command line's side.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use super::{Reply, Request};
+
+/// Talking to the agent failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "the agent of this mesh does not answer at {path} ({source}); the keeper starts it again within seconds"
+    )]
+    Absent {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It broke off.
+    #[error("the agent broke off: {0}; try again")]
+    Broken(#[from] io::Error),
+    /// It speaks another language.
+    #[error(
+        "the agent's answer can't be read ({0}); is it another version than this program? `wabe down`, `wabe up`"
+    )]
+    Language(#[from] serde_json::Error),
+}
+
+/// A conversation: one request, and its replies.
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Sends a request to the agent that listens at `socket`.
+    pub fn ask(socket: &Path, request: &Request) -> Result<Self, ClientError> {
+        let absent = |source| ClientError::Absent { path: socket.to_owned(), source };
+        let mut stream = UnixStream::connect(socket).map_err(absent)?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// The next reply, as soon as there is one; `None` after the last.
+    pub fn reply(&mut self) -> Result<Option<Reply>, ClientError> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&line)?))
+    }
+}

@@ -1,0 +1,79 @@
+//! The kernel as the agent sees it. One trait, so that everything above it runs in a test without a kernel.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use wabe_abi::{Connection, EndpointLoad, Event, Tuple};
+use wabe_datapath::{Error, Kernel, MapUse, Write};
+
+/// The data plane of one mesh.
+pub trait Datapath: Send {
+    /// Applies changes in their order; stops at the first that fails.
+    fn write(&mut self, writes: &[Write]) -> Result<(), Error>;
+
+    /// What the tables contain now, as the changes that would make them so.
+    fn contents(&self) -> Result<Vec<Write>, Error>;
+
+    /// Guards a workload's network namespace and its interface on the node's side.
+    fn attach_workload(&mut self, id: u32, netns: BorrowedFd<'_>, node_ifindex: u32) -> Result<(), Error>;
+
+    /// Forgets a workload's links.
+    fn detach_workload(&mut self, id: u32) -> Result<(), Error>;
+
+    /// Every accepted connection that is open.
+    fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error>;
+
+    /// Counters of an endpoint.
+    fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error>;
+
+    /// All counters, indexed by [`wabe_abi::maps::counter`].
+    fn counters(&self) -> Result<Vec<u64>, Error>;
+
+    /// How full each map is.
+    fn usage(&self) -> Result<Vec<MapUse>, Error>;
+}
+
+/// Where events come from: readable when there are some.
+pub trait EventSource: AsFd + Send {
+    /// Hands over every event that is there now.
+    fn drain(&mut self, take: &mut dyn FnMut(&Event));
+}
+
+impl Datapath for Kernel {
+    fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
+        Self::write(self, writes)
+    }
+
+    fn contents(&self) -> Result<Vec<Write>, Error> {
+        Self::contents(self)
+    }
+
+    fn attach_workload(&mut self, id: u32, netns: BorrowedFd<'_>, node_ifindex: u32) -> Result<(), Error> {
+        Self::attach_workload(self, id, netns, node_ifindex)
+    }
+
+    fn detach_workload(&mut self, id: u32) -> Result<(), Error> {
+        Self::detach_workload(self, id)
+    }
+
+    fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
+        Self::connections(self)
+    }
+
+    fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {
+        Self::load_of(self, endpoint)
+    }
+
+    fn counters(&self) -> Result<Vec<u64>, Error> {
+        Self::counters(self)
+    }
+
+    fn usage(&self) -> Result<Vec<MapUse>, Error> {
+        Self::usage(self)
+    }
+}
+
+impl EventSource for wabe_datapath::Events {
+    fn drain(&mut self, take: &mut dyn FnMut(&Event)) {
+        Self::drain(self, take);
+    }
+}

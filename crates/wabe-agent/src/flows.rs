@@ -1,0 +1,162 @@
+//! Reports from the kernel become lines for people: joined, named, kept for a while, handed to followers.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use crate::{api::Flow, datapath::EventSource, published::Published};
+
+mod join;
+mod line;
+
+use join::Joiner;
+
+/// Lines that are kept.
+const KEPT: usize = 10_000;
+/// How long one end's report waits for the other's.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The latest lines, and who follows them.
+#[derive(Default)]
+pub struct FlowLog {
+    inner: Mutex<Inner>,
+    /// Reports that followers were too slow for.
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inner {
+    lines: VecDeque<Arc<Flow>>,
+    followers: Vec<SyncSender<Arc<Flow>>>,
+}
+
+impl FlowLog {
+    /// The latest `last` lines, oldest first, and a receiver of all later ones if `backlog` is given: a follower that is
+    /// further behind than that loses lines.
+    pub fn read(&self, last: usize, backlog: Option<usize>) -> (Vec<Arc<Flow>>, Option<Receiver<Arc<Flow>>>) {
+        let mut inner = self.lock();
+        let skip = inner.lines.len().saturating_sub(last);
+        let past = inner.lines.iter().skip(skip).cloned().collect();
+        let new = backlog.map(|backlog| {
+            let (sender, receiver) = mpsc::sync_channel(backlog);
+            inner.followers.push(sender);
+            receiver
+        });
+        (past, new)
+    }
+
+    /// Lines that followers lost.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, flow: Flow) {
+        let flow = Arc::new(flow);
+        let mut inner = self.lock();
+        if inner.lines.len() == KEPT {
+            inner.lines.pop_front();
+        }
+        inner.lines.push_back(Arc::clone(&flow));
+        inner.followers.retain(|follower| match follower.try_send(Arc::clone(&flow)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names that lines are written with; replaced whole by each snapshot.
+pub type SharedNames = Arc<RwLock<Arc<Published>>>;
+
+/// Reads reports until the process ends.
+pub fn watch(
+    source: impl EventSource + 'static,
+    log: Arc<FlowLog>,
+    names: SharedNames,
+) -> std::io::Result<()> {
+    thread::Builder::new().name("flows".into()).spawn(move || pump(source, &log, &names)).map(drop)
+}
+
+fn pump(mut source: impl EventSource, log: &FlowLog, names: &SharedNames) {
+    let clock = line::Clock::now();
+    let mut joiner = Joiner::default();
+    loop {
+        let wait = joiner.next_deadline().map(|deadline| deadline.saturating_sub(line::monotonic()));
+        let timeout = wait.map(|nanos| Timespec {
+            tv_sec: (nanos / 1_000_000_000) as i64,
+            tv_nsec: (nanos % 1_000_000_000) as i64,
+        });
+        match poll(&mut [PollFd::new(&source, PollFlags::IN)], timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "reports of connections can't be read any more");
+                return;
+            }
+        }
+        let now = line::monotonic();
+        let published = Arc::clone(&names.read().unwrap_or_else(PoisonError::into_inner));
+        let mut emit = |joined: &join::Joined| log.add(line::flow(joined, &published, &clock));
+        source.drain(&mut |event| joiner.take(event, now + PATIENCE.as_nanos() as u64, &mut emit));
+        joiner.expire(now, &mut emit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wabe_abi::Event;
+
+    use super::*;
+
+    fn flow(port: u16) -> Flow {
+        let joined = join::Joined {
+            event: Event {
+                destination_port: wabe_abi::Be16::new(port),
+                kind: 1,
+                lane: 2,
+                ..Event::default()
+            },
+            source: true,
+            destination: false,
+        };
+        line::flow(&joined, &Published::default(), &line::Clock::now())
+    }
+
+    #[test]
+    fn the_latest_lines_are_kept_and_followers_get_the_rest() {
+        let log = FlowLog::default();
+        for port in 0..(KEPT as u16 + 5) {
+            log.add(flow(port));
+        }
+        let (past, new) = log.read(2, Some(1));
+        let ports: Vec<u16> = past.iter().map(|flow| flow.to.port).collect();
+        assert_eq!(ports, [KEPT as u16 + 3, KEPT as u16 + 4]);
+        assert_eq!(log.read(usize::MAX, None).0.len(), KEPT);
+        let new = new.expect("a follower");
+        log.add(flow(1));
+        log.add(flow(2));
+        assert_eq!(new.recv().expect("a line").to.port, 1);
+        assert_eq!(log.lost(), 1, "a slow follower loses lines, and it shows");
+        drop(new);
+        log.add(flow(3));
+        assert!(log.lock().followers.is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! Plans over random meshes: at no moment does a record name what is not there.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+use wabe_abi::{Balance, Be16, Config, Ip, PolicyVerdict, VethRecord};
+
+use super::*;
+use crate::snapshot::DesiredWorkload;
+
+fn ip(number: u32) -> Ip {
+    IpAddr::V4(Ipv4Addr::from(0x0a08_0000 + number)).into()
+}
+
+/// A policy over `identities` identities whose rows all bear `mark`, so that policies differ by it.
+fn policy(identities: u32, mark: u32) -> Arc<CompiledPolicy> {
+    let verdict = PolicyVerdict { rule: mark, action: 1, ..PolicyVerdict::default() };
+    Arc::new(CompiledPolicy {
+        identity_classes: (0..=identities).map(|identity| (identity, (identity % 2) as u16)).collect(),
+        port_classes: BTreeMap::from([(80, 1)]),
+        prefix_classes: BTreeMap::new(),
+        verdicts: [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)].map(|key| (key, verdict)).into(),
+    })
+}
+
+#[derive(Clone, Debug)]
+struct Choice {
+    /// Workload id -> mark of its policy; 0 for none.
+    workloads: BTreeMap<u32, u32>,
+    /// Service -> which of the workloads are its endpoints, and with what weight.
+    services: BTreeMap<u32, BTreeMap<u32, u32>>,
+}
+
+fn choices() -> impl Strategy<Value = Vec<Choice>> {
+    let workloads = prop::collection::btree_map(1u32..8, 0u32..4, 0..8);
+    let members = prop::collection::btree_map(1u32..8, 1u32..5, 0..6);
+    let services = prop::collection::btree_map(1u32..5, members, 0..5);
+    prop::collection::vec(
+        (workloads, services).prop_map(|(workloads, services)| Choice { workloads, services }),
+        1..7,
+    )
+}
+
+fn desired(choice: &Choice) -> Desired {
+    let mut desired =
+        Desired { config: Config { workload_level: 3, ..Config::default() }, ..Desired::default() };
+    for (id, mark) in &choice.workloads {
+        let record = WorkloadRecord { v4: ip(*id), identity: 1 + id % 3, ..WorkloadRecord::default() };
+        let policy = (*mark > 0).then(|| policy(4, *mark));
+        desired.workloads.insert(*id, DesiredWorkload { record, policy });
+        desired.cgroups.insert(u64::from(*id) + 100, *id);
+        desired.addresses.insert(ip(*id), *id);
+        desired.veths.insert(*id + 10, VethRecord { workload: *id, ..VethRecord::default() });
+    }
+    for (service, members) in &choice.services {
+        let endpoint = |(workload, weight): (&u32, &u32)| DesiredEndpoint {
+            workload: *workload,
+            address: ip(*workload),
+            port: Be16::new(8080),
+            weight: *weight,
+        };
+        let members = members.iter().filter(|(workload, _)| choice.workloads.contains_key(workload));
+        let endpoints = members.map(endpoint).collect();
+        let key = ServiceKey::port(ip(1000 + service), Be16::new(80), wabe_abi::TCP);
+        desired
+            .services
+            .insert(key, DesiredService { service: *service, balance: Balance::TwoChoices, endpoints });
+        let address = ServiceKey::address(ip(1000 + service));
+        let nothing =
+            DesiredService { service: *service, balance: Balance::TwoChoices, endpoints: Vec::new() };
+        desired.services.insert(address, nothing);
+    }
+    desired
+}
+
+/// Everything that a record names is there and whole.
+fn assert_sound(mirror: &Mirror, tables: &BTreeMap<u32, Arc<CompiledPolicy>>) {
+    for (key, record) in &mirror.services {
+        for index in 0..record.endpoints {
+            let place = EndpointKey { set: record.endpoint_set, index };
+            let endpoint = mirror.endpoints.get(&place).unwrap_or_else(|| panic!("{key:?} lacks {place:?}"));
+            assert!(endpoint.alias < record.endpoints, "{endpoint:?}");
+            assert!(mirror.workloads.contains_key(&endpoint.workload), "{endpoint:?} leads nowhere");
+        }
+    }
+    for (id, record) in mirror.workloads.iter().filter(|(_, record)| record.table != NO_POLICY) {
+        let policy = tables.get(&record.table).unwrap_or_else(|| panic!("{id}: nobody knows {record:?}"));
+        assert!(
+            policy
+                .identity_rows(record.table)
+                .all(|(key, class)| mirror.identity_classes.get(&key) == Some(&class))
+        );
+        assert!(
+            policy.port_rows(record.table).all(|(key, class)| mirror.port_classes.get(&key) == Some(&class))
+        );
+        assert!(policy.verdict_rows(record.table).all(|(key, row)| mirror.verdicts.get(&key) == Some(&row)));
+    }
+    let leads_to_workload = |id: &u32| assert!(mirror.workloads.contains_key(id), "workload {id} is missing");
+    mirror.cgroups.values().for_each(leads_to_workload);
+    mirror.addresses.values().for_each(leads_to_workload);
+}
+
+/// The tables say what was desired and nothing else.
+fn assert_equals(mirror: &Mirror, desired: &Desired, tables: &BTreeMap<u32, Arc<CompiledPolicy>>) {
+    assert_eq!(mirror.cgroups, desired.cgroups);
+    assert_eq!(mirror.addresses, desired.addresses);
+    assert_eq!(mirror.veths, desired.veths);
+    assert!(mirror.workloads.keys().eq(desired.workloads.keys()));
+    for (id, wanted) in &desired.workloads {
+        let record = mirror.workloads[id];
+        assert_eq!(WorkloadRecord { table: NO_POLICY, ..record }, wanted.record);
+        assert_eq!(tables.get(&record.table), wanted.policy.as_ref());
+    }
+    assert!(mirror.services.keys().eq(desired.services.keys()));
+    let mut places = 0;
+    for (key, wanted) in &desired.services {
+        let record = mirror.services[key];
+        assert_eq!(record.endpoints as usize, wanted.endpoints.len());
+        places += wanted.endpoints.len();
+        for (index, endpoint) in wanted.endpoints.iter().enumerate() {
+            let row = mirror.endpoints[&EndpointKey { set: record.endpoint_set, index: index as u32 }];
+            assert_eq!(
+                (row.workload, row.address, row.weight),
+                (endpoint.workload, endpoint.address, endpoint.weight)
+            );
+        }
+    }
+    assert_eq!(mirror.endpoints.len(), places, "endpoint rows are left over");
+    let used: BTreeSet<u32> = mirror.workloads.values().map(|record| record.table).collect();
+    assert!(mirror.identity_classes.keys().all(|key| used.contains(&key.table)), "a table is left over");
+    assert!(mirror.verdicts.keys().all(|key| used.contains(&key.table)), "a table is left over");
+}
+
+proptest! {
+    #[test]
+    fn no_step_exposes_a_record_that_names_nothing(choices in choices()) {
+        let mut installed = Installed::default();
+        let mut kernel = Mirror::default();
+        for choice in &choices {
+            let desired = desired(choice);
+            let plan = plan(&installed, &desired).expect("room");
+            let mut tables = installed.tables.clone();
+            tables.extend(plan.next.tables.clone());
+            for (index, write) in plan.writes.iter().enumerate() {
+                kernel.apply(write);
+                assert_sound(&kernel, &tables);
+                let last = index + 1 == plan.writes.len();
+                prop_assert_eq!(matches!(write, Write::Config(_)), last, "the generation is raised last");
+            }
+            prop_assert_eq!(&kernel, &plan.next.mirror);
+            installed = plan.next;
+            for write in &plan.later {
+                kernel.apply(write);
+                installed.mirror.apply(write);
+                assert_sound(&kernel, &tables);
+            }
+            assert_equals(&kernel, &desired, &installed.tables);
+        }
+    }
+
+    #[test]
+    fn an_agent_that_finds_tables_ends_up_with_the_same(choices in choices(), skip_removals: bool) {
+        let mut installed = Installed::default();
+        for choice in &choices {
+            let plan = plan(&installed, &desired(choice)).expect("room");
+            let last = plan.next.last;
+            let mut kernel = plan.next.mirror;
+            if !skip_removals {
+                plan.later.iter().for_each(|write| kernel.apply(write));
+            }
+            // The agent dies here, with or without having removed what it replaced.
+            installed = Installed::found(&kernel.rows(), last);
+        }
+        let desired = desired(choices.last().expect("one at least"));
+        let plan = plan(&installed, &desired).expect("room");
+        let mut kernel = plan.next.mirror;
+        plan.later.iter().for_each(|write| kernel.apply(write));
+        assert_equals(&kernel, &desired, &plan.next.tables);
+    }
+}
+
+fn two() -> Choice {
+    Choice {
+        workloads: BTreeMap::from([(1, 1), (2, 2)]),
+        services: BTreeMap::from([(1, BTreeMap::from([(1, 100), (2, 100)])), (2, BTreeMap::from([(2, 1)]))]),
+    }
+}
+
+#[test]
+fn nothing_changes_nothing_is_written() {
+    let desired = desired(&two());
+    let first = plan(&Installed::default(), &desired).expect("room");
+    let second = plan(&first.next, &desired).expect("room");
+    assert_eq!((second.writes, second.later), (Vec::new(), Vec::new()));
+    assert_eq!(second.next.mirror.config.generation, 1);
+}
+
+#[test]
+fn an_empty_mesh_has_a_generation_too() {
+    let plan = plan(&Installed::default(), &Desired::default()).expect("room");
+    assert_eq!(plan.next.mirror.config.generation, 1);
+}
+
+#[test]
+fn what_does_not_change_keeps_its_ids() {
+    let mut choice = two();
+    let first = plan(&Installed::default(), &desired(&choice)).expect("room");
+    choice.services.insert(1, BTreeMap::from([(1, 100)]));
+    choice.workloads.insert(2, 3);
+    let second = plan(&first.next, &desired(&choice)).expect("room");
+    let set = |plan: &Plan, service: u32| {
+        plan.next.mirror.services[&ServiceKey::port(ip(1000 + service), Be16::new(80), wabe_abi::TCP)]
+            .endpoint_set
+    };
+    assert_ne!(set(&first, 1), set(&second, 1));
+    assert_eq!(set(&first, 2), set(&second, 2));
+    let table = |plan: &Plan, id: u32| plan.next.mirror.workloads[&id].table;
+    assert_eq!(table(&first, 1), table(&second, 1));
+    assert_ne!(table(&first, 2), table(&second, 2));
+    assert_eq!(second.examine, BTreeSet::from([2]));
+    assert!(!second.writes.iter().any(|write| matches!(write, Write::ResetLoad(_))), "counters stay");
+}
+
+#[test]
+fn a_service_that_lost_all_endpoints_gets_them_back() {
+    let full = two();
+    let mut empty = full.clone();
+    empty.services.insert(1, BTreeMap::new());
+    let mut installed = Installed::default();
+    for choice in [&full, &empty, &full] {
+        let plan = plan(&installed, &desired(choice)).expect("room");
+        assert_sound(&plan.next.mirror, &plan.next.tables);
+        installed = plan.next;
+    }
+}
+
+#[test]
+fn workloads_with_one_policy_share_a_table() {
+    let choice = Choice { workloads: BTreeMap::from([(1, 1), (2, 1)]), services: BTreeMap::new() };
+    let plan = plan(&Installed::default(), &desired(&choice)).expect("room");
+    assert_eq!(plan.next.mirror.workloads[&1].table, plan.next.mirror.workloads[&2].table);
+}

@@ -1,0 +1,244 @@
+//! Makes the node what users wrote: takes requests, the keeper's news and the time, and turns them into changes in the
+//! kernel and jobs for the keeper. One thread, no lock, and the only place with a mesh's state.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use wabe_abi::Tuple;
+use wabe_datapath::Write;
+use wabe_keeper::protocol::EventKind;
+
+use crate::{
+    api::{Reply, Request},
+    datapath::Datapath,
+    flows::SharedNames,
+    plan::Installed,
+    published::Published,
+    snapshot::{Compiler, Node},
+    state::State,
+    supervisor::{Done, Handles, Job},
+    timers::Timers,
+};
+
+mod change;
+mod install;
+mod lifecycle;
+mod news;
+mod recover;
+mod revoke;
+mod status;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+pub use recover::Running;
+use wait::Wait;
+
+/// Between replacing something in the kernel and removing what nobody names any more: no program runs that long.
+const GRACE: Duration = Duration::from_millis(100);
+/// After which what failed for reasons outside the mesh is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the engine reacts to.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody asks for something. The conversation ends when the sender is dropped.
+    Request(Request, Sender<Reply>),
+    /// Something happened to an instance.
+    Keeper(EventKind),
+    /// The keeper did a job, or could not.
+    Done(Done),
+    /// The keeper ended, and with it all instances.
+    KeeperGone,
+}
+
+/// What happens later.
+#[derive(Debug)]
+enum Later {
+    /// Rows that nobody names any more go.
+    Remove(Vec<Write>),
+    /// Live connections of these workloads are examined once more.
+    Examine(BTreeSet<u32>),
+    /// A draining instance may have come to rest.
+    Drained(u32),
+    /// An instance that should have stopped may hang.
+    Overdue(u32),
+    /// The keeper's job is given once more.
+    Again(Job),
+    /// What could not be written is tried again.
+    Install,
+    /// Somebody's patience may have ended.
+    Waits,
+}
+
+/// Ends connections, in the network namespace whose `sock_diag` socket is given.
+pub type Close = Box<dyn FnMut(&Handles, &[Tuple]) -> std::io::Result<()> + Send>;
+
+/// What the engine is made of; the rest of its fields are its own.
+pub struct Parts<D> {
+    /// The mesh's name.
+    pub mesh: String,
+    /// The mesh's run directory.
+    pub directory: PathBuf,
+    /// The file that `wabe dns` reads.
+    pub names_file: PathBuf,
+    /// The node.
+    pub node: Node,
+    /// What an earlier agent remembered.
+    pub state: State,
+    /// The kernel.
+    pub datapath: D,
+    /// Where the keeper's jobs go.
+    pub jobs: Sender<Job>,
+    /// How connections are ended.
+    pub close: Close,
+    /// The names for lines of flows.
+    pub names: SharedNames,
+}
+
+/// The reconciler.
+pub struct Engine<D> {
+    mesh: String,
+    directory: PathBuf,
+    names_file: PathBuf,
+    node: Node,
+    state: State,
+    datapath: D,
+    jobs: Sender<Job>,
+    close: Close,
+    names: SharedNames,
+    now: Instant,
+    installed: Installed,
+    compiler: Compiler,
+    handles: BTreeMap<u32, Handles>,
+    /// Instances with a job under way.
+    busy: BTreeSet<u32>,
+    /// Instances in the kernel's tables by the next plan, to be guarded and started after it.
+    to_start: BTreeSet<u32>,
+    /// Until when draining instances may keep their connections.
+    drains: BTreeMap<u32, Instant>,
+    timers: Timers<Later>,
+    waits: Vec<Wait>,
+    published: Published,
+    warnings: BTreeSet<String>,
+    /// Something changed that the kernel's tables, the files or somebody who waits may have to follow.
+    changed: bool,
+    over: bool,
+}
+
+impl<D: Datapath> Engine<D> {
+    /// An engine that has looked at nothing yet; see `recover`.
+    pub fn new(parts: Parts<D>, now: Instant) -> Self {
+        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names } = parts;
+        Self {
+            mesh,
+            directory,
+            names_file,
+            node,
+            state,
+            datapath,
+            jobs,
+            close,
+            names,
+            now,
+            installed: Installed::default(),
+            compiler: Compiler::default(),
+            handles: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            to_start: BTreeSet::new(),
+            drains: BTreeMap::new(),
+            timers: Timers::default(),
+            waits: Vec::new(),
+            published: Published::default(),
+            warnings: BTreeSet::new(),
+            changed: true,
+            over: false,
+        }
+    }
+
+    /// Reacts until the keeper is gone.
+    pub fn run(&mut self, inputs: &Receiver<Input>) {
+        while !self.over {
+            let wait = self
+                .timers
+                .next()
+                .map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+            let first = match inputs.recv_timeout(wait) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // What came meanwhile is handled with it: many changes, one plan.
+            let batch: Vec<Input> = first.into_iter().chain(inputs.try_iter()).collect();
+            self.react(batch, Instant::now());
+        }
+    }
+
+    /// Reacts to some inputs and to the time.
+    pub fn react(&mut self, inputs: Vec<Input>, now: Instant) {
+        self.now = now;
+        for input in inputs {
+            match input {
+                Input::Request(request, replies) => self.request(request, replies),
+                Input::Keeper(event) => self.news(event),
+                Input::Done(done) => self.done(done),
+                Input::KeeperGone => self.over = true,
+            }
+        }
+        while let Some(later) = self.timers.due(now) {
+            self.later(later);
+        }
+        self.settle();
+    }
+
+    /// The generation in force.
+    fn generation(&self) -> u64 {
+        self.installed.mirror.config.generation
+    }
+
+    fn later(&mut self, later: Later) {
+        match later {
+            Later::Remove(writes) => self.remove_rows(&writes),
+            Later::Examine(workloads) => self.examine(&workloads),
+            Later::Drained(id) => self.drained(id),
+            Later::Overdue(id) => self.overdue(id),
+            Later::Again(job) => self.again(job),
+            Later::Install | Later::Waits => self.changed = true,
+        }
+    }
+
+    /// Brings instances, tables and files in line with the state, if it changed.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        self.roll();
+        if let Err(error) = self.install() {
+            tracing::error!(%error, "the kernel's tables could not be brought up to date");
+            self.warnings.insert(error.to_string());
+            self.timers.add(self.now + RETRY, Later::Install);
+        }
+        self.start_installed();
+        self.answer_waits();
+    }
+
+    fn share_names(&mut self, published: Published) {
+        let shared = published.clone().with_past(&self.published);
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shared.clone());
+        self.published = shared;
+    }
+
+    fn give(&mut self, job: Job) {
+        self.busy.insert(job.id());
+        if self.jobs.send(job).is_err() {
+            tracing::error!("nobody carries jobs to the keeper any more");
+        }
+    }
+}

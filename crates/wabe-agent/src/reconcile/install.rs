@@ -1,0 +1,117 @@
+//! Brings the kernel's tables and the files for others up to date with the state.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use wabe_datapath::Write;
+
+use super::{Engine, GRACE, Later};
+use crate::{
+    datapath::Datapath,
+    names::names,
+    plan::{Installed, NoRoom, plan},
+    published::Published,
+    snapshot::{SnapshotError, desired},
+    state::{StateError, write},
+};
+
+/// Why the tables could not be brought up to date. What was in force before is still.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The objects do not fit.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The change does not fit.
+    #[error(transparent)]
+    Room(#[from] NoRoom),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] wabe_datapath::Error),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] StateError),
+}
+
+/// What a plan did.
+pub(super) struct Executed {
+    /// What users should look at.
+    pub(super) warnings: BTreeSet<String>,
+    /// How long it took until it was in force in the kernel.
+    pub(super) in_force: Duration,
+}
+
+impl<D: Datapath> Engine<D> {
+    /// Computes the plan and executes it.
+    pub(super) fn install(&mut self) -> Result<Executed, InstallError> {
+        let began = Instant::now();
+        let instances = self.state.instances.values();
+        let desired =
+            desired(&self.node, &self.state.objects, instances, &mut self.state.ids, &mut self.compiler)?;
+        let plan = plan(&self.installed, &desired)?;
+        let computed = began.elapsed();
+        if !plan.writes.is_empty() {
+            self.execute(&plan.writes)?;
+        }
+        let in_force = began.elapsed();
+        self.installed = plan.next;
+        self.state.last = self.installed.last;
+        if !plan.later.is_empty() {
+            self.timers.add(self.now + GRACE, Later::Remove(plan.later));
+        }
+        self.revoke(plan.examine);
+        self.forget_gone();
+        self.warnings = desired.warnings.clone();
+        let revoked = began.elapsed();
+        self.publish()?;
+        let writes = plan.writes.len();
+        tracing::debug!(writes, ?computed, ?in_force, ?revoked, published = ?began.elapsed(), "planned and executed");
+        Ok(Executed { warnings: desired.warnings, in_force })
+    }
+
+    /// Writes; if that fails halfway, finds out how things are. Nothing that a record names is ever half written, so
+    /// until the next plan the old state is in force, or the new one for some services and workloads.
+    fn execute(&mut self, writes: &[Write]) -> Result<(), InstallError> {
+        let Err(error) = self.datapath.write(writes) else { return Ok(()) };
+        let found = self.datapath.contents()?;
+        self.installed = Installed::found(&found, self.installed.last);
+        Err(error.into())
+    }
+
+    /// Removes rows that nobody names any more.
+    pub(super) fn remove_rows(&mut self, writes: &[Write]) {
+        if let Err(error) = self.datapath.write(writes) {
+            // They only take room; the next plan lists them again.
+            tracing::warn!(%error, "rows that are not used any more could not be removed");
+            return;
+        }
+        writes.iter().for_each(|write| self.installed.mirror.apply(write));
+    }
+
+    /// Numbers of services and rules that are gone become free, or are forgotten.
+    fn forget_gone(&mut self) {
+        let services: BTreeSet<String> =
+            self.state.objects.services().map(|service| service.name.to_string()).collect();
+        let policies: BTreeSet<String> =
+            self.state.objects.policies().map(|policy| format!("{} rule ", policy.name)).collect();
+        let of_known_policy = |rule: &str| {
+            let digits = rule.trim_end_matches(|it: char| it.is_ascii_digit());
+            policies.contains(digits)
+        };
+        self.state.ids.retain(|name| services.contains(name), of_known_policy);
+    }
+
+    /// Writes what `dns`, `explain` and the next agent read.
+    fn publish(&mut self) -> Result<(), StateError> {
+        let generation = self.generation();
+        let instances = self.state.instances.values();
+        let names = names(&self.node, &self.state.objects, instances.clone(), &self.state.ids, generation);
+        write(&self.names_file, &names)?;
+        let published =
+            Published::of(&self.node, &self.state.objects, instances, &mut self.state.ids, generation);
+        published.write(&self.directory)?;
+        self.share_names(published);
+        self.state.save(&self.directory)
+    }
+}

@@ -1,0 +1,60 @@
+//! The first look: what an earlier agent left in the kernel, and what the keeper runs.
+
+use wabe_keeper::protocol::InstanceState;
+
+use super::{Engine, news::adopt};
+use crate::{
+    datapath::Datapath,
+    plan::Installed,
+    state::{Phase, Place},
+    supervisor::Job,
+};
+
+/// An instance that the keeper has, with the way into it.
+pub struct Running {
+    /// What the keeper says of it.
+    pub state: InstanceState,
+    /// Its handles; `None` if the keeper could not give them.
+    pub handles: Option<crate::supervisor::Handles>,
+}
+
+impl<D: Datapath> Engine<D> {
+    /// Looks at kernel and keeper. Connections and workloads go on meanwhile.
+    pub fn recover(&mut self, running: Vec<Running>) -> Result<(), wabe_datapath::Error> {
+        self.installed = Installed::found(&self.datapath.contents()?, self.state.last);
+        let known = std::mem::take(&mut self.state.instances);
+        for Running { state, handles } in running {
+            let id = state.spec.id;
+            let (Some(mut instance), Some(handles)) = (known.get(&id).cloned(), handles) else {
+                self.give(Job::Remove(id));
+                continue;
+            };
+            instance.place = Some(Place {
+                v4: state.spec.v4,
+                v6: state.spec.v6,
+                cgroup: state.cgroup_id,
+                node_ifindex: state.node_ifindex,
+            });
+            adopt(&mut instance, &state);
+            match instance.phase {
+                // Guarded again, in case an earlier agent died before it was; started if it was not.
+                Phase::Making => drop(self.to_start.insert(id)),
+                Phase::Starting => {
+                    instance.phase = Phase::Making;
+                    self.to_start.insert(id);
+                }
+                Phase::Started => drop(self.to_start.insert(id)),
+                Phase::Draining => {
+                    self.drains.insert(id, self.now + instance.spec.grace);
+                    self.timers.add(self.now, super::Later::Drained(id));
+                }
+                Phase::Ending => self.give(Job::Remove(id)),
+            }
+            self.handles.insert(id, handles);
+            self.state.instances.insert(id, instance);
+        }
+        self.changed = true;
+        self.settle();
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! How the mesh is.
+
+use wabe_abi::{DropReason, Lane, maps::counter};
+use wabe_model::{Balance, ClusterIps, Transport, Workload};
+
+use super::Engine;
+use crate::{
+    api::{CounterStatus, EndpointStatus, InstanceStatus, MapStatus, ServiceStatus, Status, WorkloadStatus},
+    datapath::Datapath,
+    snapshot::{identity_of, selects},
+    state::{Instance, Phase},
+};
+
+impl<D: Datapath> Engine<D> {
+    pub(super) fn status(&self) -> Result<Status, String> {
+        let counters = self.datapath.counters().map_err(|error| error.to_string())?;
+        let at = |index: u32| counters.get(index as usize).copied().unwrap_or(0);
+        let lane = |lane: &Lane| CounterStatus {
+            name: lane.name().into(),
+            count: at(counter::LANES + u32::from(*lane as u8)),
+        };
+        let reason = |reason: &DropReason| CounterStatus {
+            name: reason.name().into(),
+            count: at(counter::REASONS + u32::from(*reason as u8)),
+        };
+        let usage = self.datapath.usage().map_err(|error| error.to_string())?;
+        Ok(Status {
+            mesh: self.mesh.clone(),
+            generation: self.generation(),
+            agent: std::process::id(),
+            workloads: self.workloads(),
+            services: self.services(),
+            lanes: Lane::ALL.iter().map(lane).collect(),
+            refusals: DropReason::ALL.iter().map(reason).filter(|it| it.count > 0).collect(),
+            connections: at(counter::CONNECTIONS_LIVE),
+            events_lost: at(counter::EVENTS_LOST),
+            maps: usage
+                .into_iter()
+                .map(|it| MapStatus { name: it.name.into(), used: it.used, limit: it.limit })
+                .collect(),
+            warnings: self.warnings.iter().cloned().collect(),
+        })
+    }
+
+    /// Those that users wrote, and those whose last instances are on their way out.
+    fn workloads(&self) -> Vec<WorkloadStatus> {
+        let known: Vec<&Workload> = self.state.objects.workloads().collect();
+        let mut all: Vec<WorkloadStatus> =
+            known.iter().map(|workload| self.workload(workload, workload.replicas)).collect();
+        for instance in self.state.instances.values() {
+            let name = instance.spec.name.to_string();
+            if !all.iter().any(|it| it.name == name) {
+                all.push(self.workload(&instance.spec, 0));
+            }
+        }
+        all
+    }
+
+    fn workload(&self, workload: &Workload, wanted: u32) -> WorkloadStatus {
+        let mut instances: Vec<InstanceStatus> =
+            self.state.instances_of(&workload.name).map(|instance| self.instance(instance)).collect();
+        instances.sort_by_key(|it| (it.replica, it.id));
+        WorkloadStatus {
+            name: workload.name.to_string(),
+            principal: identity_of(workload, &self.node.trust_domain).principal(),
+            ready: self.state.instances_of(&workload.name).filter(|it| it.takes_connections()).count() as u32,
+            wanted,
+            instances,
+        }
+    }
+
+    fn instance(&self, instance: &Instance) -> InstanceStatus {
+        let load = self.datapath.load_of(instance.id).unwrap_or_default();
+        let phase = match instance.phase {
+            Phase::Making => "making",
+            Phase::Starting => "starting",
+            Phase::Started => "started",
+            Phase::Draining => "draining",
+            Phase::Ending => "ending",
+        };
+        InstanceStatus {
+            id: instance.id,
+            replica: instance.replica,
+            phase: phase.into(),
+            ready: instance.takes_connections(),
+            addresses: instance.addresses(),
+            pid: instance.pid,
+            restarts: instance.restarts,
+            live: load.live,
+            total: load.total,
+            trouble: instance.trouble.clone(),
+        }
+    }
+
+    fn services(&self) -> Vec<ServiceStatus> {
+        let endpoint = |instance: &Instance| EndpointStatus {
+            workload: instance.spec.name.to_string(),
+            replica: instance.replica,
+            ready: instance.takes_connections(),
+            weight: instance.spec.weight,
+            live: self.datapath.load_of(instance.id).map_or(0, |load| load.live),
+        };
+        let service = |service: &wabe_model::Service| ServiceStatus {
+            name: service.name.to_string(),
+            addresses: match service.cluster_ips {
+                ClusterIps::Headless => Vec::new(),
+                ClusterIps::Virtual { .. } => self.state.ids.addresses_of(&service.name).list(),
+            },
+            ports: service
+                .ports
+                .iter()
+                .map(|it| format!("{}/{}", it.port, transport(it.transport)))
+                .collect(),
+            balance: match service.balance {
+                Balance::TwoChoices => "two-choices",
+                Balance::Random => "random",
+                Balance::RoundRobin => "round-robin",
+            }
+            .into(),
+            endpoints: self
+                .state
+                .instances
+                .values()
+                .filter(|instance| selects(service, instance))
+                .map(endpoint)
+                .collect(),
+        };
+        self.state.objects.services().map(service).collect()
+    }
+}
+
+fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}

@@ -1,0 +1,407 @@
+//! The engine with a kernel and a keeper in memory, and time that the test makes.
+
+use std::{
+    fs::File,
+    net::IpAddr,
+    sync::{Mutex, mpsc},
+};
+
+use wabe_abi::{Be16, Connection, EndpointLoad, Ip, TCP};
+use wabe_keeper::protocol::ExitStatus;
+use wabe_model::{Kind, Object, ObjectKey, ObjectName, TargetPort, Workload};
+
+use super::*;
+use crate::{
+    api::{Changed, NotReady},
+    state::Phase,
+    supervisor::Made,
+    testing::{FakeKernel, node, only, place, service, workload},
+};
+
+struct Bench {
+    engine: Engine<FakeKernel>,
+    kernel: FakeKernel,
+    jobs: Receiver<Job>,
+    closed: Arc<Mutex<Vec<Tuple>>>,
+    now: Instant,
+    directory: tempfile::TempDir,
+}
+
+fn handles() -> Handles {
+    let open = || File::open("/dev/null").expect("/dev/null").into();
+    Handles { netns: open(), diag: open() }
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::over(FakeKernel::default(), tempfile::tempdir().expect("a folder"))
+    }
+
+    /// A new agent over what another one left.
+    fn over(kernel: FakeKernel, directory: tempfile::TempDir) -> Self {
+        let (jobs, given) = mpsc::channel();
+        let closed = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&closed);
+        let now = Instant::now();
+        let parts = Parts {
+            mesh: "test".into(),
+            directory: directory.path().to_owned(),
+            names_file: directory.path().join("names.json"),
+            node: node(),
+            state: State::load(directory.path()).expect("a state"),
+            datapath: kernel.clone(),
+            jobs,
+            close: Box::new(move |_, tuples| {
+                record.lock().expect("whole").extend_from_slice(tuples);
+                Ok(())
+            }),
+            names: SharedNames::default(),
+        };
+        Self { engine: Engine::new(parts, now), kernel, jobs: given, closed, now, directory }
+    }
+
+    fn react(&mut self, inputs: Vec<Input>) {
+        self.engine.react(inputs, self.now);
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+        self.react(Vec::new());
+    }
+
+    fn ask(&mut self, request: Request) -> Receiver<Reply> {
+        let (sender, replies) = mpsc::channel();
+        self.react(vec![Input::Request(request, sender)]);
+        replies
+    }
+
+    fn apply(&mut self, objects: Vec<Object>) -> Result<Changed, String> {
+        let reply = self.ask(Request::Apply { objects }).recv().expect("a reply");
+        if let Reply::Refused { message } = reply {
+            return Err(message);
+        }
+        let Reply::Changed(changed) = reply else { panic!("{reply:?}") };
+        Ok(changed)
+    }
+
+    /// Does what the keeper would do with the jobs that were given; returns them.
+    fn keep(&mut self) -> Vec<Job> {
+        let mut all = Vec::new();
+        loop {
+            let jobs: Vec<Job> = self.jobs.try_iter().collect();
+            if jobs.is_empty() {
+                return all;
+            }
+            let mut inputs = Vec::new();
+            for job in &jobs {
+                let id = job.id();
+                let made = place(id);
+                if let Job::Find(_) = job {
+                    inputs
+                        .push(Input::Done(Done { job: job.clone(), result: Err("no such workload".into()) }));
+                    continue;
+                }
+                let result = match job {
+                    Job::Create(_) => Some(Made {
+                        cgroup: made.cgroup,
+                        node_ifindex: made.node_ifindex,
+                        handles: handles(),
+                    }),
+                    Job::Start(_) => {
+                        inputs.push(Input::Keeper(EventKind::Started { id, pid: 1000 + id }));
+                        assert!(self.kernel.look().guarded.contains(&id), "started before it is guarded");
+                        None
+                    }
+                    Job::Stop(..) => {
+                        inputs.push(Input::Keeper(EventKind::Stopped { id }));
+                        None
+                    }
+                    Job::Remove(_) | Job::Find(_) => None,
+                };
+                inputs.insert(0, Input::Done(Done { job: job.clone(), result: Ok(result) }));
+            }
+            all.extend(jobs);
+            self.react(inputs);
+        }
+    }
+
+    fn ready(&mut self, id: u32) {
+        self.react(vec![Input::Keeper(EventKind::Ready { id })]);
+    }
+
+    /// The workloads behind service `shop/web`.
+    fn endpoints(&self) -> Vec<u32> {
+        let memory = self.kernel.look();
+        let is_port = |key: &&wabe_abi::ServiceKey| key.protocol == TCP && key.address.is_v4();
+        let key = memory.mirror.services.keys().find(is_port).expect("the service");
+        let record = memory.mirror.services[key];
+        let set = record.endpoint_set;
+        (0..record.endpoints)
+            .map(|index| memory.mirror.endpoints[&wabe_abi::EndpointKey { set, index }].workload)
+            .collect()
+    }
+}
+
+fn web() -> Vec<Object> {
+    vec![
+        Object::Workload(workload("shop", "web")),
+        Object::Service(service("shop", "web", 80, TargetPort::Number(8080))),
+    ]
+}
+
+fn serving() -> Bench {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    bench.keep();
+    bench.ready(1);
+    assert_eq!(bench.endpoints(), [1]);
+    bench
+}
+
+#[test]
+fn a_workload_is_made_then_guarded_then_started_then_an_endpoint() {
+    let mut bench = Bench::new();
+    let changed = bench.apply(web()).expect("applied");
+    assert_eq!((changed.created.len(), changed.generation), (2, 1));
+    let jobs = bench.keep();
+    assert!(matches!(jobs.as_slice(), [Job::Create(_), Job::Start(1)]), "{jobs:?}");
+    assert_eq!(bench.endpoints(), [] as [u32; 0], "it is not ready");
+    bench.ready(1);
+    assert_eq!(bench.endpoints(), [1]);
+    bench.react(vec![Input::Keeper(EventKind::NotReady { id: 1, why: "no answer".into() })]);
+    assert_eq!(bench.endpoints(), [] as [u32; 0]);
+}
+
+#[test]
+fn a_change_replaces_without_a_moment_without_endpoint() {
+    let mut bench = serving();
+    let mut other = workload("shop", "web");
+    other.command = vec!["/bin/other".into()];
+    bench.apply(vec![Object::Workload(other)]).expect("applied");
+    bench.keep();
+    assert_eq!(bench.endpoints(), [1], "the old one serves until the new one is ready");
+    bench.kernel.look().loads.insert(1, EndpointLoad { live: 1, total: 9 });
+    bench.ready(2);
+    bench.keep();
+    assert_eq!(bench.endpoints(), [2]);
+    bench.pass(200);
+    assert_eq!(bench.keep(), [], "it still has a connection");
+    bench.kernel.look().loads.clear();
+    bench.pass(50);
+    let jobs = bench.keep();
+    assert!(matches!(jobs.as_slice(), [Job::Stop(1, _), Job::Remove(1)]), "{jobs:?}");
+    assert_eq!(bench.kernel.look().guarded, [2]);
+    assert!(!bench.kernel.look().mirror.workloads.contains_key(&1), "its rows are gone");
+}
+
+#[test]
+fn draining_ends_with_the_grace() {
+    let mut bench = serving();
+    bench.kernel.look().loads.insert(1, EndpointLoad { live: 1, total: 1 });
+    let key = ObjectKey { kind: Kind::Workload, name: ObjectName::new("shop", "web") };
+    bench.ask(Request::Delete { keys: vec![key] });
+    assert_eq!(bench.kernel.look().mirror.workloads[&1].flags, wabe_abi::workload_flag::STOPPING);
+    bench.pass(9_000);
+    assert_eq!(bench.keep(), []);
+    bench.pass(1_001);
+    assert!(matches!(bench.keep().as_slice(), [Job::Stop(1, _), Job::Remove(1)]));
+    assert!(bench.engine.state.instances.is_empty());
+}
+
+#[test]
+fn an_instance_that_does_not_stop_is_removed() {
+    let mut bench = serving();
+    let key = ObjectKey { kind: Kind::Workload, name: ObjectName::new("shop", "web") };
+    bench.ask(Request::Delete { keys: vec![key] });
+    bench.pass(100);
+    let stop = bench.jobs.try_recv().expect("a job");
+    assert!(matches!(stop, Job::Stop(1, _)), "{stop:?}");
+    bench.react(vec![Input::Done(Done { job: stop, result: Ok(None) })]);
+    bench.pass(14_000);
+    assert!(matches!(bench.keep().as_slice(), [Job::Remove(1)]));
+}
+
+fn connection(bench: &Bench, from: u32, to: u32, port: u16) -> (Tuple, Connection) {
+    let address = |id: u32| Ip::from(IpAddr::V4(place(id).v4));
+    let tuple = Tuple::new(TCP, address(from), Be16::new(port), address(to), Be16::new(8080));
+    let connection = Connection { source_workload: from, destination_workload: to, ..Connection::default() };
+    bench.kernel.look().connections.push((tuple, connection));
+    (tuple, connection)
+}
+
+#[test]
+fn a_policy_ends_the_connections_that_it_refuses_and_only_those() {
+    let mut bench = serving();
+    let account = |name: &str| Workload { service_account: name.into(), ..workload("shop", name) };
+    bench.apply(vec![Object::Workload(account("good")), Object::Workload(account("bad"))]).expect("applied");
+    bench.keep();
+    let id = |bench: &Bench, name: &str| {
+        let named = |it: &&crate::state::Instance| it.spec.name.name == name;
+        bench.engine.state.instances.values().find(named).expect("made").id
+    };
+    let (good, bad) = (id(&bench, "good"), id(&bench, "bad"));
+    connection(&bench, good, 1, 4000);
+    let (refused, _) = connection(&bench, bad, 1, 4001);
+    connection(&bench, bad, good, 4002);
+    bench.apply(vec![Object::AuthorizationPolicy(only("shop", "web", "good"))]).expect("applied");
+    assert_eq!(*bench.closed.lock().expect("whole"), [refused]);
+    let (late, _) = connection(&bench, bad, 1, 4003);
+    bench.pass(100);
+    assert_eq!(*bench.closed.lock().expect("whole"), [refused, refused, late], "a second look 100 ms later");
+}
+
+#[test]
+fn what_can_not_be_applied_changes_nothing() {
+    let mut bench = serving();
+    let before = (bench.engine.state.objects.clone(), bench.kernel.look().mirror.clone());
+    let mut bad = service("shop", "bad", 80, TargetPort::Number(1));
+    bad.cluster_ips =
+        wabe_model::ClusterIps::Virtual { v4: Some(Some([192, 0, 2, 1].into())), v6: Some(None) };
+    let error = bench.apply(vec![Object::Service(bad)]).expect_err("out of range");
+    assert!(error.contains("192.0.2.1"), "{error}");
+    assert_eq!((bench.engine.state.objects.clone(), bench.kernel.look().mirror.clone()), before);
+}
+
+#[test]
+fn a_full_map_refuses_the_change_and_the_old_state_stays_in_force() {
+    let mut bench = serving();
+    bench.kernel.look().fails_after = Some(1);
+    let more = Object::Service(service("shop", "more", 80, TargetPort::Number(1)));
+    let error = bench.apply(vec![more.clone()]).expect_err("full");
+    assert!(error.contains("full"), "{error}");
+    assert_eq!(bench.endpoints(), [1]);
+    bench.kernel.look().fails_after = None;
+    bench.pass(1_001);
+    assert_eq!(bench.endpoints(), [1]);
+    bench.apply(vec![more]).expect("applied now");
+    bench.pass(200);
+    let memory = bench.kernel.look();
+    let used: usize = memory.mirror.services.values().map(|record| record.endpoints as usize).sum();
+    assert_eq!(memory.mirror.endpoints.len(), used, "no rows are left over");
+}
+
+#[test]
+fn a_new_agent_goes_on_where_the_old_one_ended() {
+    let bench = serving();
+    let spec = crate::instance_spec::of(&bench.engine.state.instances[&1], (place(1).v4, place(1).v6));
+    let Bench { kernel, directory, .. } = bench;
+    let state = |id: u32| wabe_keeper::protocol::InstanceState {
+        spec: wabe_keeper::protocol::InstanceSpec { id, ..spec.clone() },
+        cgroup_id: place(id).cgroup,
+        node_ifindex: place(id).node_ifindex,
+        phase: wabe_keeper::protocol::Phase::Running { pid: 77 },
+        ready: true,
+        not_ready_because: None,
+        restarts: 0,
+        last_exit: None,
+        since_ms: 0,
+    };
+    let generation = kernel.look().mirror.config.generation;
+    let mut bench = Bench::over(kernel, directory);
+    let running = [1, 50].map(|id| recover::Running { state: state(id), handles: Some(handles()) });
+    bench.engine.recover(running.into()).expect("recovered");
+    assert_eq!(bench.endpoints(), [1]);
+    assert!(bench.kernel.look().mirror.config.generation > generation);
+    assert_eq!(bench.engine.state.instances[&1].pid, Some(77));
+    let jobs = bench.keep();
+    assert!(matches!(jobs.as_slice(), [Job::Remove(50)]), "what nobody knows is removed: {jobs:?}");
+    bench.pass(200);
+    assert_eq!(bench.kernel.look().mirror.endpoints.len(), 2, "old sets are removed");
+}
+
+#[test]
+fn what_the_keeper_lost_is_made_again() {
+    let mut bench = serving();
+    bench.react(vec![Input::Keeper(EventKind::State(Vec::new()))]);
+    let jobs = bench.keep();
+    assert!(matches!(jobs.as_slice(), [Job::Find(1), Job::Create(_), Job::Start(_)]), "{jobs:?}");
+}
+
+fn drain(replies: &Receiver<Reply>) -> Vec<Reply> {
+    replies.try_iter().collect()
+}
+
+#[test]
+fn waiting_ends_when_all_are_ready() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let replies = bench.ask(Request::WaitReady { workloads: Vec::new(), timeout: 60_000 });
+    bench.keep();
+    assert_eq!(drain(&replies), []);
+    bench.ready(1);
+    let progress = Reply::Progress { workload: ObjectName::new("shop", "web"), ready: 1, wanted: 1 };
+    assert_eq!(drain(&replies), [progress]);
+    bench.pass(250);
+    assert_eq!(drain(&replies), [Reply::Ready], "without a probe, a moment later");
+}
+
+#[test]
+fn waiting_ends_early_when_it_is_of_no_use_and_says_why() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let replies = bench.ask(Request::WaitReady { workloads: Vec::new(), timeout: 60_000 });
+    bench.keep();
+    bench.react(vec![Input::Keeper(EventKind::Failed { id: 1, message: "no such program".into() })]);
+    let expected = NotReady {
+        workload: ObjectName::new("shop", "web"),
+        ready: 0,
+        wanted: 1,
+        why: "no such program".into(),
+        instance: Some("shop.web-0".into()),
+    };
+    assert_eq!(drain(&replies), [Reply::NotReady { workloads: vec![expected] }]);
+}
+
+#[test]
+fn a_process_that_keeps_ending_is_given_up() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let replies = bench.ask(Request::WaitReady { workloads: Vec::new(), timeout: 60_000 });
+    bench.keep();
+    for _ in 0..5 {
+        bench.ready(1);
+        let status = ExitStatus::Code(1);
+        bench.react(vec![Input::Keeper(EventKind::Exited { id: 1, status })]);
+        bench.react(vec![Input::Keeper(EventKind::Restarting { id: 1, in_ms: 100 })]);
+    }
+    let last = drain(&replies).pop();
+    assert!(
+        matches!(&last, Some(Reply::NotReady { workloads }) if workloads[0].why.contains("exit status 1")),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn waiting_ends_with_patience() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let replies = bench.ask(Request::WaitReady { workloads: Vec::new(), timeout: 5_000 });
+    bench.keep();
+    bench.pass(4_999);
+    assert_eq!(drain(&replies), []);
+    bench.pass(1);
+    assert!(matches!(drain(&replies).as_slice(), [Reply::NotReady { .. }]));
+}
+
+#[test]
+fn scaling_an_unknown_workload_says_so() {
+    let mut bench = serving();
+    let reply = bench.ask(Request::Scale { workload: ObjectName::new("shop", "nothing"), replicas: 2 });
+    assert!(matches!(reply.recv(), Ok(Reply::Refused { message }) if message.contains("shop/nothing")));
+    bench.ask(Request::Scale { workload: ObjectName::new("shop", "web"), replicas: 3 });
+    bench.keep();
+    assert_eq!(bench.engine.state.instances.len(), 3);
+}
+
+#[test]
+fn a_failed_job_is_given_again() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let job = bench.jobs.try_recv().expect("a job");
+    bench.react(vec![Input::Done(Done { job, result: Err("busy".into()) })]);
+    assert_eq!(bench.engine.state.instances[&1].trouble.as_deref(), Some("busy"));
+    assert!(bench.jobs.try_recv().is_err(), "not at once");
+    bench.pass(1_000);
+    assert!(matches!(bench.keep().as_slice(), [Job::Create(_), Job::Start(1)]));
+    assert_eq!(bench.engine.state.instances[&1].phase, Phase::Started);
+}

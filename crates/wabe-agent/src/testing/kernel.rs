@@ -1,0 +1,83 @@
+//! A kernel in memory.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use wabe_abi::{Connection, EndpointLoad, Tuple, maps::counter};
+use wabe_datapath::{Error, MapUse, Write};
+
+use crate::{datapath::Datapath, mirror::Mirror};
+
+/// What the fake kernel holds; the test looks at it and changes it behind the agent's back.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) mirror: Mirror,
+    pub(crate) guarded: Vec<u32>,
+    pub(crate) connections: Vec<(Tuple, Connection)>,
+    pub(crate) loads: BTreeMap<u32, EndpointLoad>,
+    /// Writes until one fails, as if a map were full.
+    pub(crate) fails_after: Option<usize>,
+}
+
+/// A kernel whose maps are in memory.
+#[derive(Clone, Default)]
+pub(crate) struct FakeKernel(Arc<Mutex<Memory>>);
+
+impl FakeKernel {
+    pub(crate) fn look(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().expect("no test panics while holding it")
+    }
+}
+
+impl Datapath for FakeKernel {
+    fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
+        let mut memory = self.look();
+        for write in writes {
+            match &mut memory.fails_after {
+                Some(0) => return Err(Error::Full { map: wabe_abi::maps::ENDPOINTS, limit: 0 }),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            if let Write::ResetLoad(id) = write {
+                memory.loads.remove(id);
+            }
+            memory.mirror.apply(write);
+        }
+        Ok(())
+    }
+
+    fn contents(&self) -> Result<Vec<Write>, Error> {
+        Ok(self.look().mirror.rows())
+    }
+
+    fn attach_workload(&mut self, id: u32, _: BorrowedFd<'_>, _: u32) -> Result<(), Error> {
+        let mut memory = self.look();
+        assert!(memory.mirror.workloads.contains_key(&id), "guarded before its policy is in the kernel");
+        memory.guarded.push(id);
+        Ok(())
+    }
+
+    fn detach_workload(&mut self, id: u32) -> Result<(), Error> {
+        self.look().guarded.retain(|it| *it != id);
+        Ok(())
+    }
+
+    fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
+        Ok(self.look().connections.clone())
+    }
+
+    fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {
+        Ok(self.look().loads.get(&endpoint).copied().unwrap_or_default())
+    }
+
+    fn counters(&self) -> Result<Vec<u64>, Error> {
+        Ok(vec![0; counter::LEN as usize])
+    }
+
+    fn usage(&self) -> Result<Vec<MapUse>, Error> {
+        Ok(Vec::new())
+    }
+}
