@@ -4,8 +4,9 @@ use std::path::Path;
 
 use aya::{
     maps::MapType,
-    programs::{CgroupSockAddrAttachType, CgroupSockAttachType, ProgramType},
+    programs::ProgramType,
     sys::{is_map_supported, is_program_supported},
+    util::KernelVersion,
 };
 
 /// One thing that the mesh needs.
@@ -19,11 +20,10 @@ pub struct Feature {
     pub remedy: &'static str,
 }
 
-const KERNEL: &str = "run a kernel of 6.1 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
+const KERNEL: &str = "run a kernel of 6.6 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
 
 /// Tries what the data plane needs, by loading trifles; nothing stays behind.
 pub fn probe() -> Vec<Feature> {
-    let _ = (CgroupSockAddrAttachType::Connect4, CgroupSockAttachType::SockCreate);
     let program = |name, kind| Feature {
         name,
         present: is_program_supported(kind).unwrap_or(false),
@@ -41,6 +41,7 @@ pub fn probe() -> Vec<Feature> {
         program("sockops programs", ProgramType::SockOps),
         program("sk_lookup programs", ProgramType::SkLookup),
         program("tc programs", ProgramType::SchedClassifier),
+        Feature { name: "tcx links", present: KernelVersion::current().is_ok_and(|it| it >= KernelVersion::new(6, 6, 0)), remedy: KERNEL },
         map("ring buffers", MapType::RingBuf),
         map("socket storage", MapType::SkStorage),
         map("longest-prefix tries", MapType::LpmTrie),

@@ -82,10 +82,16 @@ impl fmt::Display for Finished {
 /// # Panics
 /// If it can't be started, or takes longer than `patience`; then it and its process group are killed first.
 #[track_caller]
-pub(crate) fn run(mut command: Command, line: String, patience: Duration) -> Finished {
+pub(crate) fn run(command: Command, line: String, patience: Duration) -> Finished {
+    run_with(command, line, patience, Stdio::null())
+}
+
+/// The same with something to read.
+#[track_caller]
+pub(crate) fn run_with(mut command: Command, line: String, patience: Duration, stdin: Stdio) -> Finished {
     let mut stdout = tempfile::tempfile().expect("a temporary file");
     let mut stderr = tempfile::tempfile().expect("a temporary file");
-    command.stdin(Stdio::null()).stdout(clone(&stdout)).stderr(clone(&stderr)).process_group(0);
+    command.stdin(stdin).stdout(clone(&stdout)).stderr(clone(&stderr)).process_group(0);
     let start = Instant::now();
     let mut child = command.spawn().unwrap_or_else(|error| panic!("can't start ({error}): {line}"));
     let in_time = wait(&child, patience);

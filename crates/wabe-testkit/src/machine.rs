@@ -3,7 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::Once,
     thread,
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use crate::{
     Finished, NetworkNamespace, PATIENCE, Running,
     alone::Presence,
-    command::run,
+    command::{run, run_with},
     force,
     name::{self, HeldName},
 };
@@ -119,6 +119,17 @@ impl Machine {
         let line = self.line(&command);
         self.namespace.put(&mut command);
         run(command, line, patience)
+    }
+
+    /// Runs a command on it, with this as its stdin, to its end.
+    ///
+    /// # Panics
+    /// If it takes longer than [`PATIENCE`].
+    #[track_caller]
+    pub fn run_with_stdin(&self, mut command: Command, stdin: Stdio) -> Finished {
+        let line = self.line(&command);
+        self.namespace.put(&mut command);
+        run_with(command, line, PATIENCE, stdin)
     }
 
     /// Starts a command on it.

@@ -1,6 +1,10 @@
 //! A mesh that runs for the length of a test.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use tempfile::TempDir;
 
@@ -97,14 +101,14 @@ impl TestMesh {
     /// `wabe apply` with these manifests, whether it succeeds or not.
     #[track_caller]
     pub fn apply(&self, manifests: &str) -> Finished {
-        let path = self.write("apply.yaml", manifests);
+        let path = self.write(&fresh("apply"), manifests);
         self.wabe(&["apply", "-f", &path])
     }
 
     /// `wabe delete` with these manifests, whether it succeeds or not.
     #[track_caller]
     pub fn delete(&self, manifests: &str) -> Finished {
-        let path = self.write("delete.yaml", manifests);
+        let path = self.write(&fresh("delete"), manifests);
         self.wabe(&["delete", "-f", &path])
     }
 
@@ -150,6 +154,12 @@ impl TestMesh {
 #[track_caller]
 pub fn testbox() -> PathBuf {
     program("WABE_TESTBOX", "wabe-testbox")
+}
+
+/// A name that no other test on a shared mesh uses.
+fn fresh(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}.yaml", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Workloads run as `nobody`, and may have the folder as their working directory.

@@ -43,6 +43,14 @@ impl NetworkNamespace {
         Ok(Self { file: File::open("/proc/thread-self/ns/net")? })
     }
 
+    /// The one that this process is in.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn of_process(pid: u64) -> io::Result<Self> {
+        Ok(Self { file: File::open(format!("/proc/{pid}/ns/net"))? })
+    }
+
     /// Its number, as `ls -l /proc/self/ns/net` shows it.
     pub fn number(&self) -> u64 {
         self.file.metadata().expect("invariant: an open namespace has metadata").ino()

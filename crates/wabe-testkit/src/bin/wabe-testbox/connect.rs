@@ -37,6 +37,18 @@ pub(crate) fn run(args: &mut Args) -> Result<()> {
     Ok(())
 }
 
+/// `connect-each ADDR...`: one line for each, with its `target`.
+pub(crate) fn each(args: &mut Args) -> Result<()> {
+    let timeout = args.millis("timeout", 5000)?;
+    while let Some(word) = args.maybe_word() {
+        let target = word.parse().with_context(|| format!("{word} is no address and port"))?;
+        let mut line = Call { target, timeout, read: true }.attempt();
+        line["target"] = json!(word);
+        report::line(&line);
+    }
+    Ok(())
+}
+
 /// `resolve NAME`: the addresses, or the resolver's error.
 pub(crate) fn resolve(args: &mut Args) -> Result<()> {
     let name = args.word("a name")?;

@@ -21,6 +21,7 @@ wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
+  connect-each ADDR... [--timeout MS]        one connection to each, one after the other
   udp ADDR [--count N] [--timeout MS] [--source-mapped] [--connected]
   hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit
   resolve NAME                               asks the C library's resolver
@@ -44,6 +45,7 @@ fn main() -> Result<()> {
         "echo" => serve::echo(&args)?,
         "id" => serve::id(&args)?,
         "connect" => connect::run(&mut args)?,
+        "connect-each" => connect::each(&mut args)?,
         "udp" => udp::call(&mut args)?,
         "hold" => hold::run(&mut args)?,
         "resolve" => connect::resolve(&mut args)?,
