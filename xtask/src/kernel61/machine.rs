@@ -1,0 +1,77 @@
+//! A virtual machine that ends by itself, or else is ended.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup;
+
+/// How long the machine may run. It needs some 20 s.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What the kernel is told: everything to the serial line, only errors, and no waiting after a panic.
+const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1";
+
+/// Boots a kernel and returns the lines of its console once the machine is off.
+pub(super) fn boot(kernel: &Path, image: &Path) -> Result<Vec<String>> {
+    setup::packages(&[("/usr/bin/qemu-system-x86_64", "qemu-system-x86")])?;
+    // The machine goes down with this process, however that ends.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512"])
+        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"])
+        .args(["-append", COMMAND_LINE, "-kernel"])
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(image)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("qemu-system-x86_64 could not be run")?;
+    let console = listen(&mut child);
+    if console.is_err() {
+        child.kill().context("ending qemu-system-x86_64")?;
+    }
+    let status = child.wait().context("waiting for qemu-system-x86_64")?;
+    let console = console?;
+    if console.is_empty() {
+        bail!("qemu-system-x86_64 ended with {status} before the machine said anything");
+    }
+    Ok(console)
+}
+
+/// The console's lines until it closes.
+fn listen(child: &mut Child) -> Result<Vec<String>> {
+    let output = child.stdout.take().context("qemu-system-x86_64 has no standard output")?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let mut console = Vec::new();
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => console.push(line),
+            Err(RecvTimeoutError::Disconnected) => return Ok(console),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!(
+                    "the machine was still running after {} s; its console:\n{}",
+                    PATIENCE.as_secs(),
+                    console.join("\n")
+                )
+            }
+        }
+    }
+}
