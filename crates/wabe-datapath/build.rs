@@ -25,7 +25,9 @@ fn main() {
 
 fn build() -> Result<(), String> {
     let root = workspace_root();
-    for watched in ["ebpf/src", "ebpf/Cargo.toml", "ebpf/Cargo.lock", "crates/wabe-abi", "crates/wabe-verdict"] {
+    for watched in
+        ["ebpf/src", "ebpf/Cargo.toml", "ebpf/Cargo.lock", "crates/wabe-abi", "crates/wabe-verdict"]
+    {
         println!("cargo::rerun-if-changed={}", root.join(watched).display());
     }
     println!("cargo::rerun-if-changed=build");

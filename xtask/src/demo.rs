@@ -43,7 +43,8 @@ pub(crate) fn run(ending: Ending) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
-    let outcome = shell::run(&format!("{WABE} up -f examples/shop")).and_then(|()| show(ending, &interrupted));
+    let outcome =
+        shell::run(&format!("{WABE} up -f examples/shop")).and_then(|()| show(ending, &interrupted));
     println!();
     let stopped = shell::run(&format!("{WABE} down"));
     outcome.and(stopped)
@@ -66,8 +67,11 @@ fn show(ending: Ending, interrupted: &AtomicBool) -> Result<()> {
         step("The latest connections");
         return shell::run(&format!("{WABE} flows"));
     }
-    step("Connections as they come; Ctrl-C stops the mesh. In another terminal try `target/release/wabe --help`");
-    let mut flows = Command::new(root().join(WABE)).args(["flows", "--follow"]).current_dir(root()).spawn()?;
+    step(
+        "Connections as they come; Ctrl-C stops the mesh. In another terminal try `target/release/wabe --help`",
+    );
+    let mut flows =
+        Command::new(root().join(WABE)).args(["flows", "--follow"]).current_dir(root()).spawn()?;
     while !interrupted.load(Ordering::Relaxed) && flows.try_wait()?.is_none() {
         wait(Duration::from_millis(200), interrupted);
     }

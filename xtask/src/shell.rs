@@ -20,7 +20,8 @@ pub(crate) fn run(line: &str) -> Result<()> {
 
 /// Runs a command in the repository's root; fails if it does.
 pub(crate) fn execute(command: &mut Command) -> Result<()> {
-    let status = command.current_dir(root()).status().with_context(|| format!("{command:?} could not be run"))?;
+    let status =
+        command.current_dir(root()).status().with_context(|| format!("{command:?} could not be run"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }

@@ -59,32 +59,35 @@ fn what_only_shows_together_is_found() {
 }
 
 #[test]
-fn what_does_not_fit_into_the_kernels_tables_is_an_error() {
-    let rules: String = (0..40)
-        .map(|rule| {
-            let ports: Vec<String> = (0..80).map(|port| format!("'{}'", 1000 + rule * 80 + port)).collect();
-            let blocks: Vec<String> = (0..80).map(|block| format!("10.{rule}.{block}.0/24")).collect();
-            format!(
-                "  - from: [{{source: {{ipBlocks: [{}]}}}}]\n    to: [{{operation: {{ports: [{}]}}}}]\n",
-                blocks.join(", "),
-                ports.join(", ")
-            )
-        })
-        .collect();
-    let many_workloads: String = (0..5)
-        .map(|index| {
-            format!(
-                "---\napiVersion: mesh.wabe.dev/v1alpha1\nkind: Workload\nmetadata: {{name: w{index}}}\n\
-                 spec: {{command: [sleep], replicas: 1000}}\n"
-            )
-        })
-        .collect();
-    let policy = format!(
-        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p}}\nspec:\n  rules:\n{rules}"
-    );
-    let (status, _, errors) = check(&format!("{policy}{many_workloads}"));
+fn more_replicas_than_a_node_runs_are_an_error() {
+    let workload = |index| {
+        format!(
+            "apiVersion: mesh.wabe.dev/v1alpha1\nkind: Workload\nmetadata: {{name: w{index}}}\n\
+             spec: {{command: [sleep], replicas: 1000}}\n"
+        )
+    };
+    let all: Vec<String> = (0..5).map(workload).collect();
+    let (status, _, errors) = check(&all.join("---\n"));
     assert_eq!(status, 1);
-    assert!(errors.contains("4095"), "{errors}");
+    assert!(errors.contains("a node runs 4095"), "{errors}");
+}
+
+#[test]
+fn a_policy_that_does_not_fit_into_the_kernels_tables_is_an_error() {
+    let rule = |index: u32| {
+        format!(
+            "  - from: [{{source: {{ipBlocks: [10.{}.{}.0/24]}}}}]\n    to: [{{operation: {{ports: ['{}']}}}}]\n",
+            index / 200,
+            index % 200,
+            1000 + index
+        )
+    };
+    let rules: String = (0..300).map(rule).collect();
+    let policy =
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop}\n";
+    let (status, _, errors) = check(&format!("{GOOD}---\n{policy}spec:\n  rules:\n{rules}"));
+    assert_eq!(status, 1);
+    assert!(errors.contains("shop/p") && errors.contains("combinations"), "{errors}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_abi::Tuple;
+use wabe_abi::{Connection, Tuple};
 use wabe_datapath::{Kernel, LoadOptions};
 use wabe_keeper::{
     client::{Client, ClientError},
@@ -35,6 +35,8 @@ use crate::{
 const KEEPER_ABSENCE: Duration = Duration::from_secs(10);
 /// Pause between tries to reach it.
 const KEEPER_RETRY: Duration = Duration::from_millis(100);
+/// `TCP_ESTABLISHED` of `tcp_states.h`.
+const ESTABLISHED: u8 = 1;
 /// Where the host's name servers are written.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -180,12 +182,17 @@ fn pass_on(
     news.map_while(Result::ok).try_for_each(|event| inputs.send(Input::Keeper(event)))
 }
 
-fn close(handles: &Handles, tuples: &[Tuple]) -> io::Result<()> {
+/// By the socket's cookie, so that a later connection between the same ports is spared.
+fn close(handles: &Handles, connections: &[(Tuple, Connection)]) -> io::Result<()> {
     let end = |address, port: wabe_abi::Be16| SocketAddr::new(IpAddr::from(address), port.host());
-    tuples.iter().try_for_each(|tuple| {
-        let (source, destination) =
-            (end(tuple.source, tuple.source_port), end(tuple.destination, tuple.destination_port));
-        diag::destroy(handles.diag.as_fd(), source, destination).map(drop)
+    connections.iter().try_for_each(|(tuple, connection)| {
+        let accepted = diag::Connection {
+            local: end(tuple.destination, tuple.destination_port),
+            remote: end(tuple.source, tuple.source_port),
+            state: ESTABLISHED,
+            cookie: connection.cookie,
+        };
+        diag::destroy_this(handles.diag.as_fd(), &accepted).map(drop)
     })
 }
 

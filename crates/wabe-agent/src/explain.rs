@@ -274,7 +274,7 @@ impl Explanation {
             }
         };
         let marks = tables.workload(question.from).zip(tables.workload(workload)).map(|(from, to)| {
-            let source = if question.destination.is_ipv4() { from.v4 } else { from.v6 };
+            let source = if Ip::from(question.destination).is_v4() { from.v4 } else { from.v6 };
             authorize(tables, to.table, from.identity, &source, Be16::new(question.port))
         });
         let known = names.workloads.get(&workload);

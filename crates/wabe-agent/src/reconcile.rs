@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_abi::Tuple;
+use wabe_abi::{Connection, Tuple};
 use wabe_datapath::Write;
 use wabe_keeper::protocol::EventKind;
 
@@ -79,7 +79,7 @@ enum Later {
 }
 
 /// Ends connections, in the network namespace whose `sock_diag` socket is given.
-pub type Close = Box<dyn FnMut(&Handles, &[Tuple]) -> std::io::Result<()> + Send>;
+pub type Close = Box<dyn FnMut(&Handles, &[(Tuple, Connection)]) -> std::io::Result<()> + Send>;
 
 /// What the engine is made of; the rest of its fields are its own.
 pub struct Parts<D> {

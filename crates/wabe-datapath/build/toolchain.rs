@@ -28,7 +28,11 @@ impl Toolchain {
             .find(|rustc| has_core_sources(rustc))
             .ok_or_else(|| format!("no Rust compiler with the sources of `core` was found: {REMEDY}"))?;
         let beside = rustc.with_file_name("cargo");
-        let cargo = if beside.exists() { beside } else { PathBuf::from(env::var_os("CARGO").unwrap_or("cargo".into())) };
+        let cargo = if beside.exists() {
+            beside
+        } else {
+            PathBuf::from(env::var_os("CARGO").unwrap_or("cargo".into()))
+        };
         Ok(Self { cargo, rustc, linker })
     }
 }
@@ -46,11 +50,13 @@ fn compilers() -> Vec<PathBuf> {
 }
 
 fn has_core_sources(rustc: &Path) -> bool {
-    let Ok(output) = Command::new(rustc).env_remove("RUSTUP_TOOLCHAIN").args(["--print", "sysroot"]).output() else {
+    let Ok(output) = Command::new(rustc).env_remove("RUSTUP_TOOLCHAIN").args(["--print", "sysroot"]).output()
+    else {
         return false;
     };
     let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    output.status.success() && Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
+    output.status.success()
+        && Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
 }
 
 fn linker(root: &Path) -> Option<PathBuf> {

@@ -86,7 +86,8 @@ pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), E
     if replaced(ebpf, GUARD, pin)? {
         return Ok(());
     }
-    let name = sys::interface_name(interface).map_err(|error| Error::pin(format!("interface {interface}"), error))?;
+    let name = sys::interface_name(interface)
+        .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
     let Program::SchedClassifier(guard) = program(ebpf, GUARD)? else { return Err(Error::Missing(GUARD)) };
     let wrong = |error| Error::program(GUARD, error);
     let id = SchedClassifier::attach(guard, &name, TcAttachType::Ingress).map_err(wrong)?;

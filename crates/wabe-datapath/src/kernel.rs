@@ -65,8 +65,8 @@ impl Kernel {
         writes.iter().try_for_each(|write| self.tables.write(write))
     }
 
-    /// What the tables that the agent writes contain, as the changes that would make them so. Policy prefixes and
-    /// counters are left out.
+    /// What the tables that the agent writes contain, as the changes that would make them so; counters are left
+    /// out.
     ///
     /// # Errors
     /// A map can't be read.
@@ -78,7 +78,12 @@ impl Kernel {
     ///
     /// # Errors
     /// A program can't be attached.
-    pub fn attach_workload(&mut self, id: u32, netns: BorrowedFd<'_>, node_ifindex: u32) -> Result<(), Error> {
+    pub fn attach_workload(
+        &mut self,
+        id: u32,
+        netns: BorrowedFd<'_>,
+        node_ifindex: u32,
+    ) -> Result<(), Error> {
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
         attach::guard(&mut self.ebpf, node_ifindex, &guard)?;
         attach::admission(&mut self.ebpf, netns, &admission)
@@ -91,7 +96,9 @@ impl Kernel {
     pub fn detach_workload(&mut self, id: u32) -> Result<(), Error> {
         for pin in [self.guard_pin(id), self.admission_pin(id)] {
             match fs::remove_file(&pin) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::pin(pin, error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::pin(pin, error));
+                }
                 Ok(()) | Err(_) => {}
             }
         }

@@ -20,15 +20,13 @@ pub struct Feature {
     pub remedy: &'static str,
 }
 
-const KERNEL: &str = "run a kernel of 6.6 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
+const KERNEL: &str =
+    "run a kernel of 6.6 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
 
 /// Tries what the data plane needs, by loading trifles; nothing stays behind.
 pub fn probe() -> Vec<Feature> {
-    let program = |name, kind| Feature {
-        name,
-        present: is_program_supported(kind).unwrap_or(false),
-        remedy: KERNEL,
-    };
+    let program =
+        |name, kind| Feature { name, present: is_program_supported(kind).unwrap_or(false), remedy: KERNEL };
     let map = |name, kind| Feature { name, present: is_map_supported(kind).unwrap_or(false), remedy: KERNEL };
     vec![
         Feature {
@@ -41,7 +39,11 @@ pub fn probe() -> Vec<Feature> {
         program("sockops programs", ProgramType::SockOps),
         program("sk_lookup programs", ProgramType::SkLookup),
         program("tc programs", ProgramType::SchedClassifier),
-        Feature { name: "tcx links", present: KernelVersion::current().is_ok_and(|it| it >= KernelVersion::new(6, 6, 0)), remedy: KERNEL },
+        Feature {
+            name: "tcx links",
+            present: KernelVersion::current().is_ok_and(|it| it >= KernelVersion::new(6, 6, 0)),
+            remedy: KERNEL,
+        },
         map("ring buffers", MapType::RingBuf),
         map("socket storage", MapType::SkStorage),
         map("longest-prefix tries", MapType::LpmTrie),

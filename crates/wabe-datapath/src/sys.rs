@@ -35,9 +35,8 @@ pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let attributes = ObjectGet { path: name.as_ptr() as u64, fd: 0, flags: 0 };
     // SAFETY: the attributes live through the call and are those of this command; `name` ends with NUL.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>())
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

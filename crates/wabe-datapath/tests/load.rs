@@ -23,7 +23,8 @@ impl Place {
         let folder = tempfile::tempdir().expect("temporary folder");
         let pins = folder.path().join("bpf");
         fs::create_dir(&pins).expect("mount point");
-        rustix::mount::mount("bpf", &pins, "bpf", rustix::mount::MountFlags::empty(), None).expect("mount bpffs");
+        rustix::mount::mount("bpf", &pins, "bpf", rustix::mount::MountFlags::empty(), None)
+            .expect("mount bpffs");
         let cgroup = cgroup2().join(format!("wabe-test-load-{name}-{}", process::id()));
         fs::create_dir(&cgroup).expect("cgroup");
         Self { _folder: folder, pins, cgroup }

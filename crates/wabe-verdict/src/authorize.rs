@@ -1,8 +1,6 @@
 //! What a destination's policy says of a caller.
 
-use wabe_abi::{
-    Action, Be16, ClassKey, DropReason, Ip, NO_POLICY, PortKey, PrefixKey, STRANGER, VerdictKey,
-};
+use wabe_abi::{Action, Be16, ClassKey, DropReason, Ip, NO_POLICY, PortKey, PrefixKey, STRANGER, VerdictKey};
 
 use crate::Tables;
 
@@ -37,13 +35,7 @@ impl Authorization {
 /// `source` is the caller's address as the receiver sees it, `port` the port that the receiver listens on. What the
 /// tables do not know is refused ([`DropReason::PolicyUnknown`]).
 #[inline(always)]
-pub fn authorize<T: Tables>(
-    tables: &T,
-    table: u32,
-    identity: u32,
-    source: &Ip,
-    port: Be16,
-) -> Authorization {
+pub fn authorize<T: Tables>(tables: &T, table: u32, identity: u32, source: &Ip, port: Be16) -> Authorization {
     if table == NO_POLICY {
         return Authorization::of(if identity == STRANGER { Some(DropReason::Stranger) } else { None });
     }

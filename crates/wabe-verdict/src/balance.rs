@@ -75,7 +75,11 @@ fn drawn<T: Tables>(
 ) -> Option<T::Row<EndpointRecord>> {
     let set = service.endpoint_set;
     let here = tables.endpoint(&EndpointKey { set, index: place })?;
-    if share <= here.threshold { Some(here) } else { tables.endpoint(&EndpointKey { set, index: here.alias }) }
+    if share <= here.threshold {
+        Some(here)
+    } else {
+        tables.endpoint(&EndpointKey { set, index: here.alias })
+    }
 }
 
 #[cfg(test)]

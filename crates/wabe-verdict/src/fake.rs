@@ -7,8 +7,8 @@ use std::{
 };
 
 use wabe_abi::{
-    Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, Prefix,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, Prefix, PrefixKey,
+    ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
 use crate::{Row, Tables};
@@ -56,8 +56,7 @@ impl Fake {
         let mut tables = Self { config, ..Self::default() };
         for id in [1, 2] {
             let (v4, v6) = (ip(&std::format!("10.8.1.{id}")), ip(&std::format!("fd08::{id}")));
-            let record =
-                WorkloadRecord { v4, v6, identity: 10 + id, table: 0, flags: 0, reserved: 0 };
+            let record = WorkloadRecord { v4, v6, identity: 10 + id, table: 0, flags: 0, reserved: 0 };
             tables.workloads.insert(id, record);
             tables.addresses.insert(v4, id);
             tables.addresses.insert(v6, id);
@@ -151,9 +150,10 @@ impl Tables for Fake {
         self.port_classes.get(key).copied()
     }
     fn prefix_class(&self, key: &PrefixKey) -> Option<u32> {
-        let matching = self.prefixes.iter().find(|(prefix, table, _)| {
-            *table == key.table && prefix.contains(&key.address)
-        });
+        let matching = self
+            .prefixes
+            .iter()
+            .find(|(prefix, table, _)| *table == key.table && prefix.contains(&key.address));
         matching.map(|(_, _, class)| *class)
     }
     fn verdict(&self, key: &VerdictKey) -> Option<Row<PolicyVerdict>> {

@@ -1,6 +1,6 @@
 //! The receiver's side: what becomes of a packet that looks for a listening socket.
 
-use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, Tuple, UDP, VethRecord};
+use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, TCP, Tuple, UDP, VethRecord};
 
 use crate::{Tables, authorize};
 
@@ -51,7 +51,7 @@ pub enum Inbound {
 #[inline(always)]
 pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     let tuple = &arrival.tuple;
-    if arrival.over_lo {
+    if arrival.over_lo || is_from_itself(tuple) {
         return Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
     }
     let refuse = |reason| Inbound::Refuse { reason, rule: 0, source: 0, destination: 0 };
@@ -71,8 +71,6 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     let Some(record) = tables.workload(destination) else {
         return Inbound::Refuse { reason: DropReason::Inconsistent, rule: 0, source: 0, destination };
     };
-    let in_mesh =
-        config.workloads_v4.contains(&tuple.source) || config.workloads_v6.contains(&tuple.source);
     let (source, identity) = match tables.ticket(tuple) {
         Some(ticket) => match tables.workload(ticket.workload) {
             Some(caller) if caller.v4 == tuple.source || caller.v6 == tuple.source => {
@@ -94,9 +92,23 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
             destination,
         },
         None => Inbound::Admit { lane: Lane::Direct, source, destination, rule: outcome.rule },
-        Some(_) if identity == STRANGER && in_mesh && tuple.source != config.node_v4 => Inbound::Stray,
+        Some(_) if identity == STRANGER && tables.workload_at(&tuple.source).is_some() => Inbound::Stray,
         Some(reason) => Inbound::Refuse { reason, rule: outcome.rule, source, destination },
     }
+}
+
+/// Whether a packet is the receiver's own, over `lo`, though the kernel names another interface: to an own address that
+/// is no loopback address it names that address's (IPv4: `orig_oif` in `ip_route_output_key_hash_rcu`; IPv6:
+/// `ip6_dst_idev` in `ip6_rcv_core`).
+///
+/// From outside no such packet reaches a socket over IPv4, where own and loopback sources are martians
+/// (`fib_validate_source`), nor one with a loopback source over IPv6. That leaves an IPv6 packet that claims to come
+/// from its own destination: for TCP it leads nowhere, as its answer goes to the destination too; a datagram could do
+/// harm and gets no benefit of the doubt.
+#[inline(always)]
+fn is_from_itself(tuple: &Tuple) -> bool {
+    tuple.source.is_loopback()
+        || (tuple.source == tuple.destination && (tuple.source.is_v4() || tuple.protocol == TCP))
 }
 
 /// Why a packet with this source may not leave a workload through its interface; `None` if it may.
@@ -115,14 +127,13 @@ pub fn refuse_source(veth: &VethRecord, source: &Ip) -> Option<DropReason> {
 
 #[cfg(test)]
 mod tests {
-    use wabe_abi::{Action, ClassKey, TCP, Ticket};
+    use wabe_abi::{Action, ClassKey, Ticket};
 
     use super::*;
     use crate::fake::{Fake, ip};
 
     fn arrival(protocol: u8, source: &str, source_port: u16, destination: &str) -> Arrival {
-        let tuple =
-            Tuple::new(protocol, ip(source), Be16::new(source_port), ip(destination), Be16::new(80));
+        let tuple = Tuple::new(protocol, ip(source), Be16::new(source_port), ip(destination), Be16::new(80));
         Arrival { tuple, over_lo: false }
     }
 
@@ -141,6 +152,23 @@ mod tests {
         over_lo.over_lo = true;
         let admitted = Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
         assert_eq!(inbound(&Fake::default(), &over_lo), admitted);
+    }
+
+    #[test]
+    fn an_own_address_is_over_lo_whatever_interface_is_named() {
+        let admitted = Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
+        let tables = Fake::two_workloads();
+        for (protocol, source, destination) in [
+            (TCP, "10.8.1.2", "10.8.1.2"),
+            (UDP, "10.8.1.2", "10.8.1.2"),
+            (TCP, "127.0.0.1", "10.8.1.2"),
+            (TCP, "fd08::2", "fd08::2"),
+            (UDP, "::1", "fd08::2"),
+        ] {
+            let outcome = inbound(&tables, &arrival(protocol, source, 4000, destination));
+            assert_eq!(outcome, admitted, "{source} to {destination}");
+        }
+        assert_ne!(inbound(&tables, &arrival(UDP, "fd08::2", 4000, "fd08::2")), admitted);
     }
 
     #[test]
@@ -167,9 +195,13 @@ mod tests {
 
     #[test]
     fn a_stranger_is_refused_unless_a_rule_admits_it() {
-        let arrival = arrival(TCP, "192.0.2.9", 4000, "10.8.1.2");
         let mut tables = Fake::two_workloads();
-        assert_eq!(inbound(&tables, &arrival), refused(DropReason::Stranger, 0, 2));
+        // The host has an address in the workloads' range, too.
+        for source in ["192.0.2.9", "10.8.0.1", "10.8.0.2"] {
+            let outcome = inbound(&tables, &arrival(TCP, source, 4000, "10.8.1.2"));
+            assert_eq!(outcome, refused(DropReason::Stranger, 0, 2), "{source}");
+        }
+        let arrival = arrival(TCP, "192.0.2.9", 4000, "10.8.1.2");
         tables.workloads.get_mut(&2).expect("workload").table = 9;
         tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
         tables.admit(9, 0, 0, 0, Action::Allow as u8);

@@ -12,13 +12,13 @@ extern crate std;
 
 mod authorize;
 mod balance;
+#[cfg(test)]
+mod fake;
 mod flow;
 mod inbound;
 mod outbound;
 mod socket;
 mod tables;
-#[cfg(test)]
-mod fake;
 
 pub use authorize::{Authorization, authorize};
 pub use balance::{Draw, choose, less_loaded};

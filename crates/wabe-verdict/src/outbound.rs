@@ -1,8 +1,6 @@
 //! The caller's side: what becomes of `connect()` or `sendmsg()`.
 
-use wabe_abi::{
-    Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, WorkloadRecord, workload_flag,
-};
+use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, WorkloadRecord, workload_flag};
 
 use crate::{Tables, authorize, choose};
 
@@ -137,12 +135,7 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
 
 /// The destination is no workload and no service.
 #[inline(always)]
-fn elsewhere(
-    config: &Config,
-    record: &WorkloadRecord,
-    caller: &Caller,
-    mut target: Target,
-) -> Outbound {
+fn elsewhere(config: &Config, record: &WorkloadRecord, caller: &Caller, mut target: Target) -> Outbound {
     let destination = &caller.destination;
     if *destination == config.node_v4 || *destination == config.node_v6 {
         return Outbound::refuse(DropReason::NoSuchPort);
@@ -169,12 +162,8 @@ fn to_workload<T: Tables>(
     if target.workload == caller.workload {
         return Outbound::Go(target);
     }
-    let refuse = |reason, rule| Outbound::Refuse {
-        reason,
-        rule,
-        workload: target.workload,
-        service: target.service,
-    };
+    let refuse =
+        |reason, rule| Outbound::Refuse { reason, rule, workload: target.workload, service: target.service };
     let Some(destination) = tables.workload(target.workload) else {
         return refuse(DropReason::Inconsistent, 0);
     };

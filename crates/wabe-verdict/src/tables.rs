@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use wabe_abi::{
-    ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey,
-    ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey, ServiceKey,
+    ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
 /// A row read from a table: a reference into the map in the kernel, a copy on the host.

@@ -13,13 +13,14 @@ const SOURCE_PORT: Be16 = Be16::new(40_000);
 
 /// Judges the arrival of a connection that the caller's side let go, by a rule that it gave.
 pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, rule: u32) -> Outcome {
-    let source =
-        tables.workload(question.from).map(|it| if question.destination.is_ipv4() { it.v4 } else { it.v6 });
+    // A mapped address, as ::ffff:10.1.2.3, is dialled by IPv6 sockets and travels as IPv4.
+    let destination = Ip::from(question.destination);
+    let source = tables.workload(question.from).map(|it| if destination.is_v4() { it.v4 } else { it.v6 });
     let tuple = Tuple::new(
         question.protocol,
         source.unwrap_or(Ip::UNSPECIFIED),
         SOURCE_PORT,
-        Ip::from(question.destination),
+        destination,
         Be16::new(question.port),
     );
     let ticketed =

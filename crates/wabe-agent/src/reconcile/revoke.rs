@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use wabe_abi::{STRANGER, Tuple};
+use wabe_abi::{Connection, STRANGER, Tuple};
 use wabe_verdict::authorize;
 
 use super::{Engine, Later};
@@ -27,7 +27,9 @@ impl<D: Datapath> Engine<D> {
     /// Ends the connections from or to these workloads that the tables in force do not allow.
     pub(super) fn examine(&mut self, workloads: &BTreeSet<u32>) {
         match self.refused_connections(workloads) {
-            Ok(refused) => refused.into_iter().for_each(|(workload, tuples)| self.end(workload, &tuples)),
+            Ok(refused) => {
+                refused.into_iter().for_each(|(workload, connections)| self.end(workload, &connections))
+            }
             Err(error) => {
                 tracing::error!(%error, "live connections can't be examined; trying again");
                 self.timers.add(self.now + SECOND_LOOK, Later::Examine(workloads.clone()));
@@ -38,10 +40,10 @@ impl<D: Datapath> Engine<D> {
     fn refused_connections(
         &self,
         workloads: &BTreeSet<u32>,
-    ) -> Result<BTreeMap<u32, Vec<Tuple>>, wabe_datapath::Error> {
+    ) -> Result<BTreeMap<u32, Vec<(Tuple, Connection)>>, wabe_datapath::Error> {
         let mirror = &self.installed.mirror;
         let tables = Still::of(mirror);
-        let mut refused: BTreeMap<u32, Vec<Tuple>> = BTreeMap::new();
+        let mut refused: BTreeMap<u32, Vec<(Tuple, Connection)>> = BTreeMap::new();
         for (tuple, connection) in self.datapath.connections()? {
             let (from, to) = (connection.source_workload, connection.destination_workload);
             if !workloads.contains(&from) && !workloads.contains(&to) {
@@ -52,13 +54,13 @@ impl<D: Datapath> Engine<D> {
             let outcome =
                 authorize(&tables, destination.table, identity, &tuple.source, tuple.destination_port);
             if outcome.refusal.is_some() {
-                refused.entry(to).or_default().push(tuple);
+                refused.entry(to).or_default().push((tuple, connection));
             }
         }
         Ok(refused)
     }
 
-    fn end(&mut self, workload: u32, tuples: &[Tuple]) {
+    fn end(&mut self, workload: u32, connections: &[(Tuple, Connection)]) {
         let Some(handles) = self.handles.get(&workload) else {
             tracing::error!(
                 workload,
@@ -66,9 +68,13 @@ impl<D: Datapath> Engine<D> {
             );
             return;
         };
-        match (self.close)(handles, tuples) {
+        match (self.close)(handles, connections) {
             Ok(()) => {
-                tracing::info!(workload, count = tuples.len(), "ended connections that are no longer allowed")
+                tracing::info!(
+                    workload,
+                    count = connections.len(),
+                    "ended connections that are no longer allowed"
+                )
             }
             Err(error) => {
                 tracing::error!(workload, %error, "connections that are no longer allowed can't be ended")

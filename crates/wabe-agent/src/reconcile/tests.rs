@@ -51,8 +51,8 @@ impl Bench {
             state: State::load(directory.path()).expect("a state"),
             datapath: kernel.clone(),
             jobs,
-            close: Box::new(move |_, tuples| {
-                record.lock().expect("whole").extend_from_slice(tuples);
+            close: Box::new(move |_, connections| {
+                record.lock().expect("whole").extend(connections.iter().map(|(tuple, _)| *tuple));
                 Ok(())
             }),
             names: SharedNames::default(),

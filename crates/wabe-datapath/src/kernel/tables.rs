@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
-    maps::{
-        Array, HashMap, LpmTrie, Map, MapData, MapError,
-        lpm_trie::Key,
-    },
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use wabe_abi::{
-    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, PolicyVerdict,
-    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
-    WorkloadRecord, maps,
+    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, PolicyVerdict, PortKey,
+    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord, maps,
 };
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{Error, Write, wire::Wire};
 
@@ -93,7 +89,9 @@ impl Tables {
             Write::Workload(key, row) => put(&mut self.workloads, maps::WORKLOADS, key, row.map(Wire)),
             Write::Address(key, row) => put(&mut self.addresses, maps::ADDRESSES, &Wire(*key), *row),
             Write::Service(key, row) => put(&mut self.services, maps::SERVICES, &Wire(*key), row.map(Wire)),
-            Write::Endpoint(key, row) => put(&mut self.endpoints, maps::ENDPOINTS, &Wire(*key), row.map(Wire)),
+            Write::Endpoint(key, row) => {
+                put(&mut self.endpoints, maps::ENDPOINTS, &Wire(*key), row.map(Wire))
+            }
             Write::IdentityClass(key, row) => {
                 put(&mut self.identities, maps::POLICY_IDENTITIES, &Wire(*key), *row)
             }
@@ -120,23 +118,38 @@ impl Tables {
     }
 
     pub(crate) fn contents(&self) -> Result<Vec<Write>, Error> {
-        let mut all = vec![Write::Config(
-            self.config.get(&0, 0).map_err(|error| Error::map(maps::CONFIG, error))?.0,
-        )];
+        let mut all =
+            vec![Write::Config(self.config.get(&0, 0).map_err(|error| Error::map(maps::CONFIG, error))?.0)];
         all.extend(rows(maps::CGROUPS, &self.cgroups)?.into_iter().map(|(k, v)| Write::Cgroup(k, Some(v))));
-        all.extend(rows(maps::WORKLOADS, &self.workloads)?.into_iter().map(|(k, v)| Write::Workload(k, Some(v.0))));
-        all.extend(rows(maps::ADDRESSES, &self.addresses)?.into_iter().map(|(k, v)| Write::Address(k.0, Some(v))));
-        all.extend(rows(maps::SERVICES, &self.services)?.into_iter().map(|(k, v)| Write::Service(k.0, Some(v.0))));
-        all.extend(rows(maps::ENDPOINTS, &self.endpoints)?.into_iter().map(|(k, v)| Write::Endpoint(k.0, Some(v.0))));
+        all.extend(
+            rows(maps::WORKLOADS, &self.workloads)?.into_iter().map(|(k, v)| Write::Workload(k, Some(v.0))),
+        );
+        all.extend(
+            rows(maps::ADDRESSES, &self.addresses)?.into_iter().map(|(k, v)| Write::Address(k.0, Some(v))),
+        );
+        all.extend(
+            rows(maps::SERVICES, &self.services)?.into_iter().map(|(k, v)| Write::Service(k.0, Some(v.0))),
+        );
+        all.extend(
+            rows(maps::ENDPOINTS, &self.endpoints)?.into_iter().map(|(k, v)| Write::Endpoint(k.0, Some(v.0))),
+        );
         all.extend(
             rows(maps::POLICY_IDENTITIES, &self.identities)?
                 .into_iter()
                 .map(|(k, v)| Write::IdentityClass(k.0, Some(v))),
         );
-        all.extend(rows(maps::POLICY_PORTS, &self.ports)?.into_iter().map(|(k, v)| Write::PortClass(k.0, Some(v))));
         all.extend(
-            rows(maps::POLICY_VERDICTS, &self.verdicts)?.into_iter().map(|(k, v)| Write::Verdict(k.0, Some(v.0))),
+            rows(maps::POLICY_PORTS, &self.ports)?.into_iter().map(|(k, v)| Write::PortClass(k.0, Some(v))),
         );
+        all.extend(
+            rows(maps::POLICY_VERDICTS, &self.verdicts)?
+                .into_iter()
+                .map(|(k, v)| Write::Verdict(k.0, Some(v.0))),
+        );
+        for row in self.prefixes.iter() {
+            let (key, class) = row.map_err(|error| Error::map(maps::POLICY_PREFIXES, error))?;
+            all.extend(prefix_key(&key).map(|key| Write::PrefixClass(key, Some(class))));
+        }
         all.extend(rows(maps::VETHS, &self.veths)?.into_iter().map(|(k, v)| Write::Veth(k, Some(v.0))));
         Ok(all)
     }
@@ -187,6 +200,14 @@ pub(crate) fn trie_key(key: &PrefixKey) -> Key<PrefixBytes> {
     Key::new(key.bits, data)
 }
 
+/// The key of a trie's entry; `None` never happens, as the sizes are the types'.
+fn prefix_key(key: &Key<PrefixBytes>) -> Option<PrefixKey> {
+    let data = key.data();
+    let (table, address) = data.split_first_chunk::<4>()?;
+    let address = Ip::read_from_bytes(address).ok()?;
+    Some(PrefixKey { bits: key.prefix_len(), table: u32::from_ne_bytes(*table), address })
+}
+
 fn typed<T: TryFrom<Map, Error = MapError>>((name, map): (&'static str, Map)) -> Result<T, Error> {
     map.try_into().map_err(|error| Error::map(name, error))
 }
@@ -209,7 +230,9 @@ fn settle(name: &'static str, removal: bool, result: Result<(), MapError>) -> Re
     match result {
         Ok(()) => Ok(()),
         Err(MapError::KeyNotFound | MapError::ElementNotFound) if removal => Ok(()),
-        Err(MapError::SyscallError(error)) if removal && error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+        Err(MapError::SyscallError(error))
+            if removal && error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
             Ok(())
         }
         Err(MapError::SyscallError(error))

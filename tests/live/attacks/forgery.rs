@@ -1,0 +1,98 @@
+//! Addresses prove nothing.
+
+use std::{net::SocketAddr, process::Command};
+
+use serde_json::json;
+use wabe_testkit::TestMesh;
+use wabe_tests::{
+    Applied,
+    facts::{Facts, answer, call, call_with},
+    manifest::Policy,
+};
+
+use super::{ATTACKER, FRIEND, OPEN, RAW, VICTIM};
+
+/// TCP segments that came in at a workload, IPv4 and IPv6, as its own kernel counts them.
+fn segments(mesh: &TestMesh, workload: &str) -> u64 {
+    let mut command = Command::new("nsenter");
+    let pid = Facts::of(mesh).pid(workload);
+    command.arg(format!("--net=/proc/{pid}/ns/net")).args(["cat", "/proc/thread-self/net/snmp"]);
+    let text = mesh.machine().run(command).success().stdout;
+    let mut tcp = text.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (tcp.next().expect("names"), tcp.next().expect("values"));
+    let at = names.split(' ').position(|it| it == "InSegs").expect("a known counter");
+    values.split(' ').nth(at).expect("a value").parse().expect("a number")
+}
+
+pub(super) fn forged_packets_do_not_leave_a_workload(mesh: &TestMesh) {
+    let facts = Facts::of(mesh);
+    let (friend, open) = (facts.addresses(FRIEND), facts.addresses(OPEN));
+    // The victim's traffic must be still, which an open workload's is: its probe goes over lo, to be sure of which
+    // the true address is tried last.
+    for (source, target) in [(friend[0], open[0]), (friend[1], open[1])] {
+        let before = Facts::of(mesh).refusals("forged_source");
+        let spoofed =
+            mesh.testbox(RAW, &["spoof", &source.to_string(), &target.to_string(), "8080"]).success();
+        let sent = spoofed.json_lines();
+        assert!(sent.iter().all(|line| line["ok"] == true), "with NET_RAW they are sent: {spoofed}");
+        let dropped = Facts::of(mesh).refusals("forged_source") - before;
+        assert_eq!(dropped, 2, "the guard drops both, from {source} to {target}");
+    }
+    // The kernel's counter at the receiver shows that nothing came; probes make segments too, but over lo, where
+    // each is also one that went out.
+    for (source, target) in [("192.0.2.7".to_owned(), open[0]), ("2001:db8::7".to_owned(), open[1])] {
+        let before = Facts::of(mesh).refusals("forged_source");
+        let _ = mesh.testbox(RAW, &["spoof", &source, &target.to_string(), "8080"]).success();
+        assert_eq!(Facts::of(mesh).refusals("forged_source") - before, 2, "from {source}");
+    }
+    // The raw sender's own address is no forgery, but it brings no ticket either: refused at the receiver.
+    let own = facts.addresses(RAW)[0].to_string();
+    let before = segments(mesh, OPEN);
+    let _ = mesh.testbox(RAW, &["spoof", &own, &open[0].to_string(), "8080"]).success();
+    assert!(segments(mesh, OPEN) > before, "packets with the true address arrive");
+    let flows = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
+    // The port that the box sends from.
+    assert!(
+        !flows.iter().any(|it| it["kind"] == "opened" && it["from"]["port"] == 40_999),
+        "none was accepted"
+    );
+    // Without the capability there is no such socket.
+    let refused = mesh.testbox(ATTACKER, &["spoof", &own, &open[0].to_string(), "8080"]).success();
+    assert!(refused.json_lines().iter().all(|line| line["errno"] == "EPERM"), "{refused}");
+}
+
+pub(super) fn a_foreign_address_can_be_bound_but_not_used(mesh: &TestMesh) {
+    let facts = Facts::of(mesh);
+    for family in [0, 1] {
+        let source = facts.addresses(FRIEND)[family].to_string();
+        for workload in [VICTIM, OPEN] {
+            let target = SocketAddr::from((facts.addresses(workload)[family], 8080)).to_string();
+            let got = answer(&mesh.testbox(ATTACKER, &["foreign-bind", &source, &target]));
+            assert!(!got.ends_with("/0"), "{workload} answered {got} to the attacker as {source}");
+        }
+    }
+    // And it takes nothing from whom the address belongs to.
+    for address in facts.addresses(VICTIM) {
+        assert_eq!(call(mesh, FRIEND, (address, 8080)), "victim/0");
+    }
+}
+
+pub(super) fn a_mapped_address_does_not_dodge_a_rule(mesh: &TestMesh) {
+    let facts = Facts::of(mesh);
+    let [v4, _] = facts.addresses(ATTACKER);
+    let [target, target_v6] = facts.addresses(OPEN);
+    let deny = |blocks: serde_json::Value| {
+        let rules = json!([{ "from": [{ "source": { "ipBlocks": blocks } }] }]);
+        Policy::new("s/blocks", json!({ "action": "DENY", "rules": rules })).to_string()
+    };
+    let applied = Applied::new(mesh, deny(json!([v4.to_string()])));
+    assert_eq!(call(mesh, ATTACKER, (target, 8080)), "EPERM");
+    assert_eq!(call_with(mesh, ATTACKER, (target, 8080), &["--source-mapped"]), "EPERM");
+    assert_eq!(call(mesh, ATTACKER, (target_v6, 8080)), "open/0", "its other address is another matter");
+    assert_eq!(call_with(mesh, FRIEND, (target, 8080), &["--source-mapped"]), "open/0");
+    drop(applied);
+    // Everything of IPv6 says nothing of IPv4, mapped or not.
+    let _applied = Applied::new(mesh, deny(json!(["::/0"])));
+    assert_eq!(call_with(mesh, ATTACKER, (target, 8080), &["--source-mapped"]), "open/0");
+    assert_eq!(call(mesh, ATTACKER, (target_v6, 8080)), "EPERM");
+}

@@ -1,0 +1,213 @@
+//! `wabe down` leaves nothing, whatever happened before. The whole machine is counted before and after, so each of
+//! these tests runs alone.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use wabe_tests::{
+    eventually,
+    manifest::{Policy, Service, Workload, all},
+    status::named,
+    testkit::{Inventory, Machine, PATIENCE, TestMesh},
+};
+
+/// Counts, runs `body` with a machine, and counts again.
+#[track_caller]
+fn leaves_nothing(body: impl FnOnce(&Machine)) {
+    let machine = Machine::alone();
+    let before = Inventory::take_in(machine.namespace());
+    body(&machine);
+    let left = before.left_over(machine.namespace(), Duration::from_secs(10));
+    assert!(left.is_empty(), "{left:#?}");
+    assert!(machine.leftovers().is_empty(), "{:#?}", machine.leftovers());
+}
+
+fn manifests() -> String {
+    all(&[
+        &Workload::idle("shop/caller"),
+        &Workload::server("shop/cart").with("replicas", 3.into()),
+        &Service::new("shop/cart"),
+        &Policy::new(
+            "shop/callers",
+            json!({ "rules": [{ "from": [{ "source": { "namespaces": ["shop"] } }] }] }),
+        ),
+        // Refuses to go when asked.
+        &Workload::new("shop/stubborn", &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]),
+    ])
+}
+
+/// `wabe up`, with the manifests in a file that stays until the end of `body`.
+fn up(machine: &Machine, body: impl FnOnce(&str)) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("mesh.yaml");
+    let testbox = wabe_tests::testkit::testbox();
+    let text = manifests().replace("$TESTBOX", testbox.to_str().expect("UTF-8"));
+    std::fs::write(&file, text).expect("our own file");
+    let file = file.to_str().expect("UTF-8");
+    let _ = machine.wabe(&["up", "-f", file]).success();
+    body(file);
+}
+
+#[track_caller]
+fn works(machine: &Machine) {
+    let testbox = wabe_tests::testkit::testbox();
+    let testbox = testbox.to_str().expect("UTF-8");
+    let said =
+        machine.wabe(&["exec", "shop/caller", "--", testbox, "connect", "cart.shop:80"]).success().json();
+    assert_eq!(said["ok"], true, "{said}");
+}
+
+#[test]
+fn after_a_mesh_that_was_used() {
+    leaves_nothing(|machine| {
+        up(machine, |file| {
+            works(machine);
+            let _ = machine.wabe(&["scale", "shop/cart", "5"]).success();
+            let _ = machine.wabe(&["apply", "-f", file]).success();
+            let _ = machine.wabe(&["restart", "shop/cart"]).success();
+            works(machine);
+        });
+        let _ = machine.wabe(&["down"]).success();
+    });
+}
+
+#[test]
+fn after_connections_that_are_still_open() {
+    leaves_nothing(|machine| {
+        up(machine, |_| {
+            let testbox = wabe_tests::testkit::testbox();
+            let testbox = testbox.to_str().expect("UTF-8");
+            // To itself: what it holds must go with it.
+            let args = ["exec", "shop/caller", "--", testbox, "tcp-semantics", "serve", "--listen", "[::]:9"];
+            let mut server = machine.start_wabe(&args);
+            server.next_line();
+            let target = "127.0.0.1:9";
+            let mut held =
+                machine.start_wabe(&["exec", "shop/caller", "--", testbox, "hold", target, "--count", "9"]);
+            assert_eq!(held.next_json()["open"], 9);
+            let _ = machine.wabe(&["down"]).success();
+        });
+    });
+}
+
+#[test]
+fn after_any_process_was_killed() {
+    for roles in [&["agent"][..], &["dns"], &["keeper"], &["keeper", "agent"], &["keeper", "dns", "agent"]] {
+        eprintln!("killing {roles:?}");
+        leaves_nothing(|machine| {
+            up(machine, |_| {
+                for role in roles {
+                    machine.kill_role(role);
+                }
+            });
+            let _ = machine.wabe(&["down"]).success();
+        });
+    }
+}
+
+/// With the keeper dead nobody looks after the mesh; another `up` says so or takes it over, but never adds to it.
+#[test]
+fn after_a_second_up_over_a_dead_keeper() {
+    leaves_nothing(|machine| {
+        up(machine, |file| {
+            machine.kill_role("keeper");
+            let again = machine.wabe(&["up", "-f", file]);
+            eprintln!("the second `up`: {}", again.status);
+            let words = again.stderr.to_lowercase();
+            assert!(again.status.success() || words.contains("down"), "{again}");
+        });
+        let _ = machine.wabe(&["down"]).success();
+    });
+}
+
+/// How far `wabe up` is when it is killed: those are its steps as seen from outside, and moments between them.
+#[test]
+fn after_up_was_killed_at_any_moment() {
+    for milliseconds in [0, 5, 20, 50, 100, 200, 400, 800, 1600] {
+        leaves_nothing(|machine| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let file = folder.path().join("mesh.yaml");
+            let testbox = wabe_tests::testkit::testbox();
+            let text = manifests().replace("$TESTBOX", testbox.to_str().expect("UTF-8"));
+            std::fs::write(&file, text).expect("our own file");
+            let starting = machine.start_wabe(&["up", "-f", file.to_str().expect("UTF-8")]);
+            // Chooses the moment; nothing waits for something here.
+            thread::sleep(Duration::from_millis(milliseconds));
+            // SIGKILL to it and its process group; the keeper has one of its own.
+            drop(starting);
+            let down = machine.wabe(&["down"]);
+            assert!(down.status.success(), "after {milliseconds} ms: {down}");
+        });
+    }
+}
+
+/// Where the keeper or the agent dies while `wabe up` waits for it, that tells so or gets along.
+#[test]
+fn after_a_role_was_killed_during_up() {
+    for role in ["keeper", "agent", "dns"] {
+        leaves_nothing(|machine| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let file = folder.path().join("mesh.yaml");
+            let testbox = wabe_tests::testkit::testbox();
+            let text = manifests().replace("$TESTBOX", testbox.to_str().expect("UTF-8"));
+            std::fs::write(&file, text).expect("our own file");
+            let starting = machine.start_wabe(&["up", "-f", file.to_str().expect("UTF-8")]);
+            let pid = eventually(role, || machine.role(role));
+            eprintln!("killing {role} {pid}");
+            machine.kill_role(role);
+            eprintln!("`up`: {}", starting.finish());
+            let down = machine.wabe(&["down"]);
+            assert!(down.status.success(), "{role}: {down}");
+        });
+    }
+}
+
+#[test]
+fn after_an_up_that_failed() {
+    leaves_nothing(|machine| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("mesh.yaml");
+        let broken = Workload::new("shop/broken", &["/no/such/program"]);
+        std::fs::write(&file, broken.to_string()).expect("our own file");
+        let up = machine.wabe(&["up", "-f", file.to_str().expect("UTF-8")]);
+        assert!(!up.status.success(), "{up}");
+        // No `down`: it has cleaned up after itself.
+    });
+}
+
+#[test]
+fn a_second_down_finds_nothing_to_do() {
+    leaves_nothing(|machine| {
+        up(machine, |_| ());
+        for _ in 0..2 {
+            let _ = machine.wabe(&["down"]).success();
+        }
+    });
+}
+
+#[test]
+fn after_a_hundred_workloads() {
+    let machine = Machine::alone();
+    let before = Inventory::take_in(machine.namespace());
+    let hundred: String = (0..100)
+        .map(|number| format!("many/w{number}"))
+        .map(|name| format!("{}{}", Workload::server(&name), Service::new(&name)))
+        .collect();
+    let start = Instant::now();
+    let mesh = TestMesh::up_on(machine, &hundred);
+    let up = start.elapsed();
+    let status = mesh.json(&["status"]);
+    for number in 0..100 {
+        assert_eq!(named(&status["workloads"], &format!("many/w{number}"))["ready"], 1);
+    }
+    let said = mesh.testbox("many/w0", &["connect", "w99:80"]).success().json();
+    assert_eq!(said["first"], "w99/0");
+    let start = Instant::now();
+    let _ = mesh.wabe(&["down"]).success();
+    eprintln!("100 workloads: up {up:.1?}, down {:.1?}", start.elapsed());
+    let left = before.left_over(mesh.machine().namespace(), PATIENCE);
+    assert!(left.is_empty(), "{left:#?}");
+}

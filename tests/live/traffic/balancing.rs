@@ -1,0 +1,54 @@
+//! Who gets how many.
+
+use serde_json::{Value, json};
+use wabe_testkit::TestMesh;
+use wabe_tests::facts::Facts;
+
+use super::CALLER;
+
+/// Answers of so many connections, counted.
+fn answers(mesh: &TestMesh, service: &str, count: u32, options: &[&str]) -> Value {
+    let target = format!("{}:80", Facts::of(mesh).service(service)[0]);
+    let count = count.to_string();
+    let args = [&["connect", &target, "--count", &count, "--summary"], options].concat();
+    let finished = mesh.testbox(CALLER, &args).success();
+    let summary = finished.json();
+    assert_eq!(summary["by_errno"], json!({}), "{finished}");
+    summary["by_answer"].clone()
+}
+
+pub(super) fn turns_are_exact(mesh: &TestMesh) {
+    let got = answers(mesh, "s/turns", 300, &["--parallel", "4"]);
+    assert_eq!(got, json!({ "turns/0": 100, "turns/1": 100, "turns/2": 100 }));
+}
+
+pub(super) fn weights_hold_within_two_percent_over_50_000_connections(mesh: &TestMesh) {
+    // One after the other: with two choices an endpoint that is busy gets fewer, which is what they are for.
+    weights_hold(mesh, 50_000, &[], 2.0);
+    weights_hold(mesh, 10_000, &["--parallel", "4"], 4.0);
+    for balance in ["random", "round-robin"] {
+        let _ =
+            mesh.apply(&super::weighted().annotation("mesh.wabe.dev/balance", balance).to_string()).success();
+        weights_hold(mesh, 10_000, &["--parallel", "4"], 2.0);
+    }
+    let _ = mesh.apply(&super::weighted().to_string()).success();
+}
+
+fn weights_hold(mesh: &TestMesh, count: u32, options: &[&str], within: f64) {
+    let got = answers(mesh, "s/weighted", count, options);
+    println!("weights 60:30:10 gave {got} of {count} {options:?}");
+    for (answer, percent) in [("heavy/0", 60.0), ("middle/0", 30.0), ("light/0", 10.0)] {
+        let share = got[answer].as_f64().unwrap_or_default() * 100.0 / f64::from(count);
+        assert!((share - percent).abs() < within, "{answer} got {share} % instead of {percent} %");
+    }
+}
+
+pub(super) fn a_slow_endpoint_of_ten_gets_less_than_three_percent(mesh: &TestMesh) {
+    let count = 1000;
+    let got = answers(mesh, "s/mixed", count, &["--rate", "200"]);
+    let slow = got["slow/0"].as_u64().unwrap_or_default();
+    println!("the slow endpoint of ten got {slow} of {count} at 200/s");
+    assert!(slow * 100 < u64::from(count) * 3, "{got}");
+    let all = got.as_object().expect("counts");
+    assert!((0..9).all(|replica| all.contains_key(&format!("quick/{replica}"))), "{got}");
+}
