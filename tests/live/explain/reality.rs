@@ -117,7 +117,7 @@ impl World {
         let port = *random.one(ports);
         match address.parse().expect("an address") {
             IpAddr::V4(v4) if random.chance(25) => format!("[{}]:{port}", v4.to_ipv6_mapped()),
-            address => std::net::SocketAddr::new(address, port).to_string(),
+            address @ (IpAddr::V4(_) | IpAddr::V6(_)) => std::net::SocketAddr::new(address, port).to_string(),
         }
     }
 
