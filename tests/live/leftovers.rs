@@ -19,8 +19,11 @@ use wabe_tests::{
 fn leaves_nothing(body: impl FnOnce(&Machine)) {
     let machine = Machine::alone();
     let before = Inventory::take_in(machine.namespace());
+    let start = Instant::now();
     body(&machine);
+    let gone = Instant::now();
     let left = before.left_over(machine.namespace(), Duration::from_secs(10));
+    eprintln!("used for {:.1?}, all gone {:.1?} after", gone - start, gone.elapsed());
     assert!(left.is_empty(), "{left:#?}");
     assert!(machine.leftovers().is_empty(), "{:#?}", machine.leftovers());
 }

@@ -106,7 +106,7 @@ fn manifests() -> String {
             .with("ports", json!([{ "name": "main", "port": 8080 }]))
             .with("readiness", json!({ "tcp": { "port": 8080 } }))
             .with("replicas", json!(2))
-            .with("grace", json!("50s")),
+            .with("grace", json!("20s")),
         &Service::new("s/stubborn"),
         &Workload::server("s/tcp")
             .with("command", json!(["$TESTBOX", "tcp-semantics", "serve", "--listen", "[::]:8080"])),

@@ -55,13 +55,14 @@ pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord) -> Option<T::Row<E
 ///
 /// Equal weights: fewer connections win (Mitzenmacher, "The Power of Two Choices"). Different weights: the first draw
 /// already follows the weights, so it is overruled only if the other would still be the less loaded one after taking
-/// the connection; else a light endpoint would win whenever a heavy one holds a single idle connection.
+/// the connection, and one connection of the first draw is not held against it: loads come in whole connections, and
+/// a light endpoint that happens to hold one would else get less than its share.
 #[inline(always)]
 pub const fn less_loaded(live: u64, weight: u32, first_live: u64, first_weight: u32) -> bool {
     if weight == first_weight {
         return live < first_live;
     }
-    (live + 1) * (first_weight as u64) < first_live * (weight as u64)
+    (live + 1) * (first_weight as u64) < first_live.saturating_sub(1) * (weight as u64)
 }
 
 /// The endpoint at a place or, for the place's other share, its alias (Vose, "A linear algorithm for generating
@@ -160,9 +161,11 @@ mod tests {
             (2, 100, 1, 100, false),
             (0, 10, 1, 90, false),
             (0, 10, 9, 90, false),
-            (0, 10, 10, 90, true),
-            (0, 90, 1, 10, true),
-            (8, 90, 1, 10, false),
+            (0, 10, 10, 90, false),
+            (0, 10, 11, 90, true),
+            (0, 90, 1, 10, false),
+            (7, 90, 2, 10, true),
+            (8, 90, 2, 10, false),
         ] {
             assert_eq!(
                 less_loaded(live, weight, first_live, first_weight),

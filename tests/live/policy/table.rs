@@ -291,4 +291,3 @@ pub(super) fn a_dry_run_is_told_and_not_enforced(mesh: &TestMesh) {
         assert!(explained.contains(told), "no word of it: {explained}");
     }
 }
-}
