@@ -147,6 +147,29 @@ fn after_up_was_killed_at_any_moment() {
     }
 }
 
+/// Ctrl-C takes the mesh down again by itself.
+#[test]
+fn after_up_was_interrupted() {
+    for milliseconds in [30, 150, 300] {
+        leaves_nothing(|machine| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let file = folder.path().join("mesh.yaml");
+            // Never ready: `up` is still there to be interrupted.
+            let slow = Workload::idle("shop/slow").with("readiness", json!({ "tcp": { "port": 8080 } }));
+            std::fs::write(&file, slow.to_string()).expect("our own file");
+            let starting = machine.start_wabe(&["up", "-f", file.to_str().expect("UTF-8")]);
+            // Chooses the moment; nothing waits for something here.
+            thread::sleep(Duration::from_millis(milliseconds));
+            let mut interrupt = std::process::Command::new("kill");
+            interrupt.args(["-INT", &starting.id().to_string()]);
+            let _ = machine.run(interrupt).success();
+            let end = starting.finish();
+            // Before it can catch signals there is nothing to take down, and the signal ends it.
+            assert!(end.code() == Some(130) || end.code().is_none(), "after {milliseconds} ms: {end}");
+        });
+    }
+}
+
 /// Where the keeper or the agent dies while `wabe up` waits for it, that tells so or gets along.
 #[test]
 fn after_a_role_was_killed_during_up() {

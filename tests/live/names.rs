@@ -1,7 +1,7 @@
 //! Names: what `wabe dns` says, and that the resolvers which programs come with understand it, with `/etc/resolv.conf`
 //! as it is.
 
-use std::{fs, process::Command, sync::OnceLock};
+use std::{fs, sync::OnceLock};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use wabe_tests::{
     eventually,
     manifest::{Service, Workload, all},
     status::named,
-    testkit::{TestMesh, shared, testbox},
+    testkit::{TestMesh, shared},
 };
 
 #[path = "names/forwarding.rs"]
@@ -177,7 +177,4 @@ fn lead_to_the_service_for_tcp_by_both_families() {
         let said = mesh().testbox("other/caller", &["connect", &target]).success().json();
         assert!(said["first"].as_str().is_some_and(|it| it.starts_with("cart/")), "{said}");
     }
-    let mut command = Command::new(testbox());
-    command.arg("help");
-    assert!(command.status().expect("it was built").success());
 }

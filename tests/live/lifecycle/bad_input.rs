@@ -197,6 +197,7 @@ fn a_command_that_does_not_exist_is_told_and_harms_nobody() {
 fn the_command_line_itself() {
     for args in [&["frobnicate"][..], &["apply"], &["scale", "shop/cart"], &["get", "Nonsense"]] {
         let said = mesh().wabe(args);
-        assert!(!said.status.success() && !said.stderr.is_empty(), "{said}");
+        assert_eq!(said.code(), Some(2), "{said}");
+        assert!(!said.stderr.is_empty(), "{said}");
     }
 }

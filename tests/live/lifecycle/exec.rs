@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, fs};
 
+use serde_json::json;
 use wabe_tests::{
-    eventually, status,
+    eventually,
+    manifest::{Workload, all},
+    status,
     testkit::{Finished, testbox},
 };
 
@@ -153,6 +156,31 @@ fn a_workload_sees_nothing_that_steers_the_mesh() {
         let said = mesh().exec("shop/caller", &["sh", "-c", script]);
         assert!(!said.status.success(), "{said}");
     }
+}
+
+#[test]
+fn a_workload_has_what_it_asks_for_and_nothing_more() {
+    let asking = Workload::idle("asks/asking")
+        .with("capabilities", json!(["NET_RAW"]))
+        .with("user", "daemon".into())
+        .with("workingDir", "/usr/share".into())
+        .with("env", json!([{ "name": "GREETING", "value": "hello world" }]));
+    let rooted = Workload::idle("asks/rooted").with("user", "root".into());
+    let _ = mesh().apply(&all(&[&asking, &rooted])).success();
+    status::until_ready(mesh(), "asks/asking", 1);
+    status::until_ready(mesh(), "asks/rooted", 1);
+    let pid = status::pids(mesh(), "asks/asking")[0];
+    let own = fields(&fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs"));
+    let net_raw = format!("{:016x}", 1 << 13);
+    assert_eq!((&own["CapEff"], &own["CapBnd"]), (&net_raw, &net_raw), "{own:?}");
+    assert_eq!(own["Uid"], "1 1 1 1");
+    let said = mesh().exec("asks/asking", &["sh", "-c", "echo $GREETING in $PWD as $WABE_NAMESPACE/$WABE_WORKLOAD"]);
+    assert_eq!(said.success().stdout.trim(), "hello world in /usr/share as asks/asking");
+    assert_eq!(mesh().testbox("asks/asking", &["packet-socket"]).success().json()["ok"], true);
+    assert_eq!(mesh().testbox("shop/caller", &["packet-socket"]).success().json()["errno"], "EPERM");
+    // Root inside is root without capabilities.
+    let said = mesh().exec("asks/rooted", &["sh", "-c", "id -u; grep CapEff /proc/self/status"]).success().stdout;
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["0", "CapEff:", "0000000000000000"]);
 }
 
 #[test]

@@ -32,6 +32,25 @@ fn follows_what_is_printed_from_now_on() {
 }
 
 #[test]
+fn are_rotated_so_that_a_talkative_workload_fills_no_disk() {
+    // 60 MB at once, then a last line.
+    let script = "head -c 45000000 /dev/zero | base64; echo the end; exec sleep infinity";
+    let _ = mesh().apply(&Workload::new("logs/talkative", &["sh", "-c", script]).to_string()).success();
+    eventually("the last line is logged", || {
+        let last = mesh().wabe(&["logs", "--tail", "1", "logs/talkative"]).stdout;
+        (last.trim() == "the end").then_some(())
+    });
+    let folder = format!("/run/wabe/{}/logs", mesh().name());
+    let sizes: Vec<u64> = std::fs::read_dir(folder)
+        .expect("logs are there")
+        .flatten()
+        .filter(|it| it.file_name().to_string_lossy().contains("talkative"))
+        .map(|it| it.metadata().expect("our own file").len())
+        .collect();
+    assert!(sizes.iter().sum::<u64>() < 50_000_000, "{sizes:?}");
+}
+
+#[test]
 fn a_workload_without_log_is_named() {
     let said = mesh().wabe(&["logs", "logs/nobody"]);
     assert!(!said.status.success());

@@ -15,7 +15,7 @@ use super::mesh;
 #[track_caller]
 fn refuses(machine: Machine, manifests: &str, words: &[&str]) {
     let (mesh, said) = TestMesh::try_up_on(machine, manifests);
-    assert!(!said.status.success(), "{said}");
+    assert_eq!(said.code(), Some(1), "{said}");
     for word in words {
         assert!(said.stderr.contains(word), "no {word:?}: {said}");
     }
@@ -128,7 +128,8 @@ fn somebody_who_is_not_root() {
         machine.run(command)
     };
     let up = as_nobody(&["up", "-f", &file]);
-    assert!(!up.status.success() && up.stderr.contains("root"), "{up}");
+    assert_eq!(up.code(), Some(3), "{up}");
+    assert!(up.stderr.contains("root"), "{up}");
     assert!(machine.leftovers().is_empty(), "{:#?}", machine.leftovers());
     // Looking at manifests needs no rights.
     let _ = as_nobody(&["check", "-f", &file]).success();
@@ -139,7 +140,7 @@ fn commands_for_a_mesh_that_does_not_run() {
     let machine = Machine::new();
     for args in [&["status"][..], &["exec", "a/b", "--", "true"], &["flows"], &["get", "Workload"]] {
         let said = machine.wabe(args);
-        assert!(!said.status.success(), "{said}");
+        assert_eq!(said.code(), Some(3), "{said}");
         assert!(said.stderr.contains(machine.name()) && said.stderr.contains("wabe up"), "{said}");
     }
     // Stopping what does not run is no error: it is how one wants it to be.

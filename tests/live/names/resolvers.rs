@@ -29,6 +29,20 @@ fn glibc() {
     assert!(said.contains("cart.shop.svc.cluster.local"), "{said}");
 }
 
+/// As Kubernetes' own `resolv.conf` has it: a list of suffixes that are tried first.
+#[test]
+fn glibc_with_a_search_list() {
+    let list = "LOCALDOMAIN=shop.svc.cluster.local svc.cluster.local cluster.local";
+    let getent = |name| ["env", list, "RES_OPTIONS=ndots:5", "getent", "ahostsv4", name];
+    let v4 = super::of_family(&addresses(mesh(), "shop/cart"), false).remove(0);
+    // From another namespace: it is the list that says which is meant.
+    for name in ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "cart.shop.svc.cluster.local."] {
+        let said = mesh().exec("other/caller", &getent(name)).success().stdout;
+        assert!(said.starts_with(&format!("{v4} ")), "{name}: {said}");
+    }
+    assert_eq!(mesh().exec("other/caller", &getent("nosuch")).code(), Some(2), "not found");
+}
+
 #[test]
 fn musl() {
     let program = format!("{}.musl", script("gai.c"));

@@ -23,6 +23,13 @@ impl<D: Datapath> Engine<D> {
             name: reason.name().into(),
             count: at(counter::REASONS + u32::from(*reason as u8)),
         };
+        // Refused without a report of their own: late segments and what looks like them, and what tables had no room for.
+        let unreasoned = [
+            ("stray", counter::STRAYS),
+            ("tickets_full", counter::TICKETS_LOST),
+            ("connections_full", counter::CONNECTIONS_LOST),
+        ]
+        .map(|(name, index)| CounterStatus { name: name.into(), count: at(index) });
         let usage = self.datapath.usage().map_err(|error| error.to_string())?;
         Ok(Status {
             mesh: self.mesh.clone(),
@@ -31,7 +38,7 @@ impl<D: Datapath> Engine<D> {
             workloads: self.workloads(),
             services: self.services(),
             lanes: Lane::ALL.iter().map(lane).collect(),
-            refusals: DropReason::ALL.iter().map(reason).filter(|it| it.count > 0).collect(),
+            refusals: DropReason::ALL.iter().map(reason).chain(unreasoned).filter(|it| it.count > 0).collect(),
             connections: at(counter::CONNECTIONS_LIVE),
             events_lost: at(counter::EVENTS_LOST),
             maps: usage
