@@ -19,7 +19,9 @@ use crate::{
 
 #[derive(Serialize)]
 struct Report {
-    mesh: String,
+    /// The agent's part has it, too: only in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mesh: Option<String>,
     processes: Vec<Process>,
     #[serde(flatten)]
     status: Option<Status>,
@@ -44,7 +46,9 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
         Err(failure) => (None, Some(failure)),
     };
     match arguments.output {
-        Output::Json => json(&Report { mesh: mesh.name().into(), processes, status })?,
+        Output::Json => {
+            json(&Report { mesh: status.is_none().then(|| mesh.name().into()), processes, status })?
+        }
         Output::Text | Output::Yaml => print(mesh, &processes, status.as_ref())?,
     }
     match failure {

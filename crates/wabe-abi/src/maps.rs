@@ -57,7 +57,7 @@ pub const MAX_TICKETS: u32 = 65_536;
 pub const MAX_TICKETS_PER_WORKLOAD: u32 = 16_384;
 /// Different refusals that are remembered so as to report each once a second.
 pub const MAX_REFUSALS: u32 = 4096;
-/// Bytes of the ring buffer: room for some 40 000 events.
+/// Bytes of the ring buffer: room for some 60 000 events.
 pub const EVENTS_BYTES: u32 = 8 << 20;
 
 /// Indices into [`COUNTERS`].

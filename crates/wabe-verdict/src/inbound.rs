@@ -81,6 +81,9 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
                 return Inbound::Refuse { reason, rule: 0, source: ticket.workload, destination };
             }
         },
+        // Not even a rule about addresses admits it: a workload that gets no ticket (a full table, a datagram sent
+        // round the hooks) must not fare better than with one.
+        None if tables.workload_at(&tuple.source).is_some() => return Inbound::Stray,
         None => (0, STRANGER),
     };
     let outcome = authorize(tables, record.table, identity, &tuple.source, tuple.destination_port);
@@ -92,7 +95,6 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
             destination,
         },
         None => Inbound::Admit { lane: Lane::Direct, source, destination, rule: outcome.rule },
-        Some(_) if identity == STRANGER && tables.workload_at(&tuple.source).is_some() => Inbound::Stray,
         Some(reason) => Inbound::Refuse { reason, rule: outcome.rule, source, destination },
     }
 }
@@ -191,6 +193,17 @@ mod tests {
     fn a_mesh_address_without_ticket_is_a_stray() {
         let arrival = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
         assert_eq!(inbound(&Fake::two_workloads(), &arrival), Inbound::Stray);
+    }
+
+    #[test]
+    fn a_rule_about_addresses_is_no_way_round_the_ticket() {
+        let mut tables = Fake::two_workloads();
+        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
+        tables.admit(9, 0, 0, 0, Action::Allow as u8);
+        for protocol in [TCP, UDP] {
+            assert_eq!(inbound(&tables, &arrival(protocol, "10.8.1.1", 4000, "10.8.1.2")), Inbound::Stray);
+        }
     }
 
     #[test]

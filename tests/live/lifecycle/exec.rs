@@ -174,12 +174,14 @@ fn a_workload_has_what_it_asks_for_and_nothing_more() {
     let net_raw = format!("{:016x}", 1 << 13);
     assert_eq!((&own["CapEff"], &own["CapBnd"]), (&net_raw, &net_raw), "{own:?}");
     assert_eq!(own["Uid"], "1 1 1 1");
-    let said = mesh().exec("asks/asking", &["sh", "-c", "echo $GREETING in $PWD as $WABE_NAMESPACE/$WABE_WORKLOAD"]);
+    let said =
+        mesh().exec("asks/asking", &["sh", "-c", "echo $GREETING in $PWD as $WABE_NAMESPACE/$WABE_WORKLOAD"]);
     assert_eq!(said.success().stdout.trim(), "hello world in /usr/share as asks/asking");
     assert_eq!(mesh().testbox("asks/asking", &["packet-socket"]).success().json()["ok"], true);
     assert_eq!(mesh().testbox("shop/caller", &["packet-socket"]).success().json()["errno"], "EPERM");
     // Root inside is root without capabilities.
-    let said = mesh().exec("asks/rooted", &["sh", "-c", "id -u; grep CapEff /proc/self/status"]).success().stdout;
+    let said =
+        mesh().exec("asks/rooted", &["sh", "-c", "id -u; grep CapEff /proc/self/status"]).success().stdout;
     assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["0", "CapEff:", "0000000000000000"]);
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use wabe_tests::{
     manifest::{Policy, Service, Workload, all},
     status::named,
-    testkit::TestMesh,
+    testkit::{Machine, TestMesh},
 };
 
 use super::mesh;
@@ -21,6 +21,30 @@ fn returns_when_all_is_ready() {
     assert!(said["first"].as_str().is_some_and(|it| it.starts_with("cart/")), "{said}");
     let status = mesh.json(&["status"]);
     assert_eq!(named(&status["workloads"], "shop/cart")["ready"], 2);
+    mesh.down();
+}
+
+#[test]
+fn two_meshes_on_one_machine_leave_each_other_alone() {
+    let mesh = TestMesh::up(&all(&[&Workload::idle("shop/caller"), &Workload::server("shop/cart")]));
+    // A second name, but on the first one's machine.
+    let second = Machine::new();
+    let wabe = |args: &[&str]| mesh.machine().run(second.wabe_command(args));
+    let _ = wabe(&["up", "-f", &mesh.file("second.yaml", &Workload::server("shop/cart").to_string())]).success();
+    let address = |status: &Value| -> String {
+        let address = &named(&status["workloads"], "shop/cart")["instances"][0]["addresses"][0];
+        address.as_str().expect("an address").into()
+    };
+    let own = address(&mesh.json(&["status"]));
+    let other = address(&wabe(&["status", "-o", "json"]).success().json());
+    assert_ne!(own, other);
+    let connect = |to: &str| {
+        mesh.testbox("shop/caller", &["connect", &format!("{to}:8080")]).success().json()["errno"].clone()
+    };
+    assert_eq!(connect(&own), Value::Null);
+    assert_eq!(connect(&other), "ENETUNREACH", "the other mesh is the outside, and there is no egress");
+    let _ = wabe(&["down"]).success();
+    assert_eq!(connect(&own), Value::Null);
     mesh.down();
 }
 

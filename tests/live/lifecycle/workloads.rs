@@ -88,6 +88,23 @@ fn a_deleted_workload_is_gone_and_its_service_says_so() {
     assert!(!said.status.success() && said.stderr.contains("delete/server"), "{said}");
 }
 
+/// Also what has left its process group and session, and whose parent is gone.
+#[test]
+fn all_that_a_workload_started_ends_with_it() {
+    let script = "(setsid sleep 54321.25 &); setsid sleep 54321.5 & exec sleep infinity";
+    let daemons = Workload::new("daemons/forks", &["sh", "-c", script]);
+    let running = |argument: &str| {
+        let mut pgrep = std::process::Command::new("pgrep");
+        pgrep.args(["-fx", &format!("sleep {argument}")]);
+        mesh().machine().run(pgrep).status.success()
+    };
+    let both = ["54321.25", "54321.5"];
+    let _ = mesh().apply(&daemons.to_string()).success();
+    eventually("they run", || both.iter().all(|it| running(it)).then_some(()));
+    let _ = mesh().delete(&daemons.to_string()).success();
+    eventually("they are gone", || (!both.iter().any(|it| running(it))).then_some(()));
+}
+
 #[test]
 fn the_restart_policy_decides_what_happens_after_an_exit() {
     let exits = |name: &str, status: u8, policy: &str| {

@@ -36,7 +36,9 @@ fn glibc_with_a_search_list() {
     let getent = |name| ["env", list, "RES_OPTIONS=ndots:5", "getent", "ahostsv4", name];
     let v4 = super::of_family(&addresses(mesh(), "shop/cart"), false).remove(0);
     // From another namespace: it is the list that says which is meant.
-    for name in ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "cart.shop.svc.cluster.local."] {
+    for name in
+        ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "cart.shop.svc.cluster.local."]
+    {
         let said = mesh().exec("other/caller", &getent(name)).success().stdout;
         assert!(said.starts_with(&format!("{v4} ")), "{name}: {said}");
     }

@@ -38,7 +38,12 @@ impl<D: Datapath> Engine<D> {
             workloads: self.workloads(),
             services: self.services(),
             lanes: Lane::ALL.iter().map(lane).collect(),
-            refusals: DropReason::ALL.iter().map(reason).chain(unreasoned).filter(|it| it.count > 0).collect(),
+            refusals: DropReason::ALL
+                .iter()
+                .map(reason)
+                .chain(unreasoned)
+                .filter(|it| it.count > 0)
+                .collect(),
             connections: at(counter::CONNECTIONS_LIVE),
             events_lost: at(counter::EVENTS_LOST),
             maps: usage
