@@ -23,7 +23,14 @@ pub(crate) fn run() -> Result<()> {
     })?;
     tier("live: a whole mesh, real cgroups, real connections", || {
         // One test at a time: several count what is on the machine, and two cores are few.
-        execute(Command::new("cargo").args(["test", "--package", "wabe-tests", "--", "--test-threads=1"]))
+        execute(Command::new("cargo").args([
+            "test",
+            "--package",
+            "wabe-tests",
+            "--",
+            "--test-threads=1",
+            "--show-output",
+        ]))
     })?;
     tier("verifier of Debian's 6.1 kernel", kernel61::run)
 }

@@ -186,7 +186,10 @@ fn a_command_that_does_not_exist_is_told_and_harms_nobody() {
     let file = mesh().file("broken.yaml", &broken.to_string());
     let applied = mesh().wabe(&["apply", "--wait", "-f", &file]);
     assert_eq!(applied.code(), Some(1), "{applied}");
-    assert!(applied.stderr.contains("broken/program") && applied.stderr.contains("/no/such/program"), "{applied}");
+    assert!(
+        applied.stderr.contains("broken/program") && applied.stderr.contains("/no/such/program"),
+        "{applied}"
+    );
     let why = wabe_tests::eventually("the status says why", || {
         let workload = wabe_tests::status::workload(mesh(), "broken/program");
         workload["instances"][0]["trouble"].as_str().map(String::from)

@@ -30,7 +30,8 @@ fn two_meshes_on_one_machine_leave_each_other_alone() {
     // A second name, but on the first one's machine.
     let second = Machine::new();
     let wabe = |args: &[&str]| mesh.machine().run(second.wabe_command(args));
-    let _ = wabe(&["up", "-f", &mesh.file("second.yaml", &Workload::server("shop/cart").to_string())]).success();
+    let _ =
+        wabe(&["up", "-f", &mesh.file("second.yaml", &Workload::server("shop/cart").to_string())]).success();
     let address = |status: &Value| -> String {
         let address = &named(&status["workloads"], "shop/cart")["instances"][0]["addresses"][0];
         address.as_str().expect("an address").into()
