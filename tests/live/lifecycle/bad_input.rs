@@ -61,8 +61,8 @@ fn rows() -> Vec<Row> {
             &[":10:20:", "10.200.0.9", "bad/a"],
         ),
         row("empty file", "", &["no manifest"]),
-        row("no YAML", "kind: [\n", &[":"]),
-        row("YAML bomb", &bomb(), &[":"]),
+        row("no YAML", "kind: [\n", &[":2:1:", "not YAML"]),
+        row("YAML bomb", &bomb(), &[":6:12:", "aliases"]),
     ]
 }
 
