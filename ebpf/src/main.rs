@@ -5,7 +5,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![allow(internal_features)] // the target has no AtomicU64::fetch_add; the intrinsic compiles to BPF's XADD
+#![expect(
+    internal_features,
+    reason = "the target has no AtomicU64::fetch_add; the intrinsic compiles to BPF's XADD"
+)]
 
 mod connect;
 mod create;
