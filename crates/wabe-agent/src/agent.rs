@@ -18,7 +18,7 @@ use wabe_datapath::{Kernel, LoadOptions};
 use wabe_keeper::{
     client::{Client, ClientError},
     diag,
-    layout::{LayoutError, Mesh, MeshFile},
+    layout::{self, LayoutError, Mesh, MeshFile},
     protocol::{EventKind, InstanceState},
 };
 
@@ -79,6 +79,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     let file = MeshFile::load(mesh)?.ok_or_else(|| AgentError::NoMesh(mesh.name().into()))?;
     let options = LoadOptions { pin_dir: mesh.bpf_dir(), workloads_cgroup: file.workloads_cgroup() };
     let mut kernel = Kernel::load(&options)?;
+    kernel.attach_uplink(layout::UPLINK)?;
     let events = kernel.events()?;
     let (inputs, received) = mpsc::channel();
     let (jobs, given) = mpsc::channel();
@@ -123,6 +124,8 @@ fn node(file: &MeshFile, resolv_conf: &Path) -> Node {
     Node {
         v4: file.node_v4,
         v6: file.node_v6,
+        host_v4: file.host_v4,
+        host_v6: file.host_v6,
         ranges: file.ranges,
         trust_domain: file.trust_domain.clone(),
         root_namespace: file.root_namespace.clone(),

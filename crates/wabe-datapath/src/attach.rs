@@ -17,7 +17,7 @@ use aya::{
 
 use crate::{
     Error,
-    object::{ADMIT, CGROUP_PROGRAMS, GUARD, programs},
+    object::{ADMIT, CGROUP_PROGRAMS, programs},
     sys,
 };
 
@@ -81,17 +81,17 @@ pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> R
     pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
 }
 
-/// Attaches the source guard to an interface of the current network namespace.
-pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), Error> {
-    if replaced(ebpf, GUARD, pin)? {
+/// Attaches a program to what comes in at an interface of the current network namespace.
+pub(crate) fn ingress(ebpf: &mut Ebpf, name: &'static str, interface: u32, pin: &Path) -> Result<(), Error> {
+    if replaced(ebpf, name, pin)? {
         return Ok(());
     }
-    let name = sys::interface_name(interface)
+    let interface = sys::interface_name(interface)
         .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
-    let Program::SchedClassifier(guard) = program(ebpf, GUARD)? else { return Err(Error::Missing(GUARD)) };
-    let wrong = |error| Error::program(GUARD, error);
-    let id = SchedClassifier::attach(guard, &name, TcAttachType::Ingress).map_err(wrong)?;
-    let link = into_fd(guard.take_link(id).map_err(wrong)?, GUARD)?;
+    let Program::SchedClassifier(guard) = program(ebpf, name)? else { return Err(Error::Missing(name)) };
+    let wrong = |error| Error::program(name, error);
+    let id = SchedClassifier::attach(guard, &interface, TcAttachType::Ingress).map_err(wrong)?;
+    let link = into_fd(guard.take_link(id).map_err(wrong)?, name)?;
     pin_link(link, pin)
 }
 

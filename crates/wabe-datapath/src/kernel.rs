@@ -14,7 +14,11 @@ use aya::{
 };
 use wabe_abi::{Connection, EndpointLoad, Tuple, maps};
 
-use crate::{Error, Events, OBJECT, Write, attach};
+use crate::{
+    Error, Events, OBJECT, Write, attach,
+    object::{GUARD, UPLINK},
+    sys,
+};
 pub use tables::MapUse;
 pub(crate) use tables::{Tables, trie_key};
 
@@ -74,6 +78,17 @@ impl Kernel {
         self.tables.contents()
     }
 
+    /// Guards the node against what comes in from the host by the interface of this name (in the current namespace).
+    ///
+    /// # Errors
+    /// There is no such interface, or the program can't be attached.
+    pub fn attach_uplink(&mut self, interface: &str) -> Result<(), Error> {
+        let index = sys::interface_index(interface)
+            .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
+        let pin = self.links.join(UPLINK);
+        attach::ingress(&mut self.ebpf, UPLINK, index, &pin)
+    }
+
     /// Guards a workload's network namespace and its interface on the node's side (in the current namespace).
     ///
     /// # Errors
@@ -85,7 +100,7 @@ impl Kernel {
         node_ifindex: u32,
     ) -> Result<(), Error> {
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
-        attach::guard(&mut self.ebpf, node_ifindex, &guard)?;
+        attach::ingress(&mut self.ebpf, GUARD, node_ifindex, &guard)?;
         attach::admission(&mut self.ebpf, netns, &admission)
     }
 
