@@ -16,6 +16,7 @@ mod address;
 mod config;
 mod connection;
 mod event;
+pub mod layout;
 pub mod maps;
 mod policy;
 mod reason;

@@ -7,6 +7,9 @@ use wabe_datapath::{Error, Kernel, MapUse, Write};
 
 /// The data plane of one mesh.
 pub trait Datapath: Send {
+    /// Puts the programs in force, in place of an earlier agent's; the tables have their rows by now.
+    fn engage(&mut self) -> Result<(), Error>;
+
     /// Applies changes in their order; stops at the first that fails.
     fn write(&mut self, writes: &[Write]) -> Result<(), Error>;
 
@@ -39,6 +42,10 @@ pub trait EventSource: AsFd + Send {
 }
 
 impl Datapath for Kernel {
+    fn engage(&mut self) -> Result<(), Error> {
+        Self::engage(self)
+    }
+
     fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
         Self::write(self, writes)
     }

@@ -43,6 +43,9 @@ pub struct LastIds {
     pub set: u32,
     /// To a policy table.
     pub table: u32,
+    /// To a state of the tables: it never goes back, though maps of a new layout begin empty.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// Steps from one state of the tables to the next.
@@ -83,7 +86,11 @@ impl Installed {
             mirror.workloads.values().map(|record| record.table).max(),
         ];
         let last_table = last_table.into_iter().flatten().max().unwrap_or(0);
-        let last = LastIds { set: last_set.max(last.set), table: last_table.max(last.table) };
+        let last = LastIds {
+            set: last_set.max(last.set),
+            table: last_table.max(last.table),
+            generation: last.generation.max(mirror.config.generation),
+        };
         Self { mirror, last, ..Self::default() }
     }
 }
@@ -100,7 +107,8 @@ pub fn plan(installed: &Installed, desired: &Desired) -> Result<Plan, NoRoom> {
     let mut config = desired.config;
     config.generation = installed.mirror.config.generation;
     if !planner.writes.is_empty() || config != installed.mirror.config || config.generation == 0 {
-        config.generation += 1;
+        config.generation = config.generation.max(planner.next.last.generation) + 1;
+        planner.next.last.generation = config.generation;
         planner.write(Write::Config(config));
     }
     // What nobody names: replaced now, or left behind by an agent that died between a plan and its grace.

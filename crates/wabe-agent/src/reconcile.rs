@@ -38,7 +38,7 @@ mod status;
 mod tests;
 mod wait;
 
-pub use recover::Running;
+pub use recover::{RecoverError, Running};
 use wait::Wait;
 
 /// Between replacing something in the kernel and removing what nobody names any more: no program runs that long.

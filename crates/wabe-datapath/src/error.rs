@@ -40,6 +40,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Living connections have their state in another version's layout.
+    #[error(
+        "map {0} is pinned in the layout of another version, and living connections have their state in it: what is in \
+         force stays; to use this version, `wabe down` and `wabe up` the mesh"
+    )]
+    OtherLayout(&'static str),
     /// The object lacks something that it must have.
     #[error("the eBPF object has no {0}: it was built from other sources than this program")]
     Missing(&'static str),

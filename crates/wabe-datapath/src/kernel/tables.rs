@@ -31,6 +31,8 @@ pub struct MapUse {
 
 /// All maps that user space reads or writes.
 pub(crate) struct Tables {
+    /// Rows that each map has room for.
+    pub(crate) limits: BTreeMap<&'static str, u32>,
     pub(crate) config: Array<MapData, Wire<Config>>,
     pub(crate) cgroups: HashMap<MapData, u64, u32>,
     pub(crate) workloads: HashMap<MapData, u32, Wire<WorkloadRecord>>,
@@ -52,14 +54,18 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// Takes the maps out of a loaded object.
-    pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Self::from(|name| ebpf.take_map(name).ok_or(Error::Missing(name)))
+    pub(crate) fn of(ebpf: &mut Ebpf, limits: BTreeMap<&'static str, u32>) -> Result<Self, Error> {
+        Self::from(limits, |name| ebpf.take_map(name).ok_or(Error::Missing(name)))
     }
 
     /// Gathers the maps from wherever `take` finds them.
-    pub(crate) fn from(mut take: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+    pub(crate) fn from(
+        limits: BTreeMap<&'static str, u32>,
+        mut take: impl FnMut(&'static str) -> Result<Map, Error>,
+    ) -> Result<Self, Error> {
         let mut open = |name| take(name).map(|map| (name, map));
         Ok(Self {
+            limits,
             config: typed(open(maps::CONFIG)?)?,
             cgroups: typed(open(maps::CGROUPS)?)?,
             workloads: typed(open(maps::WORKLOADS)?)?,
@@ -81,6 +87,15 @@ impl Tables {
     }
 
     pub(crate) fn write(&mut self, write: &Write) -> Result<(), Error> {
+        self.put(write).map_err(|error| match error {
+            Error::Full { map, .. } => {
+                Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() }
+            }
+            other => other,
+        })
+    }
+
+    fn put(&mut self, write: &Write) -> Result<(), Error> {
         match write {
             Write::Config(config) => {
                 self.config.set(0, Wire(*config), 0).map_err(|error| Error::map(maps::CONFIG, error))
@@ -186,7 +201,7 @@ impl Tables {
             .map(|spec| MapUse {
                 name: spec.name,
                 used: used.get(spec.name).map(|count| *count as u64),
-                limit: spec.limit.into(),
+                limit: self.limits.get(spec.name).copied().unwrap_or(spec.limit).into(),
             })
             .collect())
     }
@@ -238,8 +253,7 @@ fn settle(name: &'static str, removal: bool, result: Result<(), MapError>) -> Re
         Err(MapError::SyscallError(error))
             if matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
         {
-            let limit = maps::SPECS.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.limit.into());
-            Err(Error::Full { map: name, limit })
+            Err(Error::Full { map: name, limit: 0 })
         }
         Err(error) => Err(Error::map(name, error)),
     }
