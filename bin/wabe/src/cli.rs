@@ -47,8 +47,17 @@ pub(crate) enum Command {
     Get(Get),
     /// Validate manifests; changes nothing.
     Check(Files),
+    /// Make a running mesh this version of `wabe`, without a gap.
+    Upgrade(Plain),
     #[command(hide = true)]
-    Keeper,
+    Keeper {
+        /// Takes over from the program that this process was before.
+        #[arg(long, conflicts_with = "rehearse")]
+        succeed: bool,
+        /// Only reads what would be left to it.
+        #[arg(long)]
+        rehearse: bool,
+    },
     #[command(hide = true)]
     Agent,
     #[command(hide = true)]
@@ -218,7 +227,7 @@ impl Cli {
     pub(crate) fn output(&self) -> Option<Output> {
         Some(match &self.command {
             Command::Up(it) => it.plain.output,
-            Command::Down(it) | Command::Status(it) => it.output,
+            Command::Down(it) | Command::Status(it) | Command::Upgrade(it) => it.output,
             Command::Logs(it) => it.plain.output,
             Command::Restart(it) => it.plain.output,
             Command::Scale(it) => it.plain.output,
@@ -227,7 +236,11 @@ impl Cli {
             Command::Apply(it) => it.files.plain.output,
             Command::Delete(it) | Command::Check(it) => it.plain.output,
             Command::Get(it) => it.plain.output,
-            Command::Exec(_) | Command::Keeper | Command::Agent | Command::Dns { .. } | Command::Confine => {
+            Command::Exec(_)
+            | Command::Keeper { .. }
+            | Command::Agent
+            | Command::Dns { .. }
+            | Command::Confine => {
                 return None;
             }
         })

@@ -25,6 +25,7 @@ mod scale;
 mod screen;
 mod status;
 mod up;
+mod upgrade;
 mod workload;
 
 use cli::{Cli, Command, Output};
@@ -55,7 +56,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(arguments) => logs::run(&mesh, &arguments),
         Command::Explain(arguments) => explain::run(&mesh, &arguments),
         Command::Flows(arguments) => flows::run(&mesh, &arguments),
-        Command::Keeper => roles::keeper(mesh),
+        Command::Upgrade(arguments) => upgrade::run(&mesh, &arguments),
+        Command::Keeper { rehearse: true, .. } => roles::rehearse_keeper(),
+        Command::Keeper { succeed: true, .. } => roles::succeed_keeper(mesh),
+        Command::Keeper { .. } => roles::keeper(mesh),
         Command::Agent => roles::agent(&mesh),
         Command::Dns { names } => roles::dns(names),
         Command::Confine => roles::confine(),
