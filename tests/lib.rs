@@ -10,4 +10,4 @@ mod wait;
 
 pub use applied::Applied;
 pub use wabe_testkit as testkit;
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};

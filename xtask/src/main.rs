@@ -3,6 +3,7 @@
 
 mod demo;
 mod kernel61;
+mod other_layout;
 mod setup;
 mod shell;
 mod test;
@@ -16,6 +17,7 @@ usage: cargo xtask COMMAND
   demo --once   the same, but ends by itself once everything was shown
   test      installs what is missing and runs every tier of tests
   setup     only installs what is missing (Debian; needs root)
+  other-layout   builds a `wabe` with another layout of tables, for tests of upgrades, and prints its path
   kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
@@ -26,6 +28,7 @@ fn main() -> Result<()> {
         ["demo"] => demo::run(demo::Ending::OnInterrupt),
         ["demo", "--once"] => demo::run(demo::Ending::ByItself),
         ["test"] => test::run(),
+        ["other-layout"] => other_layout::build().map(|path| println!("{}", path.display())),
         ["kernel61"] => kernel61::run(),
         _ => bail!("{USAGE}"),
     }

@@ -5,7 +5,7 @@ use std::{process::Command, time::Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    kernel61, setup,
+    kernel61, other_layout, setup,
     shell::{self, execute, output},
 };
 
@@ -21,16 +21,16 @@ pub(crate) fn run() -> Result<()> {
     tier("unit, table and property tests; programs and namespaces of single crates", || {
         shell::run("cargo test --quiet --workspace --exclude wabe-tests")
     })?;
+    let mut other_layout = None;
+    tier("build with another layout of tables, for upgrades", || {
+        other_layout = Some(other_layout::build()?);
+        Ok(())
+    })?;
     tier("live: a whole mesh, real cgroups, real connections", || {
         // One test at a time: several count what is on the machine, and two cores are few.
-        execute(Command::new("cargo").args([
-            "test",
-            "--package",
-            "wabe-tests",
-            "--",
-            "--test-threads=1",
-            "--show-output",
-        ]))
+        let arguments = ["test", "--package", "wabe-tests", "--", "--test-threads=1", "--show-output"];
+        let mut command = Command::new("cargo");
+        execute(command.args(arguments).envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
     })?;
     tier("verifier of Debian's 6.1 kernel", kernel61::run)
 }

@@ -22,7 +22,7 @@ mod system;
 
 pub use command::{Finished, PATIENCE};
 pub use inventory::{Inventory, Thing};
-pub use machine::Machine;
+pub use machine::{Machine, wabe};
 pub use mesh::{TestMesh, testbox};
 pub use network::NetworkNamespace;
 pub use running::Running;

@@ -238,6 +238,15 @@ impl Drop for Machine {
     }
 }
 
+/// The program `wabe`: the one that `WABE_BIN` names, else the one built beside this test.
+///
+/// # Panics
+/// If it was not built.
+#[track_caller]
+pub fn wabe() -> PathBuf {
+    program("WABE_BIN", "wabe")
+}
+
 /// The program that the variable names, else the one of this name that was built along with this test.
 #[track_caller]
 pub(crate) fn program(variable: &str, name: &str) -> PathBuf {

@@ -22,8 +22,12 @@ use crate::{args::Args, hold::raise_descriptor_limit, report};
 /// `--parallel P` keeps P at a time under way; `--rate R` opens R per second, however long each takes.
 pub(crate) fn run(args: &mut Args) -> Result<()> {
     raise_descriptor_limit()?;
-    let call =
-        Call { target: target(args)?, timeout: args.millis("timeout", 5000)?, read: !args.has("no-read") };
+    let (timeout, read) = (args.millis("timeout", 5000)?, !args.has("no-read"));
+    let call = if args.has("resolve-each") {
+        Call { target: Target::Name(args.word("a name and port, as name:80")?), timeout, read }
+    } else {
+        Call { target: Target::Address(target(args)?), timeout, read }
+    };
     let count: u32 = args.option("count")?.unwrap_or(1);
     let results = Results::new(args.has("summary"));
     match args.option::<u32>("rate")? {
@@ -42,7 +46,7 @@ pub(crate) fn each(args: &mut Args) -> Result<()> {
     let timeout = args.millis("timeout", 5000)?;
     while let Some(word) = args.maybe_word() {
         let target = word.parse().with_context(|| format!("{word} is no address and port"))?;
-        let mut line = Call { target, timeout, read: true }.attempt();
+        let mut line = Call { target: Target::Address(target), timeout, read: true }.attempt();
         line["target"] = json!(word);
         report::line(&line);
     }
@@ -79,8 +83,23 @@ pub(crate) fn target(args: &mut Args) -> Result<SocketAddr> {
     Ok(target)
 }
 
+enum Target {
+    Address(SocketAddr),
+    /// Resolved for each connection, by the C library.
+    Name(String),
+}
+
+impl Target {
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Address(address) => Ok(*address),
+            Self::Name(name) => name.to_socket_addrs()?.next().ok_or_else(|| io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
 struct Call {
-    target: SocketAddr,
+    target: Target,
     timeout: Duration,
     read: bool,
 }
@@ -88,7 +107,11 @@ struct Call {
 impl Call {
     fn attempt(&self) -> Value {
         let start = Instant::now();
-        let outcome = TcpStream::connect_timeout(&self.target, self.timeout);
+        let outcome = match self.target.address() {
+            Ok(address) => TcpStream::connect_timeout(&address, self.timeout),
+            // No error number: the resolver's own errors have none.
+            Err(error) => return json!({ "ok": false, "errno": format!("resolve: {error}") }),
+        };
         let mut line = report::attempt("tcp", &outcome);
         line["us"] = json!(start.elapsed().as_micros());
         if let Ok(mut stream) = outcome {

@@ -6,6 +6,7 @@ mod args;
 mod attack;
 mod connect;
 mod hold;
+mod ping;
 mod places;
 mod report;
 mod serve;
@@ -21,6 +22,8 @@ wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
+          [--resolve-each]                   asks for the name before each connection
+  ping ADDR [--parallel P] [--count N] [--delay MS]   keeps P connections, N echoes on each
   connect-each ADDR... [--timeout MS]        one connection to each, one after the other
   udp ADDR [--count N] [--timeout MS] [--source-mapped] [--connected]
   hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         "connect-each" => connect::each(&mut args)?,
         "udp" => udp::call(&mut args)?,
         "hold" => hold::run(&mut args)?,
+        "ping" => ping::run(&mut args)?,
         "resolve" => connect::resolve(&mut args)?,
         "spoof" => attack::spoof(&mut args)?,
         "setns" => attack::setns(&mut args)?,
