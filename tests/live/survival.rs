@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
-    eventually_within,
+    eventually, eventually_within,
     manifest::{Service, Workload, all},
     status::{pids, until_ready},
 };
@@ -60,6 +60,7 @@ fn nothing_fails_while_the_agent_is_dead_for_a_minute() {
     println!("the agent was killed {} times within {seconds} s", killed.load(Ordering::Relaxed));
     nothing_failed(&mesh, seconds);
     // The next agent knows all of it, the new process too.
+    eventually("the next agent answers", || mesh.wabe(&["status"]).status.success().then_some(()));
     until_ready(&mesh, "shop/bystander", 1);
     assert_ne!(pids(&mesh, "shop/bystander")[0], bystander, "it was started again");
     mesh.down();

@@ -8,6 +8,8 @@ mod setup;
 mod shell;
 mod test;
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 const USAGE: &str = "\
@@ -18,6 +20,7 @@ usage: cargo xtask COMMAND
   test      installs what is missing and runs every tier of tests
   setup     only installs what is missing (Debian; needs root)
   other-layout   builds a `wabe` with another layout of tables, for tests of upgrades, and prints its path
+  chaos [SECONDS [SEED]]   everything goes wrong under load, for ten minutes by default
   kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
@@ -29,7 +32,21 @@ fn main() -> Result<()> {
         ["demo", "--once"] => demo::run(demo::Ending::ByItself),
         ["test"] => test::run(),
         ["other-layout"] => other_layout::build().map(|path| println!("{}", path.display())),
+        ["chaos", rest @ ..] => chaos(rest),
         ["kernel61"] => kernel61::run(),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// The live test of that name, for longer.
+fn chaos(arguments: &[&str]) -> Result<()> {
+    let number = |place: usize, default: u64| arguments.get(place).map_or(Ok(default), |it| it.parse());
+    let (seconds, seed) = (number(0, 600)?, number(1, 1)?);
+    shell::run("cargo build --quiet --workspace")?;
+    shell::execute(
+        Command::new("cargo")
+            .args(["test", "--quiet", "--package", "wabe-tests", "--test", "chaos", "--", "--show-output"])
+            .env("WABE_CHAOS_SECONDS", seconds.to_string())
+            .env("WABE_TEST_SEED", seed.to_string()),
+    )
 }

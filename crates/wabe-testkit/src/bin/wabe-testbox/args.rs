@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 const WITH_VALUE: [&str; 9] =
     ["bytes", "case", "count", "delay", "listen", "mac", "parallel", "rate", "timeout"];
-const WITHOUT_VALUE: [&str; 6] = ["connected", "no-read", "resolve-each", "source-mapped", "summary", "udp"];
+const WITHOUT_VALUE: [&str; 7] =
+    ["connected", "failures", "no-read", "resolve-each", "source-mapped", "summary", "udp"];
 
 /// What followed the program's name.
 #[derive(Debug, Default)]

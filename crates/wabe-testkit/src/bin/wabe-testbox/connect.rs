@@ -29,7 +29,7 @@ pub(crate) fn run(args: &mut Args) -> Result<()> {
         Call { target: Target::Address(target(args)?), timeout, read }
     };
     let count: u32 = args.option("count")?.unwrap_or(1);
-    let results = Results::new(args.has("summary"));
+    let results = Results::new(args.has("summary"), args.has("failures"));
     match args.option::<u32>("rate")? {
         Some(rate) => at_rate(count, rate.max(1), || results.add(call.attempt())),
         None => {
@@ -106,6 +106,13 @@ struct Call {
 
 impl Call {
     fn attempt(&self) -> Value {
+        let began = report::now();
+        let mut line = self.try_once();
+        line["began"] = json!(began);
+        line
+    }
+
+    fn try_once(&self) -> Value {
         let start = Instant::now();
         let outcome = match self.target.address() {
             Ok(address) => TcpStream::connect_timeout(&address, self.timeout),
@@ -163,6 +170,7 @@ fn at_rate(count: u32, rate: u32, work: impl Fn() + Sync) {
 /// Lines at once, or counts at the end.
 struct Results {
     summary: Option<Mutex<Counts>>,
+    failures: bool,
 }
 
 #[derive(Default)]
@@ -174,8 +182,8 @@ struct Counts {
 }
 
 impl Results {
-    fn new(summary: bool) -> Self {
-        Self { summary: summary.then(Mutex::default) }
+    fn new(summary: bool, failures: bool) -> Self {
+        Self { summary: summary.then(Mutex::default), failures }
     }
 
     fn add(&self, line: Value) {
@@ -187,8 +195,15 @@ impl Results {
         counts.connections += 1;
         counts.slowest_us = counts.slowest_us.max(line["us"].as_u64().unwrap_or(u64::MAX));
         let text = |key: &str| line[key].as_str().map(String::from);
-        match text("errno").or_else(|| text("read_errno").map(|it| format!("read {it}"))) {
-            Some(errno) => *counts.by_errno.entry(errno).or_default() += 1,
+        let silent = || (self.failures && line["first"] == "").then(|| "closed without a word".to_owned());
+        let read = || text("read_errno").map(|it| format!("read {it}"));
+        match text("errno").or_else(read).or_else(silent) {
+            Some(errno) => {
+                if self.failures {
+                    report::line(&json!({ "failed": errno, "began": line["began"], "ended": report::now() }));
+                }
+                *counts.by_errno.entry(errno).or_default() += 1;
+            }
             None => *counts.by_answer.entry(text("first").unwrap_or_default()).or_default() += 1,
         }
     }

@@ -23,6 +23,7 @@ wabe-testbox PROGRAM, one of:
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
           [--resolve-each]                   asks for the name before each connection
+          [--failures]                       with --summary: a line for each failure too, with its times
   ping ADDR [--parallel P] [--count N] [--delay MS]   keeps P connections, N echoes on each
   connect-each ADDR... [--timeout MS]        one connection to each, one after the other
   udp ADDR [--count N] [--timeout MS] [--source-mapped] [--connected]

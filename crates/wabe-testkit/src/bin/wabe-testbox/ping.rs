@@ -25,7 +25,10 @@ pub(crate) fn run(args: &mut Args) -> Result<()> {
     let delay = args.millis("delay", 10)?;
     let good = AtomicU64::new(0);
     let errors: Vec<String> = thread::scope(|scope| {
-        let talk = || converse(target, timeout, count, delay, &good).err().map(|it| report::errno(&it));
+        let talk = || {
+            let error = converse(target, timeout, count, delay, &good).err()?;
+            Some(format!("{} at {}", report::errno(&error), report::now()))
+        };
         let threads: Vec<_> = (0..parallel).map(|_: u32| scope.spawn(talk)).collect();
         threads
             .into_iter()

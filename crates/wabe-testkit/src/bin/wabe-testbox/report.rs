@@ -1,6 +1,9 @@
 //! JSON lines, and names of errors.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 
@@ -29,6 +32,12 @@ pub(crate) fn errno(error: &io::Error) -> String {
         Some((_, name)) => (*name).into(),
         None => format!("errno {number}"),
     }
+}
+
+/// Milliseconds since 1970, by which reports of several processes are compared.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 macro_rules! names {
