@@ -28,8 +28,8 @@ pub struct WorkloadRecord {
     pub table: u32,
     /// [`workload_flag`] bits.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Where it is, for services that prefer near endpoints: 1 to 255, 0 if unknown.
+    pub locality: u32,
 }
 
 /// The node-side interface of a workload: which source addresses may come in there.

@@ -27,6 +27,7 @@ use crate::{
     timers::Timers,
 };
 
+mod balance;
 mod change;
 mod install;
 mod lifecycle;
@@ -45,6 +46,8 @@ use wait::Wait;
 const GRACE: Duration = Duration::from_millis(100);
 /// After which what failed for reasons outside the mesh is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between looks for callers whose time at their endpoint is over.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the engine reacts to.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ enum Later {
     Again(Job),
     /// What could not be written is tried again.
     Install,
+    /// Where callers stayed is forgotten if their time is over.
+    SweepAffinities,
     /// Somebody's patience may have ended.
     Waits,
 }
@@ -125,6 +130,8 @@ pub struct Engine<D> {
     /// Until when draining instances may keep their connections.
     drains: BTreeMap<u32, Instant>,
     timers: Timers<Later>,
+    /// A sweep of affinities is among the timers.
+    sweeping: bool,
     waits: Vec<Wait>,
     published: Published,
     warnings: BTreeSet<String>,
@@ -155,6 +162,7 @@ impl<D: Datapath> Engine<D> {
             to_start: BTreeSet::new(),
             drains: BTreeMap::new(),
             timers: Timers::default(),
+            sweeping: false,
             waits: Vec::new(),
             published: Published::default(),
             warnings: BTreeSet::new(),
@@ -210,6 +218,7 @@ impl<D: Datapath> Engine<D> {
             Later::Drained(id) => self.drained(id),
             Later::Overdue(id) => self.overdue(id),
             Later::Again(job) => self.again(job),
+            Later::SweepAffinities => self.sweep_affinities(),
             Later::Install | Later::Waits => self.changed = true,
         }
     }

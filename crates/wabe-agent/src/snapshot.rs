@@ -13,6 +13,7 @@ use wabe_keeper::layout::Ranges;
 use wabe_model::{Egress, Identity, Objects, Workload};
 use wabe_policy::CompiledPolicy;
 
+use crate::balance;
 use crate::state::{AddressError, Ids, Instance, ServiceRanges, assign};
 
 mod policies;
@@ -121,7 +122,7 @@ pub fn desired<'a>(
             identity: ids.identity(&identity_of(&instance.spec, &node.trust_domain)),
             table: wabe_abi::NO_POLICY,
             flags: flags(instance),
-            reserved: 0,
+            locality: 0,
         };
         let policy = compiler.policy_of(objects, &node.root_namespace, &instance.spec, ids)?;
         desired.workloads.insert(instance.id, DesiredWorkload { record, policy });
@@ -131,7 +132,8 @@ pub fn desired<'a>(
         desired.veths.insert(place.node_ifindex, VethRecord { v4, v6, workload: instance.id, reserved: 0 });
     }
     compiler.end();
-    services::add(&mut desired, objects, instances, ids);
+    services::add(&mut desired, objects, instances.clone(), ids);
+    balance::near(&mut desired, objects, instances, ids);
     check_size(&desired)?;
     Ok(desired)
 }
@@ -188,7 +190,7 @@ fn flags(instance: &Instance) -> u32 {
 /// Old and new sets live side by side during a swap, so only half of a table can be used.
 fn check_size(desired: &Desired) -> Result<(), SnapshotError> {
     let too_many = |what, wanted, limit, remedy| SnapshotError::TooMany { what, wanted, limit, remedy };
-    let endpoints: usize = desired.services.values().map(|service| service.endpoints.len()).sum();
+    let endpoints: usize = desired.services.values().map(balance::set_rows).sum();
     let limit = maps::MAX_ENDPOINTS as usize / 2;
     if endpoints > limit {
         let remedy = "narrow the services' selectors or run fewer replicas";

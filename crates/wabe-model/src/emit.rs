@@ -12,6 +12,7 @@ use crate::{
     Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
     emit::{policy::policy_spec, workload::workload_spec},
     manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
+    service::DEFAULT_AFFINITY,
 };
 
 pub use yaml::to_yaml;
@@ -88,6 +89,15 @@ fn service_spec(service: &Service) -> Value {
     }
     if service.publish_not_ready {
         spec.insert("publishNotReadyAddresses".into(), json!(true));
+    }
+    if let Some(timeout) = service.affinity {
+        spec.insert("sessionAffinity".into(), json!("ClientIP"));
+        if timeout != DEFAULT_AFFINITY {
+            spec.insert("sessionAffinityConfig".into(), json!({ "clientIP": { "timeoutSeconds": timeout } }));
+        }
+    }
+    if let Some(distribution) = service.distribution {
+        spec.insert("trafficDistribution".into(), json!(distribution));
     }
     if !service.ports.is_empty() {
         spec.insert("ports".into(), service.ports.iter().map(service_port).collect());

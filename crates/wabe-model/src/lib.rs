@@ -34,5 +34,5 @@ pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
-pub use service::{Balance, ClusterIps, PortName, Service, ServicePort, TargetPort, Transport};
+pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
 pub use workload::{Capability, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadPort};

@@ -8,9 +8,9 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AuthorizationPolicy, Balance, ClusterIps, Egress, Manifest, MeshConfig, Object, ObjectName, Operation,
-    PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source, StringMatch,
-    TargetPort, Transport, Workload, WorkloadPort, parse, to_manifest, to_yaml,
+    AuthorizationPolicy, Balance, ClusterIps, Distribution, Egress, Manifest, MeshConfig, Object, ObjectName,
+    Operation, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source,
+    StringMatch, TargetPort, Transport, Workload, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -106,15 +106,20 @@ fn service() -> impl Strategy<Value = Service> {
         all.then_some(ports)
     });
     let balance = select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]);
-    (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance).prop_map(
-        |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance)| {
+    let near = option::of((
+        option::of(1_u32..=86_400),
+        option::of(select(vec![Distribution::PreferClose, Distribution::PreferSameZone])),
+    ));
+    (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance, near).prop_map(
+        |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance, near)| {
+            let (affinity, distribution) = near.unwrap_or_default();
             if unnamed && ports.len() == 1 {
                 ports[0].name = None;
                 if cluster_ips == ClusterIps::Headless {
                     ports.clear();
                 }
             }
-            Service { name, selector, ports, cluster_ips, publish_not_ready, balance }
+            Service { name, selector, ports, cluster_ips, publish_not_ready, balance, affinity, distribution }
         },
     )
 }

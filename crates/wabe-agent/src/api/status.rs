@@ -84,7 +84,7 @@ pub struct ServiceStatus {
     pub addresses: Vec<IpAddr>,
     /// Its ports, as `80/tcp`.
     pub ports: Vec<String>,
-    /// `two-choices`, `random`, `round-robin`.
+    /// `two-choices`, `random`, `round-robin`, `consistent`.
     pub balance: String,
     /// The workloads behind it, ready or not.
     pub endpoints: Vec<EndpointStatus>,

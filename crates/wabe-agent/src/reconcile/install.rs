@@ -62,6 +62,7 @@ impl<D: Datapath> Engine<D> {
         }
         self.revoke(plan.examine);
         self.forget_gone();
+        self.keep_sweeping();
         self.warnings = desired.warnings.clone();
         let revoked = began.elapsed();
         self.publish()?;

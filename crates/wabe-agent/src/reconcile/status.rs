@@ -123,12 +123,7 @@ impl<D: Datapath> Engine<D> {
                 .iter()
                 .map(|it| format!("{}/{}", it.port, transport(it.transport)))
                 .collect(),
-            balance: match service.balance {
-                Balance::TwoChoices => "two-choices",
-                Balance::Random => "random",
-                Balance::RoundRobin => "round-robin",
-            }
-            .into(),
+            balance: balance(service).into(),
             endpoints: self
                 .state
                 .instances
@@ -138,6 +133,17 @@ impl<D: Datapath> Engine<D> {
                 .collect(),
         };
         self.state.objects.services().map(service).collect()
+    }
+}
+
+fn balance(service: &wabe_model::Service) -> &'static str {
+    if service.affinity.is_some() {
+        return "consistent";
+    }
+    match service.balance {
+        Balance::TwoChoices => "two-choices",
+        Balance::Random => "random",
+        Balance::RoundRobin => "round-robin",
     }
 }
 

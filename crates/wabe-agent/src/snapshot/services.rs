@@ -15,6 +15,10 @@ pub struct DesiredService {
     pub service: u32,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// For how many seconds a caller stays at its endpoint; 0 for no such promise.
+    pub affinity: u32,
+    /// [`wabe_abi::service_flag`] bits.
+    pub flags: u8,
     /// Where connections may go; empty for an address.
     pub endpoints: Vec<DesiredEndpoint>,
 }
@@ -46,13 +50,15 @@ pub(super) fn add<'a>(
         let addresses = ids.addresses_of(&service.name);
         for virtual_address in addresses.list() {
             let balance = balance(service);
+            let affinity = service.affinity.unwrap_or(0);
+            let with = |endpoints| DesiredService { service: id, balance, affinity, flags: 0, endpoints };
             let key = ServiceKey::address(Ip::from(virtual_address));
-            desired.services.insert(key, DesiredService { service: id, balance, endpoints: Vec::new() });
+            desired.services.insert(key, with(Vec::new()));
             for port in &service.ports {
                 let endpoints = endpoints(port, &selected, virtual_address.is_ipv4());
                 let key =
                     ServiceKey::port(Ip::from(virtual_address), Be16::new(port.port), number(port.transport));
-                desired.services.insert(key, DesiredService { service: id, balance, endpoints });
+                desired.services.insert(key, with(endpoints));
             }
         }
         for port in &service.ports {
@@ -113,6 +119,9 @@ fn warn_of_unknown_port(
 }
 
 fn balance(service: &Service) -> Balance {
+    if service.affinity.is_some() {
+        return Balance::Consistent;
+    }
     match service.balance {
         wabe_model::Balance::TwoChoices => Balance::TwoChoices,
         wabe_model::Balance::Random => Balance::Random,
