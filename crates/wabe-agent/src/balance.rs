@@ -13,8 +13,11 @@ use crate::{
     state::{Ids, Instance},
 };
 
+pub(crate) mod ejection;
 pub(crate) mod locality;
 pub(crate) mod maglev;
+pub(crate) mod outcomes;
+pub(crate) mod slow_start;
 
 /// How many places the set of a service's port has.
 pub(crate) fn places(service: &DesiredService) -> u32 {
@@ -44,7 +47,10 @@ pub(crate) fn near<'a>(
         let number = places.get(id).and_then(|place| numbers.get(place));
         workload.record.locality = number.copied().unwrap_or(0).into();
     }
-    let preferring = objects.services().filter(|service| service.distribution.is_some());
+    let preferring = objects.services().filter(|service| {
+        let mut rules = objects.destination_rules().filter(|rule| rule.service == service.name);
+        rules.find_map(|rule| rule.near).unwrap_or(service.distribution.is_some())
+    });
     let preferring: BTreeSet<u32> = preferring.map(|service| ids.service(&service.name)).collect();
     locality::split(desired, &preferring, &places, &numbers);
 }

@@ -17,6 +17,7 @@ use wabe_keeper::protocol::EventKind;
 
 use crate::{
     api::{Reply, Request},
+    balance::outcomes::{Outcome, Watched},
     datapath::Datapath,
     flows::SharedNames,
     plan::Installed,
@@ -58,6 +59,8 @@ pub enum Input {
     Keeper(EventKind),
     /// The keeper did a job, or could not.
     Done(Done),
+    /// A connection to a service fared so.
+    Outcome(Outcome),
     /// The keeper ended, and with it all instances.
     KeeperGone,
 }
@@ -79,6 +82,8 @@ enum Later {
     Install,
     /// Where callers stayed is forgotten if their time is over.
     SweepAffinities,
+    /// New endpoints get a larger share.
+    Warm,
     /// Somebody's patience may have ended.
     Waits,
 }
@@ -106,6 +111,8 @@ pub struct Parts<D> {
     pub close: Close,
     /// The names for lines of flows.
     pub names: SharedNames,
+    /// The services whose connections' outcomes matter.
+    pub watched: Watched,
 }
 
 /// The reconciler.
@@ -130,8 +137,7 @@ pub struct Engine<D> {
     /// Until when draining instances may keep their connections.
     drains: BTreeMap<u32, Instant>,
     timers: Timers<Later>,
-    /// A sweep of affinities is among the timers.
-    sweeping: bool,
+    balancing: balance::Balancing,
     waits: Vec<Wait>,
     published: Published,
     warnings: BTreeSet<String>,
@@ -143,7 +149,7 @@ pub struct Engine<D> {
 impl<D: Datapath> Engine<D> {
     /// An engine that has looked at nothing yet; see `recover`.
     pub fn new(parts: Parts<D>, now: Instant) -> Self {
-        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names } = parts;
+        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names, watched } = parts;
         Self {
             mesh,
             directory,
@@ -162,7 +168,7 @@ impl<D: Datapath> Engine<D> {
             to_start: BTreeSet::new(),
             drains: BTreeMap::new(),
             timers: Timers::default(),
-            sweeping: false,
+            balancing: balance::Balancing::new(watched),
             waits: Vec::new(),
             published: Published::default(),
             warnings: BTreeSet::new(),
@@ -197,6 +203,7 @@ impl<D: Datapath> Engine<D> {
                 Input::Request(request, replies) => self.request(request, replies),
                 Input::Keeper(event) => self.news(event),
                 Input::Done(done) => self.done(done),
+                Input::Outcome(outcome) => self.outcome(outcome),
                 Input::KeeperGone => self.over = true,
             }
         }
@@ -219,6 +226,7 @@ impl<D: Datapath> Engine<D> {
             Later::Overdue(id) => self.overdue(id),
             Later::Again(job) => self.again(job),
             Later::SweepAffinities => self.sweep_affinities(),
+            Later::Warm => self.warm(),
             Later::Install | Later::Waits => self.changed = true,
         }
     }

@@ -23,7 +23,7 @@ mod tests;
 
 pub use policies::Compiler;
 pub use services::{DesiredEndpoint, DesiredService};
-pub(crate) use services::{selects, target_port};
+pub(crate) use services::{balance as balance_of, selects, target_port};
 
 /// Capabilities with which a workload may open sockets of protocols other than TCP and UDP.
 const RAW_SOCKETS: &str = "NET_RAW";
@@ -133,7 +133,6 @@ pub fn desired<'a>(
     }
     compiler.end();
     services::add(&mut desired, objects, instances.clone(), ids);
-    balance::near(&mut desired, objects, instances, ids);
     check_size(&desired)?;
     Ok(desired)
 }

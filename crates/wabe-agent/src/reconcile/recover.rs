@@ -53,6 +53,7 @@ impl<D: Datapath> Engine<D> {
             self.handles.insert(id, handles);
             self.state.instances.insert(id, instance);
         }
+        self.all_are_warm();
         self.changed = true;
         self.settle();
         Ok(())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP};
-use wabe_model::{ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
+use wabe_model::{DestinationRule, ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
 
 use super::Desired;
 use crate::state::{Ids, Instance};
@@ -49,7 +49,8 @@ pub(super) fn add<'a>(
             instances.clone().filter(|instance| selects(service, instance)).collect();
         let addresses = ids.addresses_of(&service.name);
         for virtual_address in addresses.list() {
-            let balance = balance(service);
+            let rule = objects.destination_rules().find(|rule| rule.service == service.name);
+            let balance = balance(service, rule);
             let affinity = service.affinity.unwrap_or(0);
             let with = |endpoints| DesiredService { service: id, balance, affinity, flags: 0, endpoints };
             let key = ServiceKey::address(Ip::from(virtual_address));
@@ -118,11 +119,12 @@ fn warn_of_unknown_port(
     }
 }
 
-fn balance(service: &Service) -> Balance {
-    if service.affinity.is_some() {
+/// As the Service says, unless its DestinationRule says otherwise.
+pub(crate) fn balance(service: &Service, rule: Option<&DestinationRule>) -> Balance {
+    if service.affinity.is_some() || rule.is_some_and(|rule| rule.by_source) {
         return Balance::Consistent;
     }
-    match service.balance {
+    match rule.and_then(|rule| rule.balance).unwrap_or(service.balance) {
         wabe_model::Balance::TwoChoices => Balance::TwoChoices,
         wabe_model::Balance::Random => Balance::Random,
         wabe_model::Balance::RoundRobin => Balance::RoundRobin,
