@@ -99,6 +99,31 @@ impl fmt::Display for Service {
     }
 }
 
+/// A `DestinationRule`. Shown as a YAML document.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    namespace: String,
+    name: String,
+    policy: Value,
+}
+
+impl Rule {
+    /// For the service of its own name, which is `namespace/name`, with this `trafficPolicy`.
+    pub fn new(name: &str, policy: Value) -> Self {
+        let (namespace, name) = split(name);
+        Self { namespace, name, policy }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, policy } = self;
+        let metadata = json!({ "name": name, "namespace": namespace });
+        let spec = json!({ "host": name, "trafficPolicy": policy });
+        document(f, "networking.istio.io/v1", "DestinationRule", &metadata, &spec)
+    }
+}
+
 /// An `AuthorizationPolicy`. Shown as a YAML document.
 #[derive(Clone, Debug)]
 pub struct Policy {

@@ -9,15 +9,17 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use wabe_abi::{
-    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, PolicyVerdict,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, PolicyVerdict,
     PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
     VethRecord, WorkloadRecord,
     maps::{
-        EVENTS_BYTES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS, MAX_SERVICES,
+        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS, MAX_SERVICES,
         MAX_TICKETS, MAX_WORKLOADS, counter,
     },
 };
 use wabe_verdict::Tables;
+
+use crate::report;
 
 /// Written by the agent only, so rows are allocated as they come; what programs write is allocated beforehand.
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
@@ -40,6 +42,8 @@ pub static ENDPOINTS: HashMap<EndpointKey, EndpointRecord, { MAX_ENDPOINTS as us
 pub static LOADS: Array<EndpointLoad, { MAX_WORKLOADS as usize }> = Array::new();
 #[btf_map]
 pub static TURNS: Array<u64, { MAX_SERVICES as usize }> = Array::new();
+#[btf_map]
+pub static AFFINITIES: HashMap<AffinityKey, Affinity, { MAX_AFFINITIES as usize }> = HashMap::new();
 #[btf_map]
 pub static POLICY_IDENTITIES: HashMap<ClassKey, u32, { MAX_POLICY_ROWS as usize }, ON_DEMAND> =
     HashMap::new();
@@ -137,6 +141,22 @@ impl Tables for KernelTables {
         let turn = unsafe { turns.read_volatile() };
         add(turns, 1);
         turn
+    }
+    #[inline(always)]
+    fn affinity(&self, key: &AffinityKey) -> Option<&'static Affinity> {
+        // SAFETY: as in `ticket`: a row that is reused meanwhile names another caller's endpoint, which is used only if
+        // it is one of this service's.
+        unsafe { AFFINITIES.get(key) }
+    }
+    #[inline(always)]
+    fn stay(&self, key: &AffinityKey, affinity: &Affinity) {
+        if AFFINITIES.insert(key, affinity, 0).is_err() {
+            count(counter::AFFINITIES_LOST);
+        }
+    }
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        report::now()
     }
     #[inline(always)]
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {

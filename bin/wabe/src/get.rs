@@ -63,6 +63,7 @@ fn summary(object: &Object) -> String {
         }
         Object::Workload(it) => format!("{} x {}", it.replicas, it.command.join(" ")),
         Object::MeshConfig(it) => format!("trust domain {}", it.trust_domain),
+        Object::DestinationRule(it) => format!("for {}", it.service),
         Object::AuthorizationPolicy(it) => {
             format!("{:?}, {} rules{}", it.action, it.rules.len(), if it.dry_run { ", dry run" } else { "" })
         }

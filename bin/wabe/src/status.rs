@@ -136,7 +136,10 @@ fn services(all: &[ServiceStatus]) -> String {
             service.addresses.first().map_or("headless".into(), ToString::to_string),
             service.ports.join(","),
             service.balance.clone(),
-            format!("{ready}/{}", service.endpoints.len()),
+            match service.endpoints.iter().filter(|endpoint| endpoint.ejected).count() {
+                0 => format!("{ready}/{}", service.endpoints.len()),
+                ejected => format!("{ready}/{}, {ejected} ejected", service.endpoints.len()),
+            },
             live.join(" "),
         ]);
     }

@@ -29,7 +29,10 @@ pub use connection::{Connection, Lane, SocketState, Ticket, Tuple, socket_flag, 
 pub use event::{Event, EventKind, Reporter};
 pub use policy::{Action, ClassKey, NO_POLICY, PolicyVerdict, PortKey, PrefixKey, STRANGER, VerdictKey};
 pub use reason::DropReason;
-pub use service::{Balance, EndpointKey, EndpointLoad, EndpointRecord, ServiceKey, ServiceRecord};
+pub use service::{
+    Affinity, AffinityKey, Balance, EndpointKey, EndpointLoad, EndpointRecord, ServiceKey, ServiceRecord,
+    member, service_flag,
+};
 pub use workload::{MAC_PREFIX, RefusalKey, RefusalSeen, VethRecord, WorkloadRecord, workload_flag};
 
 /// TCP's protocol number.

@@ -18,6 +18,8 @@ pub const ENDPOINTS: &str = "ENDPOINTS";
 pub const LOADS: &str = "LOADS";
 /// Service id -> number of choices made so far (`u64`), for taking turns.
 pub const TURNS: &str = "TURNS";
+/// [`crate::AffinityKey`] -> [`crate::Affinity`].
+pub const AFFINITIES: &str = "AFFINITIES";
 /// [`crate::ClassKey`] -> class (`u32`).
 pub const POLICY_IDENTITIES: &str = "POLICY_IDENTITIES";
 /// [`crate::PortKey`] -> class (`u32`).
@@ -51,6 +53,8 @@ pub const MAX_SERVICES: u32 = 65_536;
 pub const MAX_ENDPOINTS: u32 = 262_144;
 /// Largest number of rows in each of the policy maps, old and new tables during a swap included.
 pub const MAX_POLICY_ROWS: u32 = 262_144;
+/// Largest number of callers, counted once for each service, that stay at their endpoints.
+pub const MAX_AFFINITIES: u32 = 65_536;
 /// Largest number of connections open between workloads.
 pub const MAX_CONNECTIONS: u32 = 131_072;
 /// Largest number of connection attempts under way.
@@ -78,6 +82,8 @@ pub mod counter {
     pub const REASONS: u32 = 16;
     /// Segments of gone connections that `sk_lookup` let fall; no refusal.
     pub const STRAYS: u32 = 4;
+    /// Callers that could not be noted to stay at their endpoint: the consistent choice alone holds them there.
+    pub const AFFINITIES_LOST: u32 = 7;
     /// How many counters there are.
     pub const LEN: u32 = 64;
 }
@@ -160,7 +166,7 @@ const fn spec<K: Layout, V: Layout>(
 }
 
 /// Every map.
-pub const SPECS: [Spec; 20] = {
+pub const SPECS: [Spec; 21] = {
     use Writer::{Agent, Kernel};
     [
         spec::<u32, crate::Config>(CONFIG, 1, Agent, "the mesh's own facts and the generation"),
@@ -186,6 +192,12 @@ pub const SPECS: [Spec; 20] = {
         ),
         spec::<u32, crate::EndpointLoad>(LOADS, MAX_WORKLOADS, Kernel, "endpoint -> open connections"),
         spec::<u32, u64>(TURNS, MAX_SERVICES, Kernel, "service -> choices made in turn"),
+        spec::<crate::AffinityKey, crate::Affinity>(
+            AFFINITIES,
+            MAX_AFFINITIES,
+            Kernel,
+            "service and caller -> endpoint where it stays",
+        ),
         spec::<crate::ClassKey, u32>(
             POLICY_IDENTITIES,
             MAX_POLICY_ROWS,

@@ -29,21 +29,21 @@ pub struct ServiceKey {
     pub port: Be16,
     /// [`crate::TCP`] or [`crate::UDP`].
     pub protocol: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// The callers' locality that this is for ([`crate::WorkloadRecord::locality`]); 0 is for all.
+    pub locality: u8,
 }
 
 impl ServiceKey {
     /// The key of one port.
     #[inline(always)]
     pub const fn port(address: Ip, port: Be16, protocol: u8) -> Self {
-        Self { address, port, protocol, reserved: 0 }
+        Self { address, port, protocol, locality: 0 }
     }
 
     /// The key of the address itself.
     #[inline(always)]
     pub const fn address(address: Ip) -> Self {
-        Self { address, port: Be16::new(0), protocol: 0, reserved: 0 }
+        Self { address, port: Be16::new(0), protocol: 0, locality: 0 }
     }
 }
 
@@ -57,6 +57,57 @@ pub enum Balance {
     Random = 2,
     /// In turn, by weight.
     RoundRobin = 3,
+    /// By the caller's address: the set's places are a Maglev table (Eisenbud and others, NSDI 2016), and behind them
+    /// each endpoint is listed once more under [`member`].
+    Consistent = 4,
+}
+
+/// Where a set with [`Balance::Consistent`] lists an endpoint by its id.
+#[inline(always)]
+pub const fn member(set: u32, endpoint: u32) -> EndpointKey {
+    EndpointKey { set, index: 0x8000_0000 | endpoint }
+}
+
+/// Bits of [`ServiceRecord::flags`].
+pub mod service_flag {
+    /// Callers of some localities have sets of their own, under keys that bear the locality.
+    pub const LOCAL: u8 = 1;
+}
+
+/// A caller that is to stay at its endpoint.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct AffinityKey {
+    /// The caller's address.
+    pub client: Ip,
+    /// The service's id.
+    pub service: u32,
+}
+
+/// Where a caller stays.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Affinity {
+    /// Until when, in nanoseconds of the monotonic clock; each connection puts it off.
+    pub until: u64,
+    /// The endpoint.
+    pub endpoint: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Balance {
@@ -66,6 +117,7 @@ impl Balance {
             1 => Self::TwoChoices,
             2 => Self::Random,
             3 => Self::RoundRobin,
+            4 => Self::Consistent,
             _ => return None,
         })
     }
@@ -79,12 +131,16 @@ pub struct ServiceRecord {
     pub service: u32,
     /// The set of endpoints; a new set has a new id.
     pub endpoint_set: u32,
-    /// How many endpoints the set has.
+    /// How many places the set has: one for each endpoint, or a Maglev table's.
     pub endpoints: u32,
+    /// For how many seconds a caller stays at its endpoint; 0 for no such promise. With [`Balance::Consistent`] only.
+    pub affinity: u32,
     /// A [`Balance`].
     pub balance: u8,
+    /// [`service_flag`] bits.
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// Place of an endpoint in its set.

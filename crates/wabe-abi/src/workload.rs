@@ -30,6 +30,8 @@ pub struct WorkloadRecord {
     pub flags: u32,
     /// Its interface in the node's namespace; 0 if unknown.
     pub interface: u32,
+    /// Where it is, for services that prefer near endpoints: 1 to 255, 0 if unknown.
+    pub locality: u32,
 }
 
 /// The first bytes of a workload's MAC address; its IPv4 address follows.

@@ -25,6 +25,7 @@ use wabe_keeper::{
 
 use crate::{
     api,
+    balance::outcomes::Watched,
     flows::{self, FlowLog, SharedNames},
     reconcile::{Engine, Input, Parts, RecoverError, Running},
     snapshot::Node,
@@ -98,6 +99,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     let (inputs, received) = mpsc::channel();
     let (jobs, given) = mpsc::channel();
     let names = SharedNames::default();
+    let watched = Watched::default();
     let parts = Parts {
         mesh: mesh.name().into(),
         directory: mesh.run_dir(),
@@ -108,6 +110,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         jobs,
         close: Box::new(close),
         names: Arc::clone(&names),
+        watched: Arc::clone(&watched),
     };
     let mut engine = Engine::new(parts, Instant::now());
 
@@ -119,7 +122,10 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
 
     let log = Arc::new(FlowLog::default());
     let failed = |action| move |source| AgentError::Io { action, source };
-    flows::watch(events, Arc::clone(&log), names).map_err(failed("read reports of connections"))?;
+    let told = inputs.clone();
+    let tell = move |outcome| drop(told.send(Input::Outcome(outcome)));
+    flows::watch(events, Arc::clone(&log), names, watched, tell)
+        .map_err(failed("read reports of connections"))?;
     let first_news = news.map(|event| event.map(|event| event.kind));
     listen(mesh, first_news, inputs.clone()).map_err(failed("listen to the keeper"))?;
     spawn_workers(

@@ -25,6 +25,9 @@ pub trait Datapath: Send {
     /// Every accepted connection that is open.
     fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error>;
 
+    /// Forgets where callers stayed whose time is over.
+    fn sweep_affinities(&mut self) -> Result<(), Error>;
+
     /// Counters of an endpoint.
     fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error>;
 
@@ -64,6 +67,10 @@ impl Datapath for Kernel {
 
     fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
         Self::connections(self)
+    }
+
+    fn sweep_affinities(&mut self) -> Result<(), Error> {
+        Self::sweep_affinities(self)
     }
 
     fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {

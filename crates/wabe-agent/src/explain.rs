@@ -2,14 +2,19 @@
 //!
 //! Pure: reads tables and names, so the command line can ask with the agent dead.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::Serialize;
 use wabe_abi::{
     Action, Balance, Be16, DropReason, EndpointKey, Ip, Lane, ServiceKey, ServiceRecord, TCP, VethRecord,
     WorkloadRecord,
 };
-use wabe_verdict::{Caller, Creation, Departure, Outbound, Tables, authorize, creation, departure, outbound};
+use wabe_verdict::{
+    Caller, Creation, Departure, Outbound, Tables, authorize, creation, departure, nearest, outbound,
+};
 
 use crate::published::Published;
 
@@ -90,7 +95,7 @@ pub enum Verdict {
 pub struct ServiceView {
     /// `namespace/name`.
     pub name: String,
-    /// `two-choices`, `random`, `round-robin`.
+    /// `two-choices`, `random`, `round-robin`, `consistent`.
     pub balance: &'static str,
     /// The endpoint set in force.
     pub endpoint_set: u32,
@@ -167,7 +172,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
     }
     let dialled = Ip::from(question.destination);
     let key = ServiceKey::port(dialled, Be16::new(question.port), question.protocol);
-    match tables.service(&key) {
+    match nearest(tables, &key, record.locality) {
         Some(service) if service.endpoints > 0 && question.protocol == TCP => {
             explanation.balance(tables, names, question, &service);
         }
@@ -212,20 +217,35 @@ impl Explanation {
                 Some(Balance::TwoChoices) => "two-choices",
                 Some(Balance::Random) => "random",
                 Some(Balance::RoundRobin) => "round-robin",
+                Some(Balance::Consistent) => "consistent",
                 None => "unknown",
             },
             endpoint_set: service.endpoint_set,
         };
-        let text = format!(
-            "{}:{} is service {}: {} endpoints, {}",
-            self.dialled, self.port, view.name, service.endpoints, view.balance
-        );
-        self.steps.push(Step { hook: self.connect_hook(), text });
-        self.service = Some(view);
         let set = service.endpoint_set;
         let rows: Vec<_> =
             (0..service.endpoints).filter_map(|index| tables.endpoint(&EndpointKey { set, index })).collect();
-        let total: u64 = rows.iter().map(|row| u64::from(row.weight)).sum();
+        let consistent = service.balance == Balance::Consistent as u8;
+        let total: u64 =
+            if consistent { rows.len() as u64 } else { rows.iter().map(|row| u64::from(row.weight)).sum() };
+        // An endpoint has many places in a consistent table.
+        let mut of_endpoint: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in &rows {
+            *of_endpoint.entry(row.endpoint).or_insert(0) +=
+                if consistent { 1 } else { u64::from(row.weight) };
+        }
+        let mut told = BTreeSet::new();
+        let rows: Vec<_> = rows.into_iter().filter(|row| told.insert(row.endpoint)).collect();
+        let text = format!(
+            "{}:{} is service {}: {} endpoints, {}",
+            self.dialled,
+            self.port,
+            view.name,
+            rows.len(),
+            view.balance
+        );
+        self.steps.push(Step { hook: self.connect_hook(), text });
+        self.service = Some(view);
         let mut outcomes = Vec::new();
         for row in rows {
             let to_endpoint =
@@ -234,7 +254,8 @@ impl Explanation {
             candidate.weight = row.weight;
             candidate.live = tables.live(row.endpoint);
             candidate.score = candidate.live as f64 / f64::from(row.weight.max(1));
-            candidate.share = f64::from(row.weight) / total.max(1) as f64;
+            let share = of_endpoint.get(&row.endpoint).copied().unwrap_or(0);
+            candidate.share = share as f64 / total.max(1) as f64;
             self.candidates.push(candidate);
             outcomes.push(outcome);
         }

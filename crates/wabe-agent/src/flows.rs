@@ -16,7 +16,12 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{api::Flow, datapath::EventSource, published::Published};
+use crate::{
+    api::Flow,
+    balance::outcomes::{Outcome, Outcomes, Watched},
+    datapath::EventSource,
+    published::Published,
+};
 
 mod join;
 mod line;
@@ -87,16 +92,26 @@ impl FlowLog {
 /// The names that lines are written with; replaced whole by each snapshot.
 pub type SharedNames = Arc<RwLock<Arc<Published>>>;
 
-/// Reads reports until the process ends.
+/// Reads reports until the process ends; tells how connections to `watched` services fare.
 pub fn watch(
     source: impl EventSource + 'static,
     log: Arc<FlowLog>,
     names: SharedNames,
+    watched: Watched,
+    tell: impl FnMut(Outcome) + Send + 'static,
 ) -> std::io::Result<()> {
-    thread::Builder::new().name("flows".into()).spawn(move || pump(source, &log, &names)).map(drop)
+    let outcomes = Outcomes::of(watched);
+    let work = move || pump(source, &log, &names, outcomes, tell);
+    thread::Builder::new().name("flows".into()).spawn(work).map(drop)
 }
 
-fn pump(mut source: impl EventSource, log: &FlowLog, names: &SharedNames) {
+fn pump(
+    mut source: impl EventSource,
+    log: &FlowLog,
+    names: &SharedNames,
+    mut outcomes: Outcomes,
+    mut tell: impl FnMut(Outcome),
+) {
     let clock = line::Clock::now();
     let mut joiner = Joiner::default();
     loop {
@@ -115,7 +130,10 @@ fn pump(mut source: impl EventSource, log: &FlowLog, names: &SharedNames) {
         let now = line::monotonic();
         let published = Arc::clone(&names.read().unwrap_or_else(PoisonError::into_inner));
         let mut emit = |joined: &join::Joined| log.add(line::flow(joined, &published, &clock));
-        source.drain(&mut |event| joiner.take(event, now + PATIENCE.as_nanos() as u64, &mut emit));
+        source.drain(&mut |event| {
+            outcomes.see(event).into_iter().for_each(&mut tell);
+            joiner.take(event, now + PATIENCE.as_nanos() as u64, &mut emit);
+        });
         joiner.expire(now, &mut emit);
     }
 }

@@ -10,6 +10,7 @@
 mod agent;
 mod alias;
 pub mod api;
+mod balance;
 mod datapath;
 pub mod explain;
 mod flows;

@@ -4,8 +4,8 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use wabe_abi::{
-    ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey, ServiceKey,
-    ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
+    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord,
 };
 use wabe_datapath::Write;
 use wabe_verdict::{Row, Tables};
@@ -169,6 +169,16 @@ impl Tables for Still<'_> {
 
     fn turn(&self, _: u32) -> u64 {
         self.turn.replace(self.turn.get() + 1)
+    }
+
+    fn affinity(&self, _: &AffinityKey) -> Option<Row<Affinity>> {
+        None
+    }
+
+    fn stay(&self, _: &AffinityKey, _: &Affinity) {}
+
+    fn now(&self) -> u64 {
+        0
     }
 
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {

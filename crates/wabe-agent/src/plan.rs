@@ -10,12 +10,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_abi::{EndpointKey, EndpointRecord, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord, maps};
+use wabe_abi::{Balance, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord, maps};
 use wabe_datapath::Write;
 use wabe_policy::CompiledPolicy;
 
 use crate::{
-    alias,
+    balance,
     mirror::Mirror,
     snapshot::{Desired, DesiredEndpoint, DesiredService},
 };
@@ -29,7 +29,7 @@ pub struct Installed {
     /// The tables, with what awaits removal.
     pub mirror: Mirror,
     /// The set of a service's port, and the endpoints that it was made from.
-    sets: BTreeMap<ServiceKey, (u32, Vec<DesiredEndpoint>)>,
+    sets: BTreeMap<ServiceKey, (u32, Balance, Vec<DesiredEndpoint>)>,
     /// The policy that a table was made from.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
     /// The highest ids ever given.
@@ -102,7 +102,7 @@ pub fn plan(installed: &Installed, desired: &Desired) -> Result<Plan, NoRoom> {
     planner.services(desired);
     planner.removals(desired);
     let used_after = used(&planner.next.mirror);
-    planner.next.sets.retain(|_, (set, _)| used_after.sets.contains(set));
+    planner.next.sets.retain(|_, (set, ..)| used_after.sets.contains(set));
     planner.next.tables.retain(|table, _| used_after.tables.contains(table));
     let mut config = desired.config;
     config.generation = installed.mirror.config.generation;
@@ -197,9 +197,11 @@ impl Planner {
             let record = ServiceRecord {
                 service: service.service,
                 endpoint_set: set,
-                endpoints: service.endpoints.len() as u32,
+                endpoints: balance::places(service),
+                affinity: service.affinity,
                 balance: service.balance as u8,
-                reserved: [0; 3],
+                flags: service.flags,
+                reserved: [0; 2],
             };
             if self.next.mirror.services.get(key) != Some(&record) {
                 self.write(Write::Service(*key, Some(record)));
@@ -218,28 +220,17 @@ impl Planner {
 
     /// The endpoint set of a service's port: the one that it has, or a fresh one.
     fn set(&mut self, key: &ServiceKey, service: &DesiredService) -> u32 {
-        if let Some((set, endpoints)) = self.next.sets.get(key)
-            && *endpoints == service.endpoints
+        if let Some((set, balance, endpoints)) = self.next.sets.get(key)
+            && (*balance, endpoints) == (service.balance, &service.endpoints)
         {
             return *set;
         }
         self.next.last.set += 1;
         let set = self.next.last.set;
-        let weights: Vec<u32> = service.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        for (index, (endpoint, place)) in service.endpoints.iter().zip(alias::table(&weights)).enumerate() {
-            let record = EndpointRecord {
-                address: endpoint.address,
-                endpoint: endpoint.workload,
-                workload: endpoint.workload,
-                weight: endpoint.weight,
-                threshold: place.threshold,
-                alias: place.alias,
-                port: endpoint.port,
-                reserved: 0,
-            };
-            self.write(Write::Endpoint(EndpointKey { set, index: index as u32 }, Some(record)));
+        for (place, record) in balance::rows(service, set) {
+            self.write(Write::Endpoint(place, Some(record)));
         }
-        self.next.sets.insert(*key, (set, service.endpoints.clone()));
+        self.next.sets.insert(*key, (set, service.balance, service.endpoints.clone()));
         set
     }
 

@@ -17,6 +17,7 @@ use wabe_keeper::protocol::EventKind;
 
 use crate::{
     api::{Reply, Request},
+    balance::outcomes::{Outcome, Watched},
     datapath::Datapath,
     flows::SharedNames,
     plan::Installed,
@@ -27,6 +28,7 @@ use crate::{
     timers::Timers,
 };
 
+mod balance;
 mod change;
 mod install;
 mod lifecycle;
@@ -45,6 +47,8 @@ use wait::Wait;
 const GRACE: Duration = Duration::from_millis(100);
 /// After which what failed for reasons outside the mesh is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between looks for callers whose time at their endpoint is over.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the engine reacts to.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub enum Input {
     Keeper(EventKind),
     /// The keeper did a job, or could not.
     Done(Done),
+    /// A connection to a service fared so.
+    Outcome(Outcome),
     /// The keeper ended, and with it all instances.
     KeeperGone,
 }
@@ -74,6 +80,10 @@ enum Later {
     Again(Job),
     /// What could not be written is tried again.
     Install,
+    /// Where callers stayed is forgotten if their time is over.
+    SweepAffinities,
+    /// New endpoints get a larger share.
+    Warm,
     /// Somebody's patience may have ended.
     Waits,
 }
@@ -101,6 +111,8 @@ pub struct Parts<D> {
     pub close: Close,
     /// The names for lines of flows.
     pub names: SharedNames,
+    /// The services whose connections' outcomes matter.
+    pub watched: Watched,
 }
 
 /// The reconciler.
@@ -125,6 +137,7 @@ pub struct Engine<D> {
     /// Until when draining instances may keep their connections.
     drains: BTreeMap<u32, Instant>,
     timers: Timers<Later>,
+    balancing: balance::Balancing,
     waits: Vec<Wait>,
     published: Published,
     warnings: BTreeSet<String>,
@@ -136,7 +149,7 @@ pub struct Engine<D> {
 impl<D: Datapath> Engine<D> {
     /// An engine that has looked at nothing yet; see `recover`.
     pub fn new(parts: Parts<D>, now: Instant) -> Self {
-        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names } = parts;
+        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names, watched } = parts;
         Self {
             mesh,
             directory,
@@ -155,6 +168,7 @@ impl<D: Datapath> Engine<D> {
             to_start: BTreeSet::new(),
             drains: BTreeMap::new(),
             timers: Timers::default(),
+            balancing: balance::Balancing::new(watched),
             waits: Vec::new(),
             published: Published::default(),
             warnings: BTreeSet::new(),
@@ -189,6 +203,7 @@ impl<D: Datapath> Engine<D> {
                 Input::Request(request, replies) => self.request(request, replies),
                 Input::Keeper(event) => self.news(event),
                 Input::Done(done) => self.done(done),
+                Input::Outcome(outcome) => self.outcome(outcome),
                 Input::KeeperGone => self.over = true,
             }
         }
@@ -210,6 +225,8 @@ impl<D: Datapath> Engine<D> {
             Later::Drained(id) => self.drained(id),
             Later::Overdue(id) => self.overdue(id),
             Later::Again(job) => self.again(job),
+            Later::SweepAffinities => self.sweep_affinities(),
+            Later::Warm => self.warm(),
             Later::Install | Later::Waits => self.changed = true,
         }
     }

@@ -15,6 +15,7 @@ use wabe_keeper::layout::Ranges;
 use wabe_model::{Egress, Identity, Objects, Workload};
 use wabe_policy::CompiledPolicy;
 
+use crate::balance;
 use crate::state::{AddressError, Ids, Instance, ServiceRanges, assign};
 
 mod policies;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use policies::Compiler;
 pub use services::{DesiredEndpoint, DesiredService};
-pub(crate) use services::{selects, target_port};
+pub(crate) use services::{balance as balance_of, selects, target_port};
 
 /// Capabilities with which a workload may open sockets of protocols other than TCP and UDP.
 const RAW_SOCKETS: &str = "NET_RAW";
@@ -128,6 +129,7 @@ pub fn desired<'a>(
             table: wabe_abi::NO_POLICY,
             flags: flags(instance),
             interface: place.node_ifindex,
+            locality: 0,
         };
         let policy = compiler.policy_of(objects, &node.root_namespace, &instance.spec, ids)?;
         desired.workloads.insert(instance.id, DesiredWorkload { record, policy });
@@ -137,7 +139,7 @@ pub fn desired<'a>(
         desired.veths.insert(place.node_ifindex, VethRecord { v4, v6, workload: instance.id, reserved: 0 });
     }
     compiler.end();
-    services::add(&mut desired, objects, instances, ids);
+    services::add(&mut desired, objects, instances.clone(), ids);
     check_size(&desired)?;
     Ok(desired)
 }
@@ -196,7 +198,7 @@ fn flags(instance: &Instance) -> u32 {
 /// Old and new sets live side by side during a swap, so only half of a table can be used.
 fn check_size(desired: &Desired) -> Result<(), SnapshotError> {
     let too_many = |what, wanted, limit, remedy| SnapshotError::TooMany { what, wanted, limit, remedy };
-    let endpoints: usize = desired.services.values().map(|service| service.endpoints.len()).sum();
+    let endpoints: usize = desired.services.values().map(balance::set_rows).sum();
     let limit = maps::MAX_ENDPOINTS as usize / 2;
     if endpoints > limit {
         let remedy = "narrow the services' selectors or run fewer replicas";

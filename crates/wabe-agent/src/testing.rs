@@ -86,6 +86,8 @@ pub(crate) fn service(namespace: &str, name: &str, port: u16, target: TargetPort
         cluster_ips: ClusterIps::Virtual { v4: Some(None), v6: Some(None) },
         publish_not_ready: false,
         balance: Balance::TwoChoices,
+        affinity: None,
+        distribution: None,
     }
 }
 

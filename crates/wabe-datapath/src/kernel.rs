@@ -134,6 +134,14 @@ impl Kernel {
         self.tables.connections()
     }
 
+    /// Forgets where callers stayed whose time is over, by the monotonic clock now.
+    ///
+    /// # Errors
+    /// The clock or the map can't be read.
+    pub fn sweep_affinities(&mut self) -> Result<(), Error> {
+        self.tables.sweep_affinities(crate::pinned::monotonic())
+    }
+
     /// Counters of an endpoint.
     ///
     /// # Errors

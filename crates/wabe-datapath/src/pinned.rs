@@ -4,8 +4,8 @@ use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError};
 use wabe_abi::{
-    ClassKey, Config, Connection, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey,
-    ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointRecord, Ip, PolicyVerdict,
+    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
     maps::{self, counter},
 };
 use wabe_verdict::Row;
@@ -89,6 +89,13 @@ impl wabe_verdict::Tables for Pinned {
     fn turn(&self, service: u32) -> u64 {
         self.tables.turns.get(&service, 0).unwrap_or(0)
     }
+    fn affinity(&self, key: &AffinityKey) -> Option<Row<Affinity>> {
+        self.tables.affinities.get(&Wire(*key), 0).ok().map(|it| Row(it.0))
+    }
+    fn stay(&self, _: &AffinityKey, _: &Affinity) {}
+    fn now(&self) -> u64 {
+        monotonic()
+    }
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {
         self.tables.identities.get(&Wire(*key), 0).ok()
     }
@@ -115,4 +122,10 @@ impl wabe_verdict::Tables for Pinned {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.subsec_nanos().wrapping_mul(0x9e37_79b9))
     }
+}
+
+/// The clock that programs read, in nanoseconds.
+pub(crate) fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }

@@ -26,6 +26,7 @@ pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnosti
     found.extend(duplicates(&new.objects));
     found.extend(shared_addresses(&merged, new, &written));
     found.extend(addresses_out_of_range(&merged, &written));
+    found.extend(rules_of_one_service(&merged, &new.objects));
     found.extend(named_ports(&merged, &written));
     found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, it)));
     let found = Diagnostics(found);
@@ -66,6 +67,20 @@ fn shared_addresses(merged: &Objects, new: &Parsed, written: &Written<'_>) -> Ve
         }
     }
     found
+}
+
+/// A service has one rule at most: which of two were to hold nobody could tell.
+fn rules_of_one_service(merged: &Objects, new: &[Located]) -> Vec<Diagnostic> {
+    let other = |located: &Located| {
+        let Object::DestinationRule(own) = &located.object else { return None };
+        let other = merged.destination_rules().find(|it| it.service == own.service && it.name != own.name)?;
+        Some(located.error(
+            "spec.host",
+            format!("DestinationRule {} is about service {} too", other.name, own.service),
+            "write one rule for it",
+        ))
+    };
+    new.iter().filter_map(other).collect()
 }
 
 fn addresses_out_of_range(merged: &Objects, written: &Written<'_>) -> Vec<Diagnostic> {
@@ -165,6 +180,13 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
                 "spec.selector",
                 format!("no workload in namespace {namespace} has these labels"),
                 remedy,
+            )
+        }),
+        Object::DestinationRule(rule) => merged.service(&rule.service).is_none().then(|| {
+            located.warning(
+                "spec.host",
+                format!("there is no service {}", rule.service),
+                "compare it with the names of the Services",
             )
         }),
         Object::AuthorizationPolicy(policy) => {

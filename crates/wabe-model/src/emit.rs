@@ -2,6 +2,7 @@
 //!
 //! What was not written is not written: fields that have their defaults are left out.
 
+mod destination_rule;
 mod policy;
 mod workload;
 mod yaml;
@@ -10,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
-    emit::{policy::policy_spec, workload::workload_spec},
+    emit::{destination_rule::destination_rule_spec, policy::policy_spec, workload::workload_spec},
     manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
+    service::DEFAULT_AFFINITY,
 };
 
 pub use yaml::to_yaml;
@@ -42,6 +44,9 @@ pub fn to_manifest(object: &Object) -> Value {
         }
         Object::MeshConfig(config) => {
             manifest(Kind::MeshConfig, json!({ "name": MESH_CONFIG_NAME }), Some(mesh_config_spec(config)))
+        }
+        Object::DestinationRule(rule) => {
+            manifest(Kind::DestinationRule, metadata(&rule.name), Some(destination_rule_spec(rule)))
         }
         Object::AuthorizationPolicy(policy) => {
             let mut metadata = metadata(&policy.name);
@@ -88,6 +93,15 @@ fn service_spec(service: &Service) -> Value {
     }
     if service.publish_not_ready {
         spec.insert("publishNotReadyAddresses".into(), json!(true));
+    }
+    if let Some(timeout) = service.affinity {
+        spec.insert("sessionAffinity".into(), json!("ClientIP"));
+        if timeout != DEFAULT_AFFINITY {
+            spec.insert("sessionAffinityConfig".into(), json!({ "clientIP": { "timeoutSeconds": timeout } }));
+        }
+    }
+    if let Some(distribution) = service.distribution {
+        spec.insert("trafficDistribution".into(), json!(distribution));
     }
     if !service.ports.is_empty() {
         spec.insert("ports".into(), service.ports.iter().map(service_port).collect());

@@ -19,17 +19,20 @@ pub enum Kind {
     MeshConfig,
     /// `security.istio.io/v1`
     AuthorizationPolicy,
+    /// `networking.istio.io/v1`
+    DestinationRule,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
         Self::Workload,
         Self::MeshConfig,
         Self::AuthorizationPolicy,
+        Self::DestinationRule,
     ];
 
     /// The word in a manifest's `kind`.
@@ -41,6 +44,7 @@ impl Kind {
             Self::Workload => "Workload",
             Self::MeshConfig => "MeshConfig",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::DestinationRule => "DestinationRule",
         }
     }
 
@@ -49,6 +53,9 @@ impl Kind {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::Service => &["v1"],
             Self::Workload | Self::MeshConfig => &["mesh.wabe.dev/v1alpha1"],
+            Self::DestinationRule => {
+                &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
+            }
             Self::AuthorizationPolicy => &["security.istio.io/v1", "security.istio.io/v1beta1"],
         }
     }
@@ -57,7 +64,11 @@ impl Kind {
     pub fn is_namespaced(self) -> bool {
         match self {
             Self::Namespace | Self::MeshConfig => false,
-            Self::ServiceAccount | Self::Service | Self::Workload | Self::AuthorizationPolicy => true,
+            Self::ServiceAccount
+            | Self::Service
+            | Self::Workload
+            | Self::AuthorizationPolicy
+            | Self::DestinationRule => true,
         }
     }
 
@@ -69,6 +80,7 @@ impl Kind {
             Self::Workload => "wl",
             Self::MeshConfig => "mc",
             Self::AuthorizationPolicy => "ap",
+            Self::DestinationRule => "dr",
         }
     }
 }
@@ -83,7 +95,7 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no kind is called {0:?}; use one of namespaces (ns), serviceaccounts (sa), services (svc), workloads (wl), \
-     meshconfigs (mc), authorizationpolicies (ap)"
+     meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr)"
 )]
 pub struct UnknownKind(String);
 

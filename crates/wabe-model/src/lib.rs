@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod destination_rule;
 mod diagnostic;
 mod emit;
 mod files;
@@ -24,6 +25,7 @@ mod service;
 mod workload;
 
 pub use check::check;
+pub use destination_rule::{DestinationRule, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use files::{MAX_FILE_BYTES, read_path};
@@ -34,5 +36,5 @@ pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
-pub use service::{Balance, ClusterIps, PortName, Service, ServicePort, TargetPort, Transport};
+pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
 pub use workload::{Capability, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadPort};

@@ -1,5 +1,6 @@
 //! Manifests: from text to objects.
 
+mod destination_rule;
 mod document;
 mod field;
 mod mesh_config;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthorizationPolicy, Kind, MeshConfig, ObjectKey, ObjectName, Service, Workload};
+use crate::{
+    AuthorizationPolicy, DestinationRule, Kind, MeshConfig, ObjectKey, ObjectName, Service, Workload,
+};
 
 /// One object, parsed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub enum Object {
     MeshConfig(MeshConfig),
     /// Who may talk to whom.
     AuthorizationPolicy(AuthorizationPolicy),
+    /// How connections to a service are spread.
+    DestinationRule(DestinationRule),
 }
 
 impl Object {
@@ -40,6 +44,7 @@ impl Object {
             Self::Service(service) => (Kind::Service, service.name.clone()),
             Self::Workload(workload) => (Kind::Workload, workload.name.clone()),
             Self::MeshConfig(_) => (Kind::MeshConfig, ObjectName::new("", "mesh")),
+            Self::DestinationRule(rule) => (Kind::DestinationRule, rule.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
         ObjectKey { kind, name }
@@ -81,6 +86,12 @@ impl Objects {
     /// All workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         self.iter().filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+    }
+
+    /// All destination rules.
+    pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
+        self.iter()
+            .filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
     }
 
     /// All authorization policies.

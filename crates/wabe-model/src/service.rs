@@ -25,6 +25,25 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// Annotation `mesh.wabe.dev/balance`: `two-choices` (default), `random`, `round-robin`.
     pub balance: Balance,
+    /// `sessionAffinity: ClientIP`: a caller stays at its endpoint until it has not called for this many seconds, 1 to
+    /// 86400; 10800 unless `sessionAffinityConfig.clientIP.timeoutSeconds` is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<u32>,
+    /// `trafficDistribution`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Distribution>,
+}
+
+/// How long a caller stays at its endpoint unless that is written, in seconds; Kubernetes' default.
+pub(crate) const DEFAULT_AFFINITY: u32 = 10_800;
+
+/// Which endpoints are preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distribution {
+    /// Those in the caller's zone; Kubernetes' older word for `PreferSameZone`.
+    PreferClose,
+    /// Those in the caller's zone.
+    PreferSameZone,
 }
 
 /// Virtual addresses of a service.

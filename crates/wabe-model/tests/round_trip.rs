@@ -8,9 +8,10 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AuthorizationPolicy, Balance, ClusterIps, Egress, Manifest, MeshConfig, Object, ObjectName, Operation,
-    PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source, StringMatch,
-    TargetPort, Transport, Workload, WorkloadPort, parse, to_manifest, to_yaml,
+    AuthorizationPolicy, Balance, ClusterIps, DestinationRule, Distribution, Egress, Manifest, MeshConfig,
+    Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule,
+    Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload, WorkloadPort, parse,
+    to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -106,17 +107,57 @@ fn service() -> impl Strategy<Value = Service> {
         all.then_some(ports)
     });
     let balance = select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]);
-    (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance).prop_map(
-        |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance)| {
+    let near = option::of((
+        option::of(1_u32..=86_400),
+        option::of(select(vec![Distribution::PreferClose, Distribution::PreferSameZone])),
+    ));
+    (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance, near).prop_map(
+        |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance, near)| {
+            let (affinity, distribution) = near.unwrap_or_default();
             if unnamed && ports.len() == 1 {
                 ports[0].name = None;
                 if cluster_ips == ClusterIps::Headless {
                     ports.clear();
                 }
             }
-            Service { name, selector, ports, cluster_ips, publish_not_ready, balance }
+            Service { name, selector, ports, cluster_ips, publish_not_ready, balance, affinity, distribution }
         },
     )
+}
+
+fn destination_rule() -> impl Strategy<Value = DestinationRule> {
+    let spread = prop_oneof![
+        Just((None, true)),
+        option::of(select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]))
+            .prop_map(|balance| (balance, false)),
+    ];
+    let outliers = (1_u32..=1000, duration(100), duration(100), 0_u32..=100, 0_u32..=100).prop_map(
+        |(failures, interval, base_ejection, max_percent, min_health_percent)| OutlierDetection {
+            failures,
+            interval,
+            base_ejection,
+            max_percent,
+            min_health_percent,
+        },
+    );
+    let warmup = option::of(duration(1000));
+    (
+        name(),
+        "[a-z]([a-z0-9-]{0,9}[a-z0-9])?",
+        spread,
+        option::of(any::<bool>()),
+        warmup,
+        option::of(outliers),
+    )
+        .prop_map(|(name, service, (balance, by_source), near, warmup, outliers)| DestinationRule {
+            service: ObjectName::new(&name.namespace, &service),
+            name,
+            balance,
+            by_source,
+            near,
+            warmup,
+            outliers,
+        })
 }
 
 fn command() -> impl Strategy<Value = Vec<String>> {
@@ -316,6 +357,7 @@ fn object() -> impl Strategy<Value = Object> {
         workload().prop_map(Object::Workload),
         mesh_config().prop_map(Object::MeshConfig),
         policy().prop_map(Object::AuthorizationPolicy),
+        destination_rule().prop_map(Object::DestinationRule),
     ]
 }
 

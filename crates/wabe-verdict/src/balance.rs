@@ -1,6 +1,9 @@
 //! Choosing an endpoint.
 
-use wabe_abi::{Balance, EndpointKey, EndpointRecord, ServiceRecord};
+use wabe_abi::{
+    Affinity, AffinityKey, Balance, EndpointKey, EndpointRecord, Ip, ServiceKey, ServiceRecord, member,
+    service_flag,
+};
 
 use crate::Tables;
 
@@ -16,12 +19,66 @@ pub struct Draw {
     pub share: u32,
 }
 
-/// Chooses an endpoint of a service by the service's own kind of balancing.
+/// A service's port as callers of a locality see it: with the set that was made for them, if there is one.
+#[inline(always)]
+pub fn nearest<T: Tables>(tables: &T, dialled: &ServiceKey, locality: u32) -> Option<T::Row<ServiceRecord>> {
+    let service = tables.service(dialled)?;
+    if locality == 0 || service.flags & service_flag::LOCAL == 0 {
+        return Some(service);
+    }
+    match tables.service(&ServiceKey { locality: locality as u8, ..*dialled }) {
+        Some(near) => Some(near),
+        None => Some(service),
+    }
+}
+
+/// What a caller's address says about its place in a Maglev table: 32 well-mixed bits (the finalizer of MurmurHash3,
+/// Appleby, once for each half of the address), different for each service.
+#[inline(always)]
+pub fn client_hash(service: u32, client: &Ip) -> u32 {
+    let half = |high: usize| (client.words[high].host() as u64) << 32 | client.words[high + 1].host() as u64;
+    mix(mix(service as u64 ^ half(0)).wrapping_add(half(2))) as u32
+}
+
+#[inline(always)]
+const fn mix(bits: u64) -> u64 {
+    let bits = (bits ^ bits >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let bits = (bits ^ bits >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    bits ^ bits >> 33
+}
+
+/// By the caller's address; where it was before, if it is to stay and the endpoint is still one.
+#[inline(always)]
+fn consistent<T: Tables>(tables: &T, service: &ServiceRecord, client: &Ip) -> Option<T::Row<EndpointRecord>> {
+    let key = AffinityKey { client: *client, service: service.service };
+    let set = service.endpoint_set;
+    let mut staying = None;
+    if service.affinity != 0
+        && let Some(known) = tables.affinity(&key)
+        && known.until > tables.now()
+    {
+        staying = tables.endpoint(&member(set, known.endpoint));
+    }
+    let chosen = match staying {
+        Some(endpoint) => endpoint,
+        None => {
+            let index = client_hash(service.service, client) % service.endpoints;
+            tables.endpoint(&EndpointKey { set, index })?
+        }
+    };
+    if service.affinity != 0 {
+        let until = tables.now() + service.affinity as u64 * 1_000_000_000;
+        tables.stay(&key, &Affinity { until, endpoint: chosen.endpoint, reserved: 0 });
+    }
+    Some(chosen)
+}
+
+/// Chooses an endpoint of a service by the service's own kind of balancing; `client` is the caller's own address.
 ///
 /// `None` if the set is empty or a place of it is missing. Costs two table look-ups for one draw, four to six for two
 /// choices, whatever the number of endpoints.
 #[inline(always)]
-pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord) -> Option<T::Row<EndpointRecord>> {
+pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord, client: &Ip) -> Option<T::Row<EndpointRecord>> {
     if service.endpoints == 0 {
         return None;
     }
@@ -35,6 +92,7 @@ pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord) -> Option<T::Row<E
         Some(Balance::Random | Balance::TwoChoices) => {
             Draw { place: tables.random(), share: tables.random() }
         }
+        Some(Balance::Consistent) => return consistent(tables, service, client),
         None => return None,
     };
     let first = drawn(tables, service, draw.place % service.endpoints, draw.share)?;
@@ -95,7 +153,7 @@ mod tests {
         let service = tables.service_with(balance, weights);
         let mut counts = BTreeMap::new();
         for _ in 0..draws {
-            let chosen = choose(&tables, &service).expect("an endpoint");
+            let chosen = choose(&tables, &service, &Ip::UNSPECIFIED).expect("an endpoint");
             *counts.entry(chosen.endpoint).or_insert(0) += 1;
         }
         counts
@@ -105,7 +163,7 @@ mod tests {
     fn an_empty_set_has_no_endpoint() {
         let mut tables = Fake::default();
         let service = tables.service_with(Balance::TwoChoices, &[]);
-        assert!(choose(&tables, &service).is_none());
+        assert!(choose(&tables, &service, &Ip::UNSPECIFIED).is_none());
     }
 
     #[test]
@@ -113,7 +171,7 @@ mod tests {
         let mut tables = Fake::default();
         let mut service = tables.service_with(Balance::Random, &[1]);
         service.endpoint_set += 1;
-        assert!(choose(&tables, &service).is_none());
+        assert!(choose(&tables, &service, &Ip::UNSPECIFIED).is_none());
     }
 
     #[test]
@@ -145,12 +203,77 @@ mod tests {
                 slow.pop_front();
             }
             tables.live.insert(10, slow.len() as u64);
-            if choose(&tables, &service).expect("an endpoint").endpoint == 10 {
+            if choose(&tables, &service, &Ip::UNSPECIFIED).expect("an endpoint").endpoint == 10 {
                 slow.push_back(now);
                 chosen_slow += 1;
             }
         }
         assert!(chosen_slow * 100 < total * 3, "{chosen_slow} of {total}");
+    }
+
+    fn client(number: u32) -> Ip {
+        Ip::v4((0x0a08_0000 + number).to_be())
+    }
+
+    #[test]
+    fn a_client_is_always_at_its_place_and_clients_are_spread() {
+        let mut tables = Fake::default();
+        let service = tables.service_with(Balance::Consistent, &[100; 4]);
+        let mut counts = BTreeMap::new();
+        for number in 0..10_000 {
+            let chosen = || choose(&tables, &service, &client(number)).expect("an endpoint").endpoint;
+            assert_eq!(chosen(), chosen());
+            *counts.entry(chosen()).or_insert(0) += 1;
+        }
+        assert!(counts.values().all(|count| (2300..2700).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_client_stays_until_its_time_is_over_or_its_endpoint_gone() {
+        let mut tables = Fake::default();
+        let mut service = tables.service_with(Balance::Consistent, &[100; 4]);
+        service.affinity = 10;
+        let set = service.endpoint_set;
+        let by_table = choose(&tables, &service, &client(1)).expect("an endpoint").endpoint;
+        let other = by_table % 4 + 1;
+        let listed = tables.endpoints[&EndpointKey { set, index: other - 1 }];
+        tables.endpoints.insert(member(set, other), listed);
+        let key = AffinityKey { client: client(1), service: service.service };
+        let chosen = |tables: &Fake| choose(tables, &service, &client(1)).expect("an endpoint").endpoint;
+        tables.stay(&key, &Affinity { until: 5_000_000_000, endpoint: other, reserved: 0 });
+        assert_eq!(chosen(&tables), other, "it stays");
+        tables.now.set(9_999_999_999);
+        assert_eq!(chosen(&tables), other, "its last connection put the end off");
+        tables.now.set(19_999_999_999);
+        assert_eq!(chosen(&tables), by_table, "its time is over at the end exactly");
+        tables.stay(&key, &Affinity { until: u64::MAX, endpoint: other, reserved: 0 });
+        tables.endpoints.remove(&member(set, other));
+        assert_eq!(chosen(&tables), by_table, "its endpoint is gone");
+        assert_eq!(tables.affinities.borrow()[&key].endpoint, by_table, "and it stays there");
+    }
+
+    #[test]
+    fn without_a_promise_nothing_is_noted() {
+        let mut tables = Fake::default();
+        let service = tables.service_with(Balance::Consistent, &[100; 4]);
+        assert!(choose(&tables, &service, &client(1)).is_some());
+        assert!(tables.affinities.borrow().is_empty());
+    }
+
+    #[test]
+    fn callers_of_a_locality_get_its_set() {
+        let mut tables = Fake::default();
+        let mut all = tables.service_with(Balance::Random, &[100; 4]);
+        let near = ServiceRecord { endpoint_set: 9, ..all };
+        let key = ServiceKey::port(client(1), wabe_abi::Be16::new(80), wabe_abi::TCP);
+        tables.services.insert(ServiceKey { locality: 2, ..key }, near);
+        let set = |tables: &Fake, locality| nearest(tables, &key, locality).map(|it| it.endpoint_set);
+        assert_eq!(set(&tables, 2), None, "the service itself is not there");
+        tables.services.insert(key, all);
+        assert_eq!(set(&tables, 2), Some(1), "the service does not say that there are others");
+        all.flags = service_flag::LOCAL;
+        tables.services.insert(key, all);
+        assert_eq!((set(&tables, 0), set(&tables, 2), set(&tables, 3)), (Some(1), Some(9), Some(1)));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Tables in plain memory, for tests.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     net::IpAddr,
 };
 
 use wabe_abi::{
-    Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, Prefix, PrefixKey,
-    ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict,
+    PortKey, Prefix, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
 use crate::{Row, Tables};
@@ -29,6 +29,8 @@ pub(crate) struct Fake {
     pub(crate) tickets: HashMap<Tuple, Ticket>,
     pub(crate) ticket_counts: BTreeMap<u32, u64>,
     pub(crate) connections: u64,
+    pub(crate) affinities: RefCell<BTreeMap<AffinityKey, Affinity>>,
+    pub(crate) now: Cell<u64>,
     turns: Cell<u64>,
     random: Cell<u64>,
 }
@@ -56,8 +58,15 @@ impl Fake {
         let mut tables = Self { config, ..Self::default() };
         for id in [1, 2] {
             let (v4, v6) = (ip(&std::format!("10.8.1.{id}")), ip(&std::format!("fd08::{id}")));
-            let record =
-                WorkloadRecord { v4, v6, identity: 10 + id, table: 0, flags: 0, interface: 100 + id };
+            let record = WorkloadRecord {
+                v4,
+                v6,
+                identity: 10 + id,
+                table: 0,
+                flags: 0,
+                interface: 100 + id,
+                locality: 0,
+            };
             tables.workloads.insert(id, record);
             tables.addresses.insert(v4, id);
             tables.addresses.insert(v6, id);
@@ -76,7 +85,7 @@ impl Fake {
             endpoint_set: set,
             endpoints: weights.len() as u32,
             balance: balance as u8,
-            reserved: [0; 3],
+            ..ServiceRecord::default()
         }
     }
 
@@ -143,6 +152,15 @@ impl Tables for Fake {
     }
     fn turn(&self, _service: u32) -> u64 {
         self.turns.replace(self.turns.get() + 1)
+    }
+    fn affinity(&self, key: &AffinityKey) -> Option<Row<Affinity>> {
+        self.affinities.borrow().get(key).copied().map(Row)
+    }
+    fn stay(&self, key: &AffinityKey, affinity: &Affinity) {
+        self.affinities.borrow_mut().insert(*key, *affinity);
+    }
+    fn now(&self) -> u64 {
+        self.now.get()
     }
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {
         self.identity_classes.get(key).copied()

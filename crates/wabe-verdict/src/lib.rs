@@ -2,7 +2,7 @@
 //! receiver's, and which endpoint it goes to.
 //!
 //! Compiled into the eBPF programs and on the host, so that the kernel, the agent, `wabe explain` and the tests
-//! cannot disagree. Reads tables through [`Tables`]; never writes, never does I/O, never allocates. Everything that
+//! cannot disagree. Reads tables through [`Tables`]; writes nothing but turns and affinities, never does I/O, never allocates. Everything that
 //! the kernel runs is `#[inline(always)]`: BPF-to-BPF calls pass at most five registers.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -22,7 +22,7 @@ mod socket;
 mod tables;
 
 pub use authorize::{Authorization, authorize};
-pub use balance::{Draw, choose, less_loaded};
+pub use balance::{Draw, choose, client_hash, less_loaded, nearest};
 pub use departure::{Departure, departure, refuse_arrival};
 pub use flow::{payload, tcp_state};
 pub use inbound::{Arrival, Inbound, inbound};

@@ -2,7 +2,7 @@
 
 use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, WorkloadRecord, workload_flag};
 
-use crate::{Tables, authorize, choose};
+use crate::{Tables, authorize, choose, nearest};
 
 /// Where names are asked for.
 const NAMES_PORT: Be16 = Be16::new(53);
@@ -105,12 +105,13 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
         return Outbound::Go(target);
     }
     let dialled = ServiceKey::port(caller.destination, caller.port, caller.protocol);
-    if let Some(service) = tables.service(&dialled) {
+    if let Some(service) = nearest(tables, &dialled, record.locality) {
         target.service = service.service;
         if caller.protocol != TCP {
             return Outbound::refuse(DropReason::UdpUnsupported);
         }
-        let Some(endpoint) = choose(tables, &service) else {
+        let client = if caller.destination.is_v4() { &record.v4 } else { &record.v6 };
+        let Some(endpoint) = choose(tables, &service, client) else {
             let reason =
                 if service.endpoints == 0 { DropReason::NoEndpoint } else { DropReason::Inconsistent };
             return Outbound::Refuse { reason, rule: 0, workload: 0, service: target.service };

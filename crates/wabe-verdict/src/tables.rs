@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use wabe_abi::{
-    ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey, ServiceKey,
-    ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
+    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
 /// A row read from a table: a reference into the map in the kernel, a copy on the host.
@@ -37,6 +37,12 @@ pub trait Tables {
     fn live(&self, endpoint: u32) -> u64;
     /// How many times an endpoint of this service was chosen in turn; counts this time.
     fn turn(&self, service: u32) -> u64;
+    /// Where a caller stays.
+    fn affinity(&self, key: &AffinityKey) -> Option<Self::Row<Affinity>>;
+    /// Notes where a caller stays. Only the kernel does; elsewhere nothing happens.
+    fn stay(&self, key: &AffinityKey, affinity: &Affinity);
+    /// The monotonic clock, in nanoseconds.
+    fn now(&self) -> u64;
     /// Class of an identity.
     fn identity_class(&self, key: &ClassKey) -> Option<u32>;
     /// Class of a port.

@@ -26,6 +26,12 @@ pub struct Status {
     pub connections: u64,
     /// Reports of connections that found no room.
     pub events_lost: u64,
+    /// Callers that could not be noted to stay at their endpoint, for want of room.
+    #[serde(default)]
+    pub affinities_lost: u64,
+    /// How often an endpoint was ejected, since the agent started.
+    #[serde(default)]
+    pub ejections: u64,
     /// How full the kernel's maps are.
     pub maps: Vec<MapStatus>,
     /// What should be looked at.
@@ -84,7 +90,7 @@ pub struct ServiceStatus {
     pub addresses: Vec<IpAddr>,
     /// Its ports, as `80/tcp`.
     pub ports: Vec<String>,
-    /// `two-choices`, `random`, `round-robin`.
+    /// `two-choices`, `random`, `round-robin`, `consistent`.
     pub balance: String,
     /// The workloads behind it, ready or not.
     pub endpoints: Vec<EndpointStatus>,
@@ -104,6 +110,9 @@ pub struct EndpointStatus {
     pub weight: u32,
     /// Connections that are open now.
     pub live: u64,
+    /// It gets none for a while, because connections to it failed.
+    #[serde(default)]
+    pub ejected: bool,
 }
 
 /// A counter.

@@ -1,8 +1,8 @@
 //! The receiver's side of a connection that does not exist: with the ticket that its caller would write.
 
 use wabe_abi::{
-    Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, Lane, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, Lane,
+    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 use wabe_verdict::{Arrival, Inbound, Row, Tables, inbound};
 
@@ -73,6 +73,18 @@ impl<T: Tables> Tables for WithTicket<'_, T> {
 
     fn turn(&self, service: u32) -> u64 {
         self.tables.turn(service)
+    }
+
+    fn affinity(&self, key: &AffinityKey) -> Option<Row<Affinity>> {
+        self.tables.affinity(key).map(|row| Row(*row))
+    }
+
+    fn stay(&self, key: &AffinityKey, affinity: &Affinity) {
+        self.tables.stay(key, affinity);
+    }
+
+    fn now(&self) -> u64 {
+        self.tables.now()
     }
 
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {

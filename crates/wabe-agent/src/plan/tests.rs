@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
-use wabe_abi::{Balance, Be16, Config, Ip, PolicyVerdict, VethRecord};
+use wabe_abi::{Balance, Be16, Config, EndpointKey, Ip, PolicyVerdict, VethRecord};
 
 use super::*;
 use crate::snapshot::DesiredWorkload;
@@ -62,12 +62,24 @@ fn desired(choice: &Choice) -> Desired {
         let members = members.iter().filter(|(workload, _)| choice.workloads.contains_key(workload));
         let endpoints = members.map(endpoint).collect();
         let key = ServiceKey::port(ip(1000 + service), Be16::new(80), wabe_abi::TCP);
-        desired
-            .services
-            .insert(key, DesiredService { service: *service, balance: Balance::TwoChoices, endpoints });
+        desired.services.insert(
+            key,
+            DesiredService {
+                service: *service,
+                balance: Balance::TwoChoices,
+                affinity: 0,
+                flags: 0,
+                endpoints,
+            },
+        );
         let address = ServiceKey::address(ip(1000 + service));
-        let nothing =
-            DesiredService { service: *service, balance: Balance::TwoChoices, endpoints: Vec::new() };
+        let nothing = DesiredService {
+            service: *service,
+            balance: Balance::TwoChoices,
+            affinity: 0,
+            flags: 0,
+            endpoints: Vec::new(),
+        };
         desired.services.insert(address, nothing);
     }
     desired

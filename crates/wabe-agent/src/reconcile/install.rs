@@ -47,8 +47,9 @@ impl<D: Datapath> Engine<D> {
     pub(super) fn install(&mut self) -> Result<Executed, InstallError> {
         let began = Instant::now();
         let instances = self.state.instances.values();
-        let desired =
+        let mut desired =
             desired(&self.node, &self.state.objects, instances, &mut self.state.ids, &mut self.compiler)?;
+        self.shape(&mut desired);
         let plan = plan(&self.installed, &desired)?;
         let computed = began.elapsed();
         if !plan.writes.is_empty() {
@@ -62,6 +63,7 @@ impl<D: Datapath> Engine<D> {
         }
         self.revoke(plan.examine);
         self.forget_gone();
+        self.keep_sweeping();
         self.warnings = desired.warnings.clone();
         let revoked = began.elapsed();
         self.publish()?;

@@ -64,6 +64,7 @@ impl<D: Datapath> Engine<D> {
             self.handles.insert(id, handles);
             self.state.instances.insert(id, instance);
         }
+        self.all_are_warm();
         self.changed = true;
         self.settle();
         // Not before: an earlier agent's programs stay in force, with its tables, until these have their rows.

@@ -1,13 +1,15 @@
 //! How the mesh is.
 
-use wabe_abi::{DropReason, Lane, maps::counter};
-use wabe_model::{Balance, ClusterIps, Transport, Workload};
+use std::collections::BTreeSet;
+
+use wabe_abi::{Balance, DropReason, Lane, maps::counter};
+use wabe_model::{ClusterIps, DestinationRule, Transport, Workload};
 
 use super::Engine;
 use crate::{
     api::{CounterStatus, EndpointStatus, InstanceStatus, MapStatus, ServiceStatus, Status, WorkloadStatus},
     datapath::Datapath,
-    snapshot::{identity_of, selects},
+    snapshot::{balance_of, identity_of, selects},
     state::{Instance, Phase},
 };
 
@@ -46,6 +48,8 @@ impl<D: Datapath> Engine<D> {
                 .collect(),
             connections: at(counter::CONNECTIONS_LIVE),
             events_lost: at(counter::EVENTS_LOST),
+            ejections: self.balancing.ejections.total(),
+            affinities_lost: at(counter::AFFINITIES_LOST),
             maps: usage
                 .into_iter()
                 .map(|it| MapStatus { name: it.name.into(), used: it.used, limit: it.limit })
@@ -104,8 +108,15 @@ impl<D: Datapath> Engine<D> {
         }
     }
 
+    fn ejected(&self, service: &wabe_model::Service) -> BTreeSet<u32> {
+        let name = service.name.to_string();
+        let known = self.published.services.iter().find(|(_, it)| it.name == name);
+        known.map(|(id, _)| self.balancing.ejections.out(*id, self.now)).unwrap_or_default()
+    }
+
     fn services(&self) -> Vec<ServiceStatus> {
-        let endpoint = |instance: &Instance| EndpointStatus {
+        let endpoint = |out: &BTreeSet<u32>, instance: &Instance| EndpointStatus {
+            ejected: out.contains(&instance.id),
             workload: instance.spec.name.to_string(),
             replica: instance.replica,
             ready: instance.takes_connections(),
@@ -123,21 +134,28 @@ impl<D: Datapath> Engine<D> {
                 .iter()
                 .map(|it| format!("{}/{}", it.port, transport(it.transport)))
                 .collect(),
-            balance: match service.balance {
-                Balance::TwoChoices => "two-choices",
-                Balance::Random => "random",
-                Balance::RoundRobin => "round-robin",
-            }
-            .into(),
+            balance: balance(service, self.state.objects.destination_rules()).into(),
             endpoints: self
                 .state
                 .instances
                 .values()
                 .filter(|instance| selects(service, instance))
-                .map(endpoint)
+                .map(|instance| endpoint(&self.ejected(service), instance))
                 .collect(),
         };
         self.state.objects.services().map(service).collect()
+    }
+}
+
+fn balance<'a>(
+    service: &wabe_model::Service,
+    mut rules: impl Iterator<Item = &'a DestinationRule>,
+) -> &'static str {
+    match balance_of(service, rules.find(|rule| rule.service == service.name)) {
+        Balance::TwoChoices => "two-choices",
+        Balance::Random => "random",
+        Balance::RoundRobin => "round-robin",
+        Balance::Consistent => "consistent",
     }
 }
 

@@ -56,6 +56,7 @@ impl Bench {
                 Ok(())
             }),
             names: SharedNames::default(),
+            watched: Watched::default(),
         };
         Self { engine: Engine::new(parts, now), kernel, jobs: given, closed, now, directory }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP};
-use wabe_model::{ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
+use wabe_model::{DestinationRule, ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
 
 use super::Desired;
 use crate::state::{Ids, Instance};
@@ -15,6 +15,10 @@ pub struct DesiredService {
     pub service: u32,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// For how many seconds a caller stays at its endpoint; 0 for no such promise.
+    pub affinity: u32,
+    /// [`wabe_abi::service_flag`] bits.
+    pub flags: u8,
     /// Where connections may go; empty for an address.
     pub endpoints: Vec<DesiredEndpoint>,
 }
@@ -45,14 +49,17 @@ pub(super) fn add<'a>(
             instances.clone().filter(|instance| selects(service, instance)).collect();
         let addresses = ids.addresses_of(&service.name);
         for virtual_address in addresses.list() {
-            let balance = balance(service);
+            let rule = objects.destination_rules().find(|rule| rule.service == service.name);
+            let balance = balance(service, rule);
+            let affinity = service.affinity.unwrap_or(0);
+            let with = |endpoints| DesiredService { service: id, balance, affinity, flags: 0, endpoints };
             let key = ServiceKey::address(Ip::from(virtual_address));
-            desired.services.insert(key, DesiredService { service: id, balance, endpoints: Vec::new() });
+            desired.services.insert(key, with(Vec::new()));
             for port in &service.ports {
                 let endpoints = endpoints(port, &selected, virtual_address.is_ipv4());
                 let key =
                     ServiceKey::port(Ip::from(virtual_address), Be16::new(port.port), number(port.transport));
-                desired.services.insert(key, DesiredService { service: id, balance, endpoints });
+                desired.services.insert(key, with(endpoints));
             }
         }
         for port in &service.ports {
@@ -112,8 +119,12 @@ fn warn_of_unknown_port(
     }
 }
 
-fn balance(service: &Service) -> Balance {
-    match service.balance {
+/// As the Service says, unless its DestinationRule says otherwise.
+pub(crate) fn balance(service: &Service, rule: Option<&DestinationRule>) -> Balance {
+    if service.affinity.is_some() || rule.is_some_and(|rule| rule.by_source) {
+        return Balance::Consistent;
+    }
+    match rule.and_then(|rule| rule.balance).unwrap_or(service.balance) {
         wabe_model::Balance::TwoChoices => Balance::TwoChoices,
         wabe_model::Balance::Random => Balance::Random,
         wabe_model::Balance::RoundRobin => Balance::RoundRobin,

@@ -166,6 +166,8 @@ mod tests {
             },
             publish_not_ready: false,
             balance: wabe_model::Balance::default(),
+            affinity: None,
+            distribution: None,
         }
     }
 

@@ -78,6 +78,10 @@ impl Datapath for FakeKernel {
         Ok(self.look().connections.clone())
     }
 
+    fn sweep_affinities(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {
         Ok(self.look().loads.get(&endpoint).copied().unwrap_or_default())
     }

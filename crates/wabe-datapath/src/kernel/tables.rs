@@ -7,8 +7,9 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use wabe_abi::{
-    ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord, maps,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip,
+    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
+    WorkloadRecord, maps,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -41,6 +42,7 @@ pub(crate) struct Tables {
     pub(crate) endpoints: Rows<EndpointKey, EndpointRecord>,
     pub(crate) loads: Array<MapData, Wire<EndpointLoad>>,
     pub(crate) turns: Array<MapData, u64>,
+    pub(crate) affinities: Rows<AffinityKey, Affinity>,
     pub(crate) identities: HashMap<MapData, Wire<ClassKey>, u32>,
     pub(crate) ports: HashMap<MapData, Wire<PortKey>, u32>,
     pub(crate) prefixes: LpmTrie<MapData, PrefixBytes, u32>,
@@ -74,6 +76,7 @@ impl Tables {
             endpoints: typed(open(maps::ENDPOINTS)?)?,
             loads: typed(open(maps::LOADS)?)?,
             turns: typed(open(maps::TURNS)?)?,
+            affinities: typed(open(maps::AFFINITIES)?)?,
             identities: typed(open(maps::POLICY_IDENTITIES)?)?,
             ports: typed(open(maps::POLICY_PORTS)?)?,
             prefixes: typed(open(maps::POLICY_PREFIXES)?)?,
@@ -173,6 +176,15 @@ impl Tables {
         Ok(rows(maps::CONNECTIONS, &self.connections)?.into_iter().map(|(k, v)| (k.0, v.0)).collect())
     }
 
+    /// Removes what is over by `now`, in nanoseconds of the monotonic clock. A caller that comes back meanwhile and
+    /// loses its fresh row is chosen for anew, as the row's promise had ended.
+    pub(crate) fn sweep_affinities(&mut self, now: u64) -> Result<(), Error> {
+        let all = rows(maps::AFFINITIES, &self.affinities)?;
+        let over = all.into_iter().filter(|(_, affinity)| affinity.0.until <= now);
+        let gone: Vec<_> = over.map(|(key, _)| key).collect();
+        gone.iter().try_for_each(|key| put(&mut self.affinities, maps::AFFINITIES, key, None))
+    }
+
     pub(crate) fn load_of(&self, endpoint: u32) -> Result<EndpointLoad, Error> {
         Ok(self.loads.get(&endpoint, 0).map_err(|error| Error::map(maps::LOADS, error))?.0)
     }
@@ -188,6 +200,7 @@ impl Tables {
             (maps::ADDRESSES, self.addresses.keys().count()),
             (maps::SERVICES, self.services.keys().count()),
             (maps::ENDPOINTS, self.endpoints.keys().count()),
+            (maps::AFFINITIES, self.affinities.keys().count()),
             (maps::POLICY_IDENTITIES, self.identities.keys().count()),
             (maps::POLICY_PORTS, self.ports.keys().count()),
             (maps::POLICY_PREFIXES, self.prefixes.keys().count()),

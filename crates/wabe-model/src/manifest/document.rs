@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use crate::{
     Kind, Object,
     manifest::{
+        destination_rule::destination_rule,
         field::{Field, Report, Shape},
         mesh_config::mesh_config,
         metadata::{Metadata, metadata},
@@ -61,8 +62,8 @@ const OTHER_KINDS: [(&[&str], &str); 7] = [
         "routing is not supported yet; the nearest is a Service, with weights in its Workloads",
     ),
     (
-        &["VirtualService", "DestinationRule", "Sidecar", "EnvoyFilter"],
-        "not supported yet; the nearest is a Service with the annotation mesh.wabe.dev/balance",
+        &["VirtualService", "Sidecar", "EnvoyFilter"],
+        "not supported yet; the nearest is a DestinationRule (networking.istio.io/v1)",
     ),
     (
         &["ServiceEntry", "WorkloadEntry", "WorkloadGroup"],
@@ -103,6 +104,10 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             mesh_config(metadata, &spec).map(Object::MeshConfig)
         }
+        Kind::DestinationRule => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            destination_rule(metadata, &spec).map(Object::DestinationRule)
+        }
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)
@@ -115,6 +120,7 @@ fn metadata_and_spec<'a>(root: &Field<'a>, kind: Kind) -> Option<(Option<Metadat
     let fields = root.fields(&WITH_SPEC)?;
     let metadata = metadata(&fields, kind);
     let remedy = match kind {
+        Kind::DestinationRule => "write `spec:` with a `host`",
         Kind::AuthorizationPolicy => "write `spec: {}` for a policy without rules",
         Kind::MeshConfig => "write `spec: {}` for the defaults",
         Kind::Namespace | Kind::ServiceAccount | Kind::Service | Kind::Workload => "write what it shall be",

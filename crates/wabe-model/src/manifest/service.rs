@@ -6,13 +6,14 @@ use std::{
 };
 
 use crate::{
-    Balance, ClusterIps, PortName, Service, ServicePort, TargetPort, Transport,
+    Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport,
     manifest::{
         field::{Field, Fields, Shape},
         metadata::{BALANCE, Metadata},
         names::{is_dns_label, labels, port, port_name, transport, unicast},
         scalar::shown,
     },
+    service::DEFAULT_AFFINITY,
 };
 
 const NOT_YET: &str = "is not supported yet, and not ignored";
@@ -30,6 +31,8 @@ const SPEC: Shape = Shape {
         "publishNotReadyAddresses",
         "internalTrafficPolicy",
         "sessionAffinity",
+        "sessionAffinityConfig",
+        "trafficDistribution",
     ],
     ignored: &[],
     refused: &[
@@ -45,12 +48,6 @@ const SPEC: Shape = Shape {
         ("loadBalancerSourceRanges", OUTSIDE, "use an AuthorizationPolicy with ipBlocks"),
         ("allocateLoadBalancerNodePorts", OUTSIDE, "leave it out"),
         ("healthCheckNodePort", OUTSIDE, "leave it out"),
-        (
-            "sessionAffinityConfig",
-            NOT_YET,
-            "leave it out; the nearest is the annotation mesh.wabe.dev/balance",
-        ),
-        ("trafficDistribution", NOT_YET, "leave it out; the nearest is `weight` of a Workload"),
     ],
 };
 const PORT: Shape = Shape {
@@ -70,6 +67,8 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
     let cluster_ips = cluster_ips(&fields);
     let ports = ports(&fields, cluster_ips == Some(ClusterIps::Headless));
     let publish_not_ready = fields.or("publishNotReadyAddresses", false, Field::boolean);
+    let affinity = affinity(&fields);
+    let distribution = fields.or("trafficDistribution", None, |it| distribution(it).map(Some));
     settings?;
     Some(Service {
         name: metadata?.name,
@@ -78,6 +77,8 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
         cluster_ips: cluster_ips?,
         publish_not_ready: publish_not_ready?,
         balance: balance??,
+        affinity: affinity?,
+        distribution: distribution?,
     })
 }
 
@@ -112,9 +113,44 @@ fn settings(fields: &Fields<'_>) -> Option<()> {
     };
     let of_type = one("type", "ClusterIP", "use ClusterIP; `clusterIP: None` makes it headless");
     let traffic = one("internalTrafficPolicy", "Cluster", "use Cluster; all endpoints are on this node");
-    let affinity =
-        one("sessionAffinity", "None", "use None; the nearest is the annotation mesh.wabe.dev/balance");
-    of_type.and(traffic).and(affinity)
+    of_type.and(traffic)
+}
+
+const AFFINITY_CONFIG: Shape = Shape { known: &["clientIP"], ignored: &[], refused: &[] };
+const CLIENT_IP: Shape = Shape { known: &["timeoutSeconds"], ignored: &[], refused: &[] };
+
+/// `sessionAffinity` and what belongs to it.
+fn affinity(fields: &Fields<'_>) -> Option<Option<u32>> {
+    let stays = fields.or("sessionAffinity", false, |it| it.choice(&[("None", false), ("ClientIP", true)]));
+    let timeout = fields.or("sessionAffinityConfig", None, |config| {
+        let client = config.fields(&AFFINITY_CONFIG)?.find("clientIP");
+        let Some(client) = client.filter(|it| !it.is_null()) else { return Some(None) };
+        let within = client.fields(&CLIENT_IP)?;
+        within.or("timeoutSeconds", None, |it| it.integer("a time in seconds", 1..=86_400).map(Some))
+    });
+    let (stays, timeout) = (stays?, timeout?);
+    match (stays, timeout) {
+        (true, None) => Some(Some(DEFAULT_AFFINITY)),
+        (true, Some(timeout)) => Some(Some(u32::try_from(timeout).ok()?)),
+        (false, None) => Some(None),
+        (false, Some(_)) => fields.whole().error(
+            "sessionAffinityConfig has a timeout, but sessionAffinity is None",
+            "write `sessionAffinity: ClientIP`, or leave the timeout out",
+        ),
+    }
+}
+
+fn distribution(field: &Field<'_>) -> Option<Distribution> {
+    if field.text() == Some("PreferSameNode") {
+        return field.error(
+            "PreferSameNode says nothing here: all endpoints are on this node",
+            "use PreferSameZone, or leave it out",
+        );
+    }
+    field.choice(&[
+        ("PreferClose", Distribution::PreferClose),
+        ("PreferSameZone", Distribution::PreferSameZone),
+    ])
 }
 
 /// Whether IPv4 and IPv6 are wanted.

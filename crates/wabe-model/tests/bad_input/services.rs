@@ -16,7 +16,7 @@ fn services() {
             (
                 "  slector: {a: b}\n  ports: [{port: 80}]",
                 &[
-                    "5:3: spec.slector: unknown field (did you mean `selector`? supported: selector, ports, clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy, type, publishNotReadyAddresses, internalTrafficPolicy, sessionAffinity)",
+                    "5:3: spec.slector: unknown field (did you mean `selector`? supported: selector, ports, clusterIP, clusterIPs, ipFamilies, ipFamilyPolicy, type, publishNotReadyAddresses, internalTrafficPolicy, sessionAffinity, sessionAffinityConfig, trafficDistribution)",
                     "5:3: spec: `selector` is missing (write the labels of its workloads; a Service without workloads of its own is not supported)",
                 ],
             ),
@@ -28,10 +28,10 @@ fn services() {
                 ],
             ),
             (
-                "  selector: {a: b}\n  type: NodePort\n  sessionAffinity: ClientIP\n  externalTrafficPolicy: Local\n  ports: [{port: 80, nodePort: 30000}]",
+                "  selector: {a: b}\n  type: NodePort\n  sessionAffinity: ClientUP\n  externalTrafficPolicy: Local\n  ports: [{port: 80, nodePort: 30000}]",
                 &[
                     "6:9: spec.type: `NodePort` is not supported yet, and not ignored (use ClusterIP; `clusterIP: None` makes it headless)",
-                    "7:20: spec.sessionAffinity: `ClientIP` is not supported yet, and not ignored (use None; the nearest is the annotation mesh.wabe.dev/balance)",
+                    "7:20: spec.sessionAffinity: `ClientUP` is not supported here (did you mean `ClientIP`? supported: None, ClientIP)",
                     "8:3: spec.externalTrafficPolicy: is about traffic from outside of the mesh, which is not supported yet, and not ignored (leave it out; services are reached from inside of the mesh)",
                     "9:22: spec.ports[0].nodePort: is about traffic from outside of the mesh, which is not supported yet, and not ignored (leave it out)",
                 ],

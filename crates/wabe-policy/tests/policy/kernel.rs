@@ -6,8 +6,8 @@ use std::{
 };
 
 use wabe_abi::{
-    Action, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Action, Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip,
+    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 use wabe_model::{AuthorizationPolicy, Identity};
 use wabe_policy::{CompiledPolicy, Decision, Evaluation, ROW_LIMIT, RuleRef, compile};
@@ -130,6 +130,13 @@ impl Tables for Kernel {
         None
     }
     fn live(&self, _: u32) -> u64 {
+        0
+    }
+    fn affinity(&self, _: &AffinityKey) -> Option<Row<Affinity>> {
+        None
+    }
+    fn stay(&self, _: &AffinityKey, _: &Affinity) {}
+    fn now(&self) -> u64 {
         0
     }
     fn turn(&self, _: u32) -> u64 {

@@ -1,0 +1,141 @@
+//! Maglev's consistent table (Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI
+//! 2016, section 3.4), with weights.
+
+/// Primes about twice as large as the one before: a table's size must be one, for its permutations to reach each place.
+const PRIMES: [u32; 8] = [101, 251, 509, 1021, 2039, 4093, 8191, 16_381];
+
+/// How many places a table for so many endpoints has: a hundred for each, so that shares are even to about a percent,
+/// but never more than 16381. With more than 163 endpoints the places for each become fewer. None for no endpoint.
+pub(crate) fn size(endpoints: usize) -> u32 {
+    let wanted = endpoints.saturating_mul(100);
+    let large_enough = |prime: &&u32| **prime as usize >= wanted;
+    let most = PRIMES[PRIMES.len() - 1];
+    if endpoints == 0 { 0 } else { PRIMES.iter().find(large_enough).copied().unwrap_or(most) }
+}
+
+/// Who is at each place, as an index into `members` (an endpoint's id and its weight; 0 counts as 1). Depends on the
+/// ids and not on the order, but for ties.
+pub(crate) fn table(members: &[(u32, u32)]) -> Vec<usize> {
+    let size = u64::from(size(members.len()));
+    let heaviest = members.iter().map(|(_, weight)| (*weight).max(1)).max().unwrap_or(1);
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_unstable_by_key(|index| members[*index].0);
+    let mut walks: Vec<Walk> = order.iter().map(|index| Walk::of(members[*index].0, size)).collect();
+    let mut credit = vec![0_u64; order.len()];
+    let mut places: Vec<Option<usize>> = vec![None; size as usize];
+    let mut free = size;
+    while free > 0 {
+        for (turn, index) in order.iter().enumerate() {
+            // The heaviest takes a place in each round, others in so many rounds as their weight is of its.
+            credit[turn] += u64::from(members[*index].1.max(1));
+            if credit[turn] < u64::from(heaviest) || free == 0 {
+                continue;
+            }
+            credit[turn] -= u64::from(heaviest);
+            let place = walks[turn].find(|place| places[*place as usize].is_none());
+            if let Some(place) = place {
+                places[place as usize] = Some(*index);
+                free -= 1;
+            }
+        }
+    }
+    places.into_iter().flatten().collect()
+}
+
+/// An endpoint's own order of all places.
+struct Walk {
+    next: u64,
+    skip: u64,
+    size: u64,
+}
+
+impl Walk {
+    fn of(endpoint: u32, size: u64) -> Self {
+        let next = scatter(u64::from(endpoint)) % size;
+        let skip = scatter(u64::from(endpoint) | 1 << 32) % (size - 1) + 1;
+        Self { next, skip, size }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let place = self.next;
+        self.next = (place + self.skip) % self.size;
+        Some(place)
+    }
+}
+
+/// SplitMix64's output function (Steele and others, 2014).
+fn scatter(number: u64) -> u64 {
+    let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shares(members: &[(u32, u32)]) -> Vec<f64> {
+        let places = table(members);
+        let count = |index| places.iter().filter(|it| **it == index).count();
+        (0..members.len()).map(|index| count(index) as f64 / places.len() as f64).collect()
+    }
+
+    #[test]
+    fn sizes_are_a_hundred_for_each_up_to_the_most() {
+        for (endpoints, places) in [(0, 0), (1, 101), (2, 251), (10, 1021), (163, 16_381), (4000, 16_381)] {
+            assert_eq!(size(endpoints), places, "{endpoints}");
+        }
+        for prime in PRIMES {
+            assert!((2..prime).take_while(|it| it * it <= prime).all(|it| prime % it != 0), "{prime}");
+        }
+        assert!(table(&[]).is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn shares_follow_the_weights_within_two_percent(
+            members in prop::collection::btree_map(1u32..4096, 1u32..=1000, 1..20)
+        ) {
+            let members: Vec<_> = members.into_iter().collect();
+            let total: f64 = members.iter().map(|(_, weight)| f64::from(*weight)).sum();
+            for ((_, weight), got) in members.iter().zip(shares(&members)) {
+                let want = f64::from(*weight) / total;
+                prop_assert!((want - got).abs() < 0.02, "{} instead of {}", got, want);
+            }
+        }
+
+        #[test]
+        fn a_removal_moves_few_places_besides_its_own(
+            ids in prop::collection::btree_set(1u32..4096, 6..10), gone in any::<prop::sample::Index>()
+        ) {
+            // Six to ten endpoints share one size of table, so that only the removal is seen.
+            let before: Vec<_> = ids.into_iter().map(|id| (id, 100)).collect();
+            let gone = gone.index(before.len());
+            let after: Vec<_> = before.iter().filter(|it| **it != before[gone]).copied().collect();
+            prop_assume!(size(before.len()) == size(after.len()));
+            let (old, new) = (table(&before), table(&after));
+            let stayed = old.iter().zip(&new).filter(|(old, _)| **old != gone);
+            let moved = stayed.clone().filter(|(old, new)| before[**old].0 != after[**new].0).count();
+            prop_assert!(moved * 100 <= old.len() * 12, "{} of {} moved", moved, old.len());
+        }
+
+        #[test]
+        fn the_order_says_nothing(ids in prop::collection::btree_set(1u32..4096, 2..10)) {
+            let one: Vec<_> = ids.iter().map(|id| (*id, 100)).collect();
+            let other: Vec<_> = ids.iter().rev().map(|id| (*id, 100)).collect();
+            let by_id = |members: &[(u32, u32)]| -> Vec<u32> {
+                table(members).into_iter().map(|index| members[index].0).collect()
+            };
+            prop_assert_eq!(by_id(&one), by_id(&other));
+        }
+    }
+}
