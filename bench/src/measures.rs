@@ -88,8 +88,9 @@ fn hooks(place: &Place, core: usize) -> Result<Prepared> {
         ("nothing", &[]),
         ("+ guard and short cut", &["guard"]),
         ("+ connect", &CONNECT),
-        ("+ sk_lookup", &["admission"]),
+        // Before sk_lookup, which refuses a workload's connection for which sockops left no ticket.
         ("+ sockops and flows", &["wabe_sockops"]),
+        ("+ sk_lookup", &["admission"]),
     ];
     for (number, (name, programs)) in added.into_iter().enumerate() {
         kept.extend(programs);

@@ -42,9 +42,11 @@ pub(crate) fn measure(name: &str, prepared: &Prepared, steal: f64, seed: u64) ->
             let values = arm.values.borrow();
             let middle = median(&values).unwrap_or(0.0);
             let ratio = if index == 0 { None } else { paired_ratio(&values, &baseline, seed) };
-            let shown = ratio.map_or(("1".to_owned(), String::new()), |it| {
-                (format!("{:.3}", it.estimate), format!("{:.3} to {:.3}", it.low, it.high))
-            });
+            let shown = match ratio {
+                Some(it) => (format!("{:.3}", it.estimate), format!("{:.3} to {:.3}", it.low, it.high)),
+                None if index == 0 => ("1".to_owned(), String::new()),
+                None => ("none".to_owned(), "a round without an answer, or one round alone".to_owned()),
+            };
             let _ = writeln!(text, "| {} | {middle:.0} | {} | {} |", arm.name, shown.0, shown.1);
             rows.push(
                 json!({ "arm": arm.name, "to": arm.to, "median": middle, "ratio": ratio, "rounds": *values }),

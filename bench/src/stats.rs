@@ -18,17 +18,12 @@ pub(crate) struct Ratio {
 
 /// The ratio of `arm` to `baseline`, round by round: both of one round saw the same weather on the machine. Ratios are
 /// averaged as logarithms, where 2 and 1/2 cancel; the interval is the percentile bootstrap's (Efron and Tibshirani, "An
-/// Introduction to the Bootstrap", 1993, chapter 13) over whole rounds. `None` with less than two rounds in which both
-/// are positive. `seed` fixes the draws.
+/// Introduction to the Bootstrap", 1993, chapter 13) over whole rounds. `None` with less than two rounds, or
+/// if a round has a zero: leaving it out would flatter. `seed` fixes the draws.
 #[must_use]
 pub(crate) fn paired_ratio(arm: &[f64], baseline: &[f64], seed: u64) -> Option<Ratio> {
-    let logs: Vec<f64> = arm
-        .iter()
-        .zip(baseline)
-        .filter(|(arm, baseline)| **arm > 0.0 && **baseline > 0.0)
-        .map(|(arm, baseline)| (arm / baseline).ln())
-        .collect();
-    if logs.len() < 2 {
+    let logs: Vec<f64> = arm.iter().zip(baseline).map(|(arm, baseline)| (arm / baseline).ln()).collect();
+    if logs.len() < 2 || logs.iter().any(|log| !log.is_finite()) {
         return None;
     }
     let mut random = Random::new(seed);
@@ -148,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn one_round_has_no_interval() {
+    fn one_round_or_one_without_an_answer_has_no_interval() {
         assert_eq!(paired_ratio(&[1.0], &[1.0], 1), None);
-        assert_eq!(paired_ratio(&[1.0, 0.0], &[1.0, 1.0], 1), None);
+        assert_eq!(paired_ratio(&[1.0, 0.0, 1.0], &[1.0, 1.0, 1.0], 1), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what one does with this repository. Every step is idempotent and quick when there is nothing to do.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
 mod kernel61;
 mod setup;
@@ -16,6 +17,8 @@ usage: cargo xtask COMMAND
   demo --once   the same, but ends by itself once everything was shown
   test      installs what is missing and runs every tier of tests
   setup     only installs what is missing (Debian; needs root)
+  bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
+            measures the mesh in release; docs/performance.md has the measures
   kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
@@ -26,6 +29,7 @@ fn main() -> Result<()> {
         ["demo"] => demo::run(demo::Ending::OnInterrupt),
         ["demo", "--once"] => demo::run(demo::Ending::ByItself),
         ["test"] => test::run(),
+        ["bench", words @ ..] => bench::run(words),
         ["kernel61"] => kernel61::run(),
         _ => bail!("{USAGE}"),
     }
