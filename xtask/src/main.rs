@@ -1,6 +1,7 @@
 //! `cargo xtask`: what one does with this repository. Every step is idempotent and quick when there is nothing to do.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
 mod kernel61;
 mod other_layout;
@@ -21,6 +22,8 @@ usage: cargo xtask COMMAND
   setup     only installs what is missing (Debian; needs root)
   other-layout   builds a `wabe` with another layout of tables, for tests of upgrades, and prints its path
   chaos [SECONDS [SEED]]   everything goes wrong under load, for ten minutes by default
+  bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
+            measures the mesh in release; docs/performance.md has the measures
   kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
@@ -33,6 +36,7 @@ fn main() -> Result<()> {
         ["test"] => test::run(),
         ["other-layout"] => other_layout::build().map(|path| println!("{}", path.display())),
         ["chaos", rest @ ..] => chaos(rest),
+        ["bench", words @ ..] => bench::run(words),
         ["kernel61"] => kernel61::run(),
         _ => bail!("{USAGE}"),
     }
