@@ -1,4 +1,6 @@
-//! Attaching by pinned links: made once, taken over by every later agent without a gap.
+//! Attaching, by pinned links where the kernel has them: made once, taken over by every later agent without a gap.
+
+pub(crate) mod clsact;
 
 use std::{
     fs::{self, File},
@@ -10,8 +12,9 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, Program, SchedClassifier, TcAttachType,
+        CgroupAttachMode, LinkOrder, Program, TcAttachType,
         links::{FdLink, PinnedLink},
+        tc::TcAttachOptions,
     },
 };
 
@@ -81,7 +84,8 @@ pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> R
     pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
 }
 
-/// Attaches the source guard to an interface of the current network namespace.
+/// Attaches the source guard to an interface of the current network namespace: by a link that is pinned, or where the
+/// kernel has none for interfaces, as a filter.
 pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), Error> {
     if replaced(ebpf, GUARD, pin)? {
         return Ok(());
@@ -90,7 +94,12 @@ pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), E
         .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
     let Program::SchedClassifier(guard) = program(ebpf, GUARD)? else { return Err(Error::Missing(GUARD)) };
     let wrong = |error| Error::program(GUARD, error);
-    let id = SchedClassifier::attach(guard, &name, TcAttachType::Ingress).map_err(wrong)?;
+    if clsact::is_needed() {
+        return clsact::attach(guard, &name).map_err(wrong);
+    }
+    // aya would choose by the kernel's version.
+    let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = guard.attach_with_options(&name, TcAttachType::Ingress, tcx).map_err(wrong)?;
     let link = into_fd(guard.take_link(id).map_err(wrong)?, GUARD)?;
     pin_link(link, pin)
 }

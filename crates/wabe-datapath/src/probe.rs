@@ -6,7 +6,6 @@ use aya::{
     maps::MapType,
     programs::ProgramType,
     sys::{is_map_supported, is_program_supported},
-    util::KernelVersion,
 };
 
 /// One thing that the mesh needs.
@@ -21,7 +20,7 @@ pub struct Feature {
 }
 
 const KERNEL: &str =
-    "run a kernel of 6.6 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
+    "run a kernel of 6.1 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
 
 /// Tries what the data plane needs, by loading trifles; nothing stays behind.
 pub fn probe() -> Vec<Feature> {
@@ -39,11 +38,6 @@ pub fn probe() -> Vec<Feature> {
         program("sockops programs", ProgramType::SockOps),
         program("sk_lookup programs", ProgramType::SkLookup),
         program("tc programs", ProgramType::SchedClassifier),
-        Feature {
-            name: "tcx links",
-            present: KernelVersion::current().is_ok_and(|it| it >= KernelVersion::new(6, 6, 0)),
-            remedy: KERNEL,
-        },
         map("ring buffers", MapType::RingBuf),
         map("socket storage", MapType::SkStorage),
         map("longest-prefix tries", MapType::LpmTrie),
