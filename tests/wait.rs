@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_testkit::PATIENCE;
+use wabe_testkit::{PATIENCE, scaled};
 
 /// Asks again and again until the answer is there.
 ///
@@ -13,7 +13,7 @@ use wabe_testkit::PATIENCE;
 /// If there is none within [`PATIENCE`]; the message says what it was asked for.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + scaled(PATIENCE);
     loop {
         if let Some(value) = answer() {
             return value;

@@ -1,4 +1,4 @@
-//! The few `bpf(2)` calls that aya does not offer.
+//! The few `bpf(2)` calls that aya does not offer, and what else no crate here offers.
 
 use std::{
     ffi::CString,
@@ -57,6 +57,21 @@ pub(crate) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const attributes, size_of::<LinkUpdate>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The version of Landlock that the kernel has; negative if none.
+pub(crate) fn landlock_version() -> i32 {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel takes no memory and makes nothing; it answers with a number.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    version as i32
 }
 
 /// The name of an interface of the current network namespace.
