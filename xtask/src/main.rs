@@ -16,7 +16,7 @@ usage: cargo xtask COMMAND
   demo --once   the same, but ends by itself once everything was shown
   test      installs what is missing and runs every tier of tests
   setup     only installs what is missing (Debian; needs root)
-  kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
+  kernel61  loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
             "--show-output",
         ]))
     })?;
-    tier("verifier of Debian's 6.1 kernel", kernel61::run)
+    tier("Debian's 6.1 kernel: its verifier, and live tests", kernel61::run)
 }
 
 fn tier(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
