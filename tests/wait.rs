@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_testkit::PATIENCE;
+use wabe_testkit::{PATIENCE, scaled};
 
 /// Asks again and again until the answer is there.
 ///
@@ -22,7 +22,7 @@ pub fn eventually<T>(what: &str, answer: impl FnMut() -> Option<T>) -> T {
 /// If there is no answer within `patience`.
 #[track_caller]
 pub fn eventually_within<T>(patience: Duration, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + scaled(patience);
     loop {
         if let Some(value) = answer() {
             return value;

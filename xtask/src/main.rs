@@ -24,7 +24,7 @@ usage: cargo xtask COMMAND
   chaos [SECONDS [SEED]]   everything goes wrong under load, for ten minutes by default
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
             measures the mesh in release; docs/performance.md has the measures
-  kernel61  loads every eBPF program on Debian's 6.1 kernel in a virtual machine";
+  kernel61  loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

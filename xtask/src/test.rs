@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
         let mut command = Command::new("cargo");
         execute(command.args(arguments).envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
     })?;
-    tier("verifier of Debian's 6.1 kernel", kernel61::run)
+    tier("Debian's 6.1 kernel: its verifier, and live tests", kernel61::run)
 }
 
 fn tier(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

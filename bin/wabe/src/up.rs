@@ -76,7 +76,11 @@ fn require_features() -> Result<(), Failure> {
         .filter(|feature| !feature.present)
         .map(|feature| format!("this kernel lacks {}: {}", feature.name, feature.remedy))
         .collect();
-    if missing.is_empty() { Ok(()) } else { Err(Failure::environment(missing.join("\n"))) }
+    if !missing.is_empty() {
+        return Err(Failure::environment(missing.join("\n")));
+    }
+    wabe_datapath::lacking().into_iter().for_each(|it| eprintln!("warning: {}", it.lack()));
+    Ok(())
 }
 
 fn refuse_second(mesh: &Mesh) -> Result<(), Failure> {

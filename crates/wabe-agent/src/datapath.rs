@@ -36,6 +36,9 @@ pub trait Datapath: Send {
 
     /// How full each map is.
     fn usage(&self) -> Result<Vec<MapUse>, Error>;
+
+    /// What the kernel lacks and the mesh does without, in words.
+    fn lacking(&self) -> Vec<String>;
 }
 
 /// Where events come from: readable when there are some.
@@ -83,6 +86,10 @@ impl Datapath for Kernel {
 
     fn usage(&self) -> Result<Vec<MapUse>, Error> {
         Self::usage(self)
+    }
+
+    fn lacking(&self) -> Vec<String> {
+        wabe_datapath::lacking().into_iter().map(wabe_datapath::KernelFeature::lack).collect()
     }
 }
 

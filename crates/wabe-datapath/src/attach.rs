@@ -1,4 +1,6 @@
-//! Attaching by pinned links: made once, taken over by every later agent without a gap.
+//! Attaching, by pinned links where the kernel has them: made once, taken over by every later agent without a gap.
+
+pub(crate) mod clsact;
 
 use std::{
     fs::{self, File},
@@ -10,8 +12,9 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, Program, SchedClassifier, TcAttachType,
+        CgroupAttachMode, LinkOrder, Program, TcAttachType,
         links::{FdLink, PinnedLink},
+        tc::TcAttachOptions,
     },
 };
 
@@ -86,7 +89,8 @@ pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> R
     pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
 }
 
-/// Attaches a program to what comes in at an interface of the current network namespace.
+/// Attaches a program to what comes in at an interface of the current network namespace: by a link that is pinned, or where
+/// the kernel has none for interfaces, as a filter.
 pub(crate) fn ingress(ebpf: &mut Ebpf, name: &'static str, interface: u32, pin: &Path) -> Result<(), Error> {
     if replaced(ebpf, name, pin)? {
         return Ok(());
@@ -95,7 +99,12 @@ pub(crate) fn ingress(ebpf: &mut Ebpf, name: &'static str, interface: u32, pin: 
         .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
     let Program::SchedClassifier(guard) = program(ebpf, name)? else { return Err(Error::Missing(name)) };
     let wrong = |error| Error::program(name, error);
-    let id = SchedClassifier::attach(guard, &interface, TcAttachType::Ingress).map_err(wrong)?;
+    if clsact::is_needed() {
+        return clsact::attach(guard, &interface).map_err(wrong);
+    }
+    // aya would choose by the kernel's version.
+    let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = guard.attach_with_options(&interface, TcAttachType::Ingress, tcx).map_err(wrong)?;
     let link = into_fd(guard.take_link(id).map_err(wrong)?, name)?;
     pin_link(link, pin)
 }

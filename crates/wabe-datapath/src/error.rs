@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The object could not be loaded.
-    #[error("the eBPF object could not be loaded: {0} (is the kernel 6.6 or newer, with BTF?)")]
+    #[error("the eBPF object could not be loaded: {0} (is the kernel 6.1 or newer, with BTF?)")]
     Load(#[from] aya::EbpfError),
     /// A program was refused by the verifier, or could not be attached.
     #[error("program {program}: {source}")]

@@ -4,6 +4,7 @@ mod replace;
 mod tables;
 
 use std::{
+    collections::BTreeMap,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
@@ -41,6 +42,8 @@ pub struct Kernel {
     tables: Tables,
     pins: Pins,
     options: LoadOptions,
+    /// Workloads' interfaces on the node's side. A filter, where the kernel has no links for interfaces, has no pin.
+    guarded: BTreeMap<u32, u32>,
 }
 
 impl Kernel {
@@ -64,7 +67,7 @@ impl Kernel {
         let mut ebpf = loader.load(OBJECT)?;
         attach::load_programs(&mut ebpf)?;
         let tables = Tables::of(&mut ebpf, pins.limits())?;
-        Ok(Self { ebpf, tables, pins, options: options.clone() })
+        Ok(Self { ebpf, tables, pins, options: options.clone(), guarded: BTreeMap::new() })
     }
 
     /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a moment
@@ -74,7 +77,7 @@ impl Kernel {
     /// # Errors
     /// A program can't be attached.
     pub fn engage(&mut self) -> Result<(), Error> {
-        let Self { ebpf, pins, options, .. } = self;
+        let Self { ebpf, pins, options, guarded, .. } = self;
         attach::cgroup(ebpf, &options.workloads_cgroup, &pins.links)?;
         if let Some(uplink) = &options.uplink {
             let index = sys::interface_index(uplink)
@@ -82,6 +85,11 @@ impl Kernel {
             attach::ingress(ebpf, UPLINK, index, &pins.links.join(UPLINK))?;
         }
         attach::workloads(ebpf, &pins.links)?;
+        if attach::clsact::is_needed() {
+            for (id, interface) in guarded.iter() {
+                attach::ingress(ebpf, GUARD, *interface, &workload_pin(&pins.links, attach::GUARD_PIN, *id))?;
+            }
+        }
         attach::remove_unknown(&pins.links)?;
         pins.remove_other_layouts()
     }
@@ -115,6 +123,7 @@ impl Kernel {
     ) -> Result<(), Error> {
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
         attach::ingress(&mut self.ebpf, GUARD, node_ifindex, &guard)?;
+        self.guarded.insert(id, node_ifindex);
         attach::admission(&mut self.ebpf, netns, &admission)
     }
 
@@ -123,6 +132,7 @@ impl Kernel {
     /// # Errors
     /// A pin can't be removed.
     pub fn detach_workload(&mut self, id: u32) -> Result<(), Error> {
+        self.guarded.remove(&id);
         [self.guard_pin(id), self.admission_pin(id)].iter().try_for_each(|pin| pins::remove(pin))
     }
 

@@ -7,6 +7,7 @@
 mod attach;
 mod error;
 mod events;
+mod features;
 mod kernel;
 mod object;
 mod pinned;
@@ -19,9 +20,10 @@ mod write;
 
 pub use error::Error;
 pub use events::Events;
+pub use features::{KERNEL_FEATURES, KernelFeature, Otherwise};
 pub use kernel::{Kernel, LoadOptions, MapUse};
 pub use object::{OBJECT, programs};
 pub use pinned::Pinned;
-pub use probe::{Feature, probe};
+pub use probe::{Feature, lacking, probe};
 pub use sizes::Sizes;
 pub use write::Write;

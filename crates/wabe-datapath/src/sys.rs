@@ -1,4 +1,4 @@
-//! The few `bpf(2)` calls that aya does not offer.
+//! The few `bpf(2)` calls that aya does not offer, and what else no crate here offers.
 
 use std::{
     ffi::CString,
@@ -67,6 +67,21 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
         0 => Err(io::Error::last_os_error()),
         index => Ok(index),
     }
+}
+
+/// The version of Landlock that the kernel has; negative if none.
+pub(crate) fn landlock_version() -> i32 {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel takes no memory and makes nothing; it answers with a number.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    version as i32
 }
 
 /// The name of an interface of the current network namespace.

@@ -11,8 +11,21 @@ use std::{
 
 use crate::system::check;
 
-/// How long a command may take unless a test says otherwise.
+/// How long a command may take unless a test says otherwise; where `WABE_TEST_SLOWNESS` is set, that many times as
+/// long, like every other wait.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A time that is meant for a common machine, on this one: `WABE_TEST_SLOWNESS` says how many times slower it is (a
+/// whole number; 1 if unset).
+///
+/// # Panics
+/// If it is set to something else.
+pub fn scaled(patience: Duration) -> Duration {
+    let factor = std::env::var("WABE_TEST_SLOWNESS").map_or(1, |text| {
+        text.parse().unwrap_or_else(|_| panic!("WABE_TEST_SLOWNESS={text} is no whole number"))
+    });
+    patience * factor
+}
 
 /// A command that has ended.
 #[derive(Clone, Debug)]
@@ -76,7 +89,7 @@ impl fmt::Display for Finished {
     }
 }
 
-/// Runs `command` to its end. Its output goes through files, not pipes: a daemon that it leaves behind with them open
+/// Runs `command` to its end; `patience` is [`scaled`]. Its output goes through files, not pipes: a daemon that it leaves behind with them open
 /// must not keep a test waiting.
 ///
 /// # Panics
@@ -94,7 +107,7 @@ pub(crate) fn run_with(mut command: Command, line: String, patience: Duration, s
     command.stdin(stdin).stdout(clone(&stdout)).stderr(clone(&stderr)).process_group(0);
     let start = Instant::now();
     let mut child = command.spawn().unwrap_or_else(|error| panic!("can't start ({error}): {line}"));
-    let in_time = wait(&child, patience);
+    let in_time = wait(&child, scaled(patience));
     if !in_time {
         kill_group(&child);
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    command::scaled,
     name::is_test,
     system::{self, check},
 };
@@ -42,7 +43,7 @@ pub(crate) fn role(name: &str, role: &str) -> Option<u32> {
 /// Kills a process and waits for its end; false if `patience` ended first.
 pub(crate) fn kill_and_wait(pid: u32, patience: Duration) -> bool {
     kill(pid);
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + scaled(patience);
     // One that nobody has waited for yet has no arguments any more.
     while !system::arguments(pid).concat().is_empty() {
         if Instant::now() > deadline {

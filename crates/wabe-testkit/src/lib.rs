@@ -20,7 +20,7 @@ mod running;
 mod shared;
 mod system;
 
-pub use command::{Finished, PATIENCE};
+pub use command::{Finished, PATIENCE, scaled};
 pub use inventory::{Inventory, Thing};
 pub use machine::{Machine, wabe};
 pub use mesh::{TestMesh, testbox};

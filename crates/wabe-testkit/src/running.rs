@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::command::{PATIENCE, kill_group, wait};
+use crate::command::{PATIENCE, kill_group, scaled, wait};
 
 /// A command that runs; killed with its process group when dropped. What it writes to stderr goes to the test's.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Running {
     /// If there is none within [`PATIENCE`], or it has ended.
     #[track_caller]
     pub fn next_line(&mut self) -> String {
-        match self.stdout.recv_timeout(PATIENCE) {
+        match self.stdout.recv_timeout(scaled(PATIENCE)) {
             Ok(text) => text,
             Err(RecvTimeoutError::Timeout) => {
                 panic!("wrote nothing for {PATIENCE:?}\nby hand: {}", self.line)
@@ -88,7 +88,11 @@ impl Running {
     #[track_caller]
     pub fn finish(mut self) -> ExitStatus {
         self.stdin = None;
-        assert!(wait(&self.child, PATIENCE), "did not end within {PATIENCE:?}\nby hand: {}", self.line);
+        assert!(
+            wait(&self.child, scaled(PATIENCE)),
+            "did not end within {PATIENCE:?}\nby hand: {}",
+            self.line
+        );
         self.child.wait().expect("invariant: a child of ours can be waited for")
     }
 }

@@ -13,17 +13,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup;
 
-/// How long the machine may run. It needs some 20 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the machine may run.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What the kernel is told: everything to the serial line, only errors, and no waiting after a panic.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1";
 
-/// Boots a kernel and returns the lines of its console once the machine is off.
+/// Boots a kernel, shows its console, and returns the lines of it once the machine is off.
 pub(super) fn boot(kernel: &Path, image: &Path) -> Result<Vec<String>> {
     setup::packages(&[("/usr/bin/qemu-system-x86_64", "qemu-system-x86")])?;
     // The machine goes down with this process, however that ends.
     let mut child = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512"])
+        .args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2"])
+        .args(["-m", "2048"])
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .args(["-append", COMMAND_LINE, "-kernel"])
         .arg(kernel)
@@ -63,14 +64,13 @@ fn listen(child: &mut Child) -> Result<Vec<String>> {
     let mut console = Vec::new();
     loop {
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => console.push(line),
+            Ok(line) => {
+                println!("  {line}");
+                console.push(line);
+            }
             Err(RecvTimeoutError::Disconnected) => return Ok(console),
             Err(RecvTimeoutError::Timeout) => {
-                bail!(
-                    "the machine was still running after {} s; its console:\n{}",
-                    PATIENCE.as_secs(),
-                    console.join("\n")
-                )
+                bail!("the machine was still running after {} s; its console is above", PATIENCE.as_secs())
             }
         }
     }

@@ -54,7 +54,7 @@ impl<D: Datapath> Engine<D> {
                 .into_iter()
                 .map(|it| MapStatus { name: it.name.into(), used: it.used, limit: it.limit })
                 .collect(),
-            warnings: self.warnings.iter().cloned().collect(),
+            warnings: self.warnings.iter().cloned().chain(self.datapath.lacking()).collect(),
         })
     }
 

@@ -93,4 +93,8 @@ impl Datapath for FakeKernel {
     fn usage(&self) -> Result<Vec<MapUse>, Error> {
         Ok(Vec::new())
     }
+
+    fn lacking(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

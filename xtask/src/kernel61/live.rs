@@ -1,0 +1,210 @@
+//! Which live tests run on the old kernel, and for each that does not, why.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::root;
+
+use super::userland::Userland;
+
+/// How much slower than real ones the machine's processors are, roughly: what tests wait for may take so many times as
+/// long.
+const SLOWNESS: u32 = 3;
+
+/// A test program of wabe-tests.
+struct Program {
+    name: &'static str,
+    /// If not all tests: those with one of these in their names, and why the others do not run.
+    only: Option<(&'static [&'static str], &'static str)>,
+    /// Tests and steps of tests that are left out, with the reason.
+    without: &'static [(&'static str, &'static str)],
+}
+
+/// Programs that run, those first in which kernels differ most.
+const CHOSEN: [Program; 4] = [
+    Program { name: "attacks", only: None, without: &[] },
+    Program {
+        name: "lifecycle",
+        only: Some((
+            &["agent::connections_go_on", "egress::is_refused_unless"],
+            "they are about processes, files and messages, where kernels do not differ",
+        )),
+        without: &[],
+    },
+    Program {
+        name: "policy",
+        only: None,
+        without: &[
+            ("live_connections_follow_policy", MANY),
+            ("what_both_policies_say_holds_while_they_replace_each_other", MANY),
+            ("a_right_that_moves_between_policies_is_never_lost", MANY),
+            (
+                "every_policy_says_what_istio_says",
+                "each of its hundreds of calls starts programs, which takes minutes; other steps refuse and admit, too",
+            ),
+        ],
+    },
+    Program {
+        name: "traffic",
+        only: None,
+        without: &[
+            ("weights_hold_within_two_percent_over_50_000_connections", MANY),
+            ("exactly_zero_after_10_000_mixed_connections", MANY),
+            ("whatever_is_not_there_is_refused_within_the_call", MANY),
+            ("a_slow_endpoint_of_ten_gets_less_than_three_percent", RATE),
+            (
+                "turns_are_exact",
+                "two processors may read one turn at the same time, and under emulation they do so now and then",
+            ),
+            (
+                "only_ready_workloads_get_connections",
+                "it needs probes every 100 ms to be answered in time, each by a program that starts",
+            ),
+            (
+                "plain_tcp_between_two_workloads",
+                "200 MB take a minute and a half; the same over IPv6, which runs, sends less",
+            ),
+        ],
+    },
+];
+const MANY: &str = "thousands of connections take minutes under emulation, and no kernel feature is in it that other \
+                    steps lack";
+const RATE: &str = "it asks for a rate of connections that emulation does not reach";
+
+/// Programs of which nothing runs.
+const LEFT_OUT: [(&str, &str); 7] = [
+    ("names", "it needs Python, compilers and other resolvers in the machine"),
+    ("explain", "it compares thousands of connections"),
+    (
+        "shortcut",
+        "it looks at interfaces with tools that are not in the machine; traffic there takes the short cut, too",
+    ),
+    ("balance", "it compares counts of thousands of connections"),
+    ("survival", "its load is a rate of connections that emulation does not reach"),
+    ("chaos", "the same"),
+    ("leftovers", "it starts a hundred workloads and counts what is left"),
+];
+
+/// Builds the tests and puts them, with what they need, into the machine.
+pub(super) fn put(userland: &mut Userland) -> Result<()> {
+    let mut arguments = vec!["test", "--no-run", "-p", "wabe-tests"];
+    CHOSEN.iter().for_each(|it| arguments.extend(["--test", it.name]));
+    let mut programs = executables(&["build", "-p", "wabe", "-p", "wabe-testkit"], &[])?;
+    programs.extend(executables(&arguments, &[])?);
+    let names = CHOSEN.iter().map(|it| it.name).chain(["wabe", "wabe-testbox"]);
+    for name in names {
+        let (_, path) = programs
+            .iter()
+            .find(|(built, _)| built == name)
+            .with_context(|| format!("cargo names no executable {name}"))?;
+        userland.program(&format!("bin/{name}"), path)?;
+    }
+    let list: String = CHOSEN.iter().map(line).collect();
+    userland.file(Path::new("tests/list"), 0o644, list.as_bytes());
+    Ok(())
+}
+
+/// Tells what is not run.
+pub(super) fn tell_left_out() {
+    for program in &CHOSEN {
+        if let Some((only, why)) = program.only {
+            println!("left out: {}: all but {}: {why}", program.name, only.join(", "));
+        }
+        program.without.iter().for_each(|(name, why)| println!("left out: {}: {name}: {why}", program.name));
+    }
+    LEFT_OUT.iter().for_each(|(name, why)| println!("left out: {name}: {why}"));
+}
+
+/// The programs that must have succeeded.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CHOSEN.iter().map(|it| it.name)
+}
+
+/// A program as the machine's first process wants it. A name that is left out may be a test's or a step's.
+fn line(program: &Program) -> String {
+    let Program { name, only, without } = program;
+    let names: Vec<&str> = without.iter().map(|(name, _)| *name).collect();
+    let skips: String = names.iter().map(|it| format!(" --skip {it}")).collect();
+    let filters: String = only.iter().flat_map(|(filters, _)| *filters).map(|it| format!(" {it}")).collect();
+    format!(
+        "{name} WABE_SKIP_STEPS={} WABE_TEST_SLOWNESS={SLOWNESS} WABE_BIN=/bin/wabe WABE_TESTBOX=/bin/wabe-testbox \
+         PATH=/bin /bin/{name} --test-threads=1 --nocapture{skips}{filters}\n",
+        names.join(",")
+    )
+}
+
+/// Runs cargo and returns the names and paths of the executables that it built; `rest` is for the compiler.
+pub(super) fn executables(arguments: &[&str], rest: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(root())
+        .args(arguments)
+        .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        .args(rest)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo could not be run")?;
+    if !built.status.success() {
+        bail!("cargo {} failed: the compiler's messages are above", arguments.join(" "));
+    }
+    let messages = String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| {
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some((name, PathBuf::from(message["executable"].as_str()?)))
+        })
+        .collect();
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
+
+    use super::*;
+
+    /// The test programs that wabe-tests has.
+    fn all() -> BTreeSet<String> {
+        let manifest = fs::read_to_string(root().join("tests/Cargo.toml")).expect("wabe-tests");
+        let tests = manifest.split("[[test]]").skip(1);
+        tests.filter_map(|it| Some(it.split_once("name = \"")?.1.split_once('"')?.0.to_owned())).collect()
+    }
+
+    #[test]
+    fn every_program_runs_or_is_left_out_with_a_reason() {
+        let known: BTreeSet<String> =
+            names().chain(LEFT_OUT.iter().map(|(name, _)| *name)).map(String::from).collect();
+        assert_eq!(known, all());
+        assert_eq!(known.len(), CHOSEN.len() + LEFT_OUT.len(), "one is in both lists");
+    }
+
+    #[test]
+    fn what_is_left_out_exists() {
+        for program in &CHOSEN {
+            let path = root().join(format!("tests/live/{}.rs", program.name));
+            let source = fs::read_to_string(path).expect("a test program");
+            for (name, _) in program.without {
+                assert!(source.contains(name), "{} has no {name}", program.name);
+            }
+            for filter in program.only.iter().flat_map(|(filters, _)| *filters) {
+                let (module, test) = filter.split_once("::").expect("module::test");
+                let path = root().join(format!("tests/live/{}/{module}.rs", program.name));
+                let source = fs::read_to_string(path).expect("a module of tests");
+                assert!(source.contains(&format!("fn {test}")), "{} has no {filter}", program.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_leaves_tests_and_steps_out() {
+        let line =
+            line(&Program { name: "x", only: Some((&["c"], "why")), without: &[("a", "why"), ("b", "why")] });
+        assert!(line.starts_with("x WABE_SKIP_STEPS=a,b "), "{line}");
+        assert!(line.ends_with(" /bin/x --test-threads=1 --nocapture --skip a --skip b c\n"), "{line}");
+    }
+}
