@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use wabe_abi::{Connection, EndpointLoad, Event, Tuple};
-use wabe_datapath::{Error, Kernel, MapUse, Write};
+use wabe_datapath::{Error, Kernel, MapUse, Sizes, Write};
 
 /// The data plane of one mesh.
 pub trait Datapath: Send {
@@ -28,8 +28,14 @@ pub trait Datapath: Send {
     /// All counters, indexed by [`wabe_abi::maps::counter`].
     fn counters(&self) -> Result<Vec<u64>, Error>;
 
-    /// How full each map is.
+    /// How full the maps are that programs write, and how large all of them are.
     fn usage(&self) -> Result<Vec<MapUse>, Error>;
+
+    /// How many rows the tables have room for.
+    fn sizes(&self) -> Sizes;
+
+    /// Makes room for more rows, without a moment in which a connection could miss one.
+    fn resize(&mut self, sizes: &Sizes) -> Result<(), Error>;
 }
 
 /// Where events come from: readable when there are some.
@@ -69,6 +75,14 @@ impl Datapath for Kernel {
 
     fn usage(&self) -> Result<Vec<MapUse>, Error> {
         Self::usage(self)
+    }
+
+    fn sizes(&self) -> Sizes {
+        Self::sizes(self)
+    }
+
+    fn resize(&mut self, _: &Sizes) -> Result<(), Error> {
+        Err(Error::Full { map: wabe_abi::maps::ENDPOINTS, limit: self.sizes().endpoints.into() })
     }
 }
 

@@ -21,6 +21,8 @@ mod preview;
 mod published;
 mod reconcile;
 mod rollout;
+mod simulation;
+mod sizes;
 mod snapshot;
 mod state;
 mod supervisor;

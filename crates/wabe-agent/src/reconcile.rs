@@ -21,6 +21,7 @@ use crate::{
     flows::SharedNames,
     plan::Installed,
     published::Published,
+    simulation::Simulation,
     snapshot::{Compiler, Node},
     state::State,
     supervisor::{Done, Handles, Job},
@@ -33,12 +34,14 @@ mod lifecycle;
 mod news;
 mod recover;
 mod revoke;
+mod simulate;
 mod status;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 pub use recover::Running;
+use simulate::Simulating;
 use wait::Wait;
 
 /// Between replacing something in the kernel and removing what nobody names any more: no program runs that long.
@@ -76,6 +79,8 @@ enum Later {
     Install,
     /// Somebody's patience may have ended.
     Waits,
+    /// The next part of what is being simulated, or of what is no longer.
+    Simulate,
 }
 
 /// Ends connections, in the network namespace whose `sock_diag` socket is given.
@@ -128,6 +133,9 @@ pub struct Engine<D> {
     waits: Vec<Wait>,
     published: Published,
     warnings: BTreeSet<String>,
+    simulation: Simulation,
+    /// Loading or clearing under way, and who asked for it.
+    simulating: Option<Simulating>,
     /// Something changed that the kernel's tables, the files or somebody who waits may have to follow.
     changed: bool,
     over: bool,
@@ -158,6 +166,8 @@ impl<D: Datapath> Engine<D> {
             waits: Vec::new(),
             published: Published::default(),
             warnings: BTreeSet::new(),
+            simulation: Simulation::default(),
+            simulating: None,
             changed: true,
             over: false,
         }
@@ -211,6 +221,7 @@ impl<D: Datapath> Engine<D> {
             Later::Overdue(id) => self.overdue(id),
             Later::Again(job) => self.again(job),
             Later::Install | Later::Waits => self.changed = true,
+            Later::Simulate => self.simulate_more(),
         }
     }
 

@@ -46,6 +46,11 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn full(map: &'static str) -> Self {
+        let limit = wabe_abi::maps::SPECS.iter().find(|spec| spec.name == map);
+        Self::Full { map, limit: limit.map_or(0, |spec| spec.limit.into()) }
+    }
+
     pub(crate) fn map(map: &'static str, source: impl Into<aya::maps::MapError>) -> Self {
         Self::Map { map, source: Box::new(source.into()) }
     }

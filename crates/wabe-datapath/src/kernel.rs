@@ -14,7 +14,7 @@ use aya::{
 };
 use wabe_abi::{Connection, EndpointLoad, Tuple, maps};
 
-use crate::{Error, Events, OBJECT, Write, attach};
+use crate::{Error, Events, OBJECT, Sizes, Write, attach};
 pub use tables::MapUse;
 pub(crate) use tables::{Tables, trie_key};
 
@@ -57,12 +57,13 @@ impl Kernel {
         Ok(Self { ebpf, tables, links })
     }
 
-    /// Applies changes in their order; stops at the first that fails.
+    /// Applies changes in their order, those of one kind that follow one another with one call; stops at the first that
+    /// fails.
     ///
     /// # Errors
     /// [`Error::Full`] where a map has no room, [`Error::Map`] otherwise.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
-        writes.iter().try_for_each(|write| self.tables.write(write))
+        self.tables.write_all(writes)
     }
 
     /// What the tables that the agent writes contain, as the changes that would make them so; counters are left
@@ -129,12 +130,18 @@ impl Kernel {
         self.tables.counters()
     }
 
-    /// How full each map is.
+    /// How full the maps are that programs write. Of those that only the agent writes, it knows better itself: counting
+    /// them here would mean reading them.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn usage(&self) -> Result<Vec<MapUse>, Error> {
-        self.tables.usage()
+        self.tables.usage_of_programs()
+    }
+
+    /// How many rows the tables have room for.
+    pub fn sizes(&self) -> Sizes {
+        Sizes::default()
     }
 
     /// The ring buffer's reading end; there is one.

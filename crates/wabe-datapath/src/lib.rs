@@ -5,12 +5,14 @@
 //! table means is `wabe-verdict`'s. The agent and `wabe explain` (read only) depend on it.
 
 mod attach;
+mod batch;
 mod error;
 mod events;
 mod kernel;
 mod object;
 mod pinned;
 mod probe;
+mod sizes;
 mod sys;
 mod wire;
 mod write;
@@ -21,4 +23,5 @@ pub use kernel::{Kernel, LoadOptions, MapUse};
 pub use object::{OBJECT, programs};
 pub use pinned::Pinned;
 pub use probe::{Feature, probe};
+pub use sizes::Sizes;
 pub use write::Write;
