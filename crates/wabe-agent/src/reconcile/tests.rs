@@ -133,9 +133,10 @@ impl Bench {
     /// The workloads behind service `shop/web`.
     fn endpoints(&self) -> Vec<u32> {
         let memory = self.kernel.look();
-        let is_port = |key: &&wabe_abi::ServiceKey| key.protocol == TCP && key.address.is_v4();
-        let key = memory.mirror.services.keys().find(is_port).expect("the service");
-        let record = memory.mirror.services[key];
+        let is_port = |(key, record): &(&wabe_abi::ServiceKey, &wabe_abi::ServiceRecord)| {
+            key.protocol == TCP && key.address.is_v4() && record.service < 1 << 24
+        };
+        let (_, record) = memory.mirror.services.iter().find(is_port).expect("the service");
         let set = record.endpoint_set;
         (0..record.endpoints)
             .map(|index| wabe_abi::EndpointKey { set, index })
