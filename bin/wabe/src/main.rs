@@ -11,6 +11,7 @@ mod apply;
 mod ask;
 mod check;
 mod cli;
+mod debug;
 mod delete;
 mod down;
 mod exec;
@@ -25,9 +26,10 @@ mod scale;
 mod screen;
 mod status;
 mod up;
+mod upgrade;
 mod workload;
 
-use cli::{Cli, Command, Output};
+use cli::{Cli, Command, Debug, Output};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -55,7 +57,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(arguments) => logs::run(&mesh, &arguments),
         Command::Explain(arguments) => explain::run(&mesh, &arguments),
         Command::Flows(arguments) => flows::run(&mesh, &arguments),
-        Command::Keeper => roles::keeper(mesh),
+        Command::Upgrade(arguments) => upgrade::run(&mesh, &arguments),
+        Command::Debug(Debug::Load(arguments)) => debug::run(&mesh, &arguments),
+        Command::Keeper { rehearse: true, .. } => roles::rehearse_keeper(),
+        Command::Keeper { succeed: true, .. } => roles::succeed_keeper(mesh),
+        Command::Keeper { .. } => roles::keeper(mesh),
         Command::Agent => roles::agent(&mesh),
         Command::Dns { names } => roles::dns(names),
         Command::Confine => roles::confine(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tracing_subscriber::EnvFilter;
-use wabe_keeper::{Programs, layout::Mesh, run_keeper};
+use wabe_keeper::{Programs, layout::Mesh, rehearsal, resume_keeper, run_keeper};
 
 use crate::failure::Failure;
 
@@ -23,6 +23,20 @@ pub(crate) fn keeper(mesh: Mesh) -> Result<ExitCode, Failure> {
     let _ = rustix::process::setsid();
     let programs = Programs::wabe(&mesh);
     run_keeper(mesh, programs, || {}).map_err(Failure::environment)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The same, for the program that this process was before.
+pub(crate) fn succeed_keeper(mesh: Mesh) -> Result<ExitCode, Failure> {
+    start_log();
+    let programs = Programs::wabe(&mesh);
+    resume_keeper(mesh, programs).map_err(Failure::environment)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether this program would understand what a running keeper leaves.
+pub(crate) fn rehearse_keeper() -> Result<ExitCode, Failure> {
+    rehearsal(io::stdin().lock()).map_err(Failure::environment)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{Ip, Prefix};
 
+/// Bits of [`Config::flags`].
+pub mod config_flag {
+    /// Packets between workloads of the node go from interface to interface, past the node's own stack.
+    pub const SHORT_CUT: u32 = 1;
+}
+
 /// The mesh's own facts: one record, written whole.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -14,6 +20,10 @@ pub struct Config {
     pub node_v4: Ip,
     /// The node's IPv6 address inside the mesh.
     pub node_v6: Ip,
+    /// The host's IPv4 address as workloads see it: the only one of the mesh's that may come in from there.
+    pub host_v4: Ip,
+    /// The host's IPv6 address as workloads see it.
+    pub host_v6: Ip,
     /// Workloads' addresses.
     pub workloads_v4: Prefix,
     /// Workloads' addresses.
@@ -31,6 +41,6 @@ pub struct Config {
     pub max_connections: u32,
     /// Tickets that one workload may have outstanding; one more is refused.
     pub max_tickets: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`config_flag`] bits.
+    pub flags: u32,
 }

@@ -16,6 +16,7 @@ mod address;
 mod config;
 mod connection;
 mod event;
+pub mod layout;
 pub mod maps;
 mod policy;
 mod reason;
@@ -23,13 +24,13 @@ mod service;
 mod workload;
 
 pub use address::{Be16, Be32, Ip, Prefix};
-pub use config::Config;
+pub use config::{Config, config_flag};
 pub use connection::{Connection, Lane, SocketState, Ticket, Tuple, socket_flag, ticket_flag};
 pub use event::{Event, EventKind, Reporter};
 pub use policy::{Action, ClassKey, NO_POLICY, PolicyVerdict, PortKey, PrefixKey, STRANGER, VerdictKey};
 pub use reason::DropReason;
 pub use service::{Balance, EndpointKey, EndpointLoad, EndpointRecord, ServiceKey, ServiceRecord};
-pub use workload::{RefusalKey, RefusalSeen, VethRecord, WorkloadRecord, workload_flag};
+pub use workload::{MAC_PREFIX, RefusalKey, RefusalSeen, VethRecord, WorkloadRecord, workload_flag};
 
 /// TCP's protocol number.
 pub const TCP: u8 = 6;

@@ -1,4 +1,6 @@
-//! Names and sizes of the maps. A pin bears its map's name.
+//! Names and sizes of the maps. A pin bears its map's name and layout.
+
+use crate::layout::{Layout, fold};
 
 /// [`crate::Config`], one entry.
 pub const CONFIG: &str = "CONFIG";
@@ -93,6 +95,8 @@ pub struct Spec {
     pub limit: u32,
     /// Who writes it.
     pub writer: Writer,
+    /// Changes with the layout of key and value, and with [`REVISION`].
+    pub layout: u64,
     /// What it maps to what.
     pub purpose: &'static str,
 }
@@ -106,8 +110,53 @@ pub enum Writer {
     Kernel,
 }
 
-const fn spec<K, V>(name: &'static str, limit: u32, writer: Writer, purpose: &'static str) -> Spec {
-    Spec { name, key: size_of::<K>() as u32, value: size_of::<V>() as u32, limit, writer, purpose }
+impl Spec {
+    /// What becomes of its rows when the agent of another version takes over.
+    pub const fn life(&self) -> Life {
+        match self.writer {
+            Writer::Agent => Life::Rebuilt,
+            Writer::Kernel if self.is(TURNS) || self.is(REFUSALS) || self.is(EVENTS) => Life::Restarted,
+            Writer::Kernel => Life::Kept,
+        }
+    }
+
+    const fn is(&self, name: &str) -> bool {
+        let (mine, other) = (self.name.as_bytes(), name.as_bytes());
+        let mut index = 0;
+        while index < mine.len() && index < other.len() && mine[index] == other[index] {
+            index += 1;
+        }
+        index == mine.len() && index == other.len()
+    }
+}
+
+/// What becomes of a map's rows when the agent of another version takes over, or when the map has to grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// The agent writes them anew: everything in it comes from objects and instances.
+    Rebuilt,
+    /// They belong to living connections, which only the same layout keeps. Such a map is never replaced.
+    Kept,
+    /// They begin anew; nothing is lost but memory of the past.
+    Restarted,
+}
+
+/// Raised when the meaning of rows that the agent writes changes though their layout does not.
+pub const REVISION: u32 = 1;
+
+const fn spec<K: Layout, V: Layout>(
+    name: &'static str,
+    limit: u32,
+    writer: Writer,
+    purpose: &'static str,
+) -> Spec {
+    let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
+    let mut spec = Spec { name, key, value, limit, writer, layout: 0, purpose };
+    spec.layout = fold(K::HASH, &V::HASH.to_le_bytes());
+    if matches!(spec.life(), Life::Rebuilt) {
+        spec.layout = fold(spec.layout, &REVISION.to_le_bytes());
+    }
+    spec
 }
 
 /// Every map.
@@ -189,6 +238,7 @@ pub const SPECS: [Spec; 20] = {
             value: 0,
             limit: EVENTS_BYTES,
             writer: Kernel,
+            layout: crate::Event::HASH,
             purpose: "ring buffer of flow events",
         },
     ]

@@ -28,9 +28,12 @@ pub struct WorkloadRecord {
     pub table: u32,
     /// [`workload_flag`] bits.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Its interface in the node's namespace; 0 if unknown.
+    pub interface: u32,
 }
+
+/// The first bytes of a workload's MAC address; its IPv4 address follows.
+pub const MAC_PREFIX: [u8; 2] = [0x02, 0x77];
 
 /// The node-side interface of a workload: which source addresses may come in there.
 #[repr(C)]
@@ -44,6 +47,16 @@ pub struct VethRecord {
     pub workload: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+impl VethRecord {
+    /// The MAC address that the workload's end has.
+    #[inline(always)]
+    pub const fn mac(&self) -> [u8; 6] {
+        // IPv4: the last word, in network order.
+        let [a, b, c, d] = self.v4.words[3].network().to_ne_bytes();
+        [MAC_PREFIX[0], MAC_PREFIX[1], a, b, c, d]
+    }
 }
 
 /// What a refusal must agree in to be reported once.

@@ -1,7 +1,8 @@
 //! The process: finds what is there, then reacts until the keeper is gone.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     net::{IpAddr, SocketAddr},
     os::fd::AsFd,
     path::Path,
@@ -18,14 +19,14 @@ use wabe_datapath::{Kernel, LoadOptions};
 use wabe_keeper::{
     client::{Client, ClientError},
     diag,
-    layout::{LayoutError, Mesh, MeshFile},
+    layout::{self, LayoutError, Mesh, MeshFile},
     protocol::{EventKind, InstanceState},
 };
 
 use crate::{
     api,
     flows::{self, FlowLog, SharedNames},
-    reconcile::{Engine, Input, Parts, Running},
+    reconcile::{Engine, Input, Parts, RecoverError, Running},
     snapshot::Node,
     state::{State, StateError},
     supervisor::{Handles, Job, Made, Supervisor, spawn_workers},
@@ -49,12 +50,21 @@ pub enum AgentError {
     /// The mesh's files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// There is an agent already.
+    #[error(
+        "mesh `{0}` has an agent that works: two would undo each other's changes. The keeper starts a new one when it \
+         ends"
+    )]
+    Second(String),
     /// What an earlier agent wrote.
     #[error(transparent)]
     State(#[from] StateError),
     /// The kernel.
     #[error(transparent)]
     Kernel(#[from] wabe_datapath::Error),
+    /// The first look.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The keeper.
     #[error(transparent)]
     Keeper(#[from] ClientError),
@@ -77,7 +87,12 @@ pub enum AgentError {
 /// What it needs is not there, or the keeper went away. What is in the kernel stays in force either way.
 pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     let file = MeshFile::load(mesh)?.ok_or_else(|| AgentError::NoMesh(mesh.name().into()))?;
-    let options = LoadOptions { pin_dir: mesh.bpf_dir(), workloads_cgroup: file.workloads_cgroup() };
+    let _only_one = lock(mesh)?;
+    let options = LoadOptions {
+        pin_dir: mesh.bpf_dir(),
+        workloads_cgroup: file.workloads_cgroup(),
+        uplink: Some(layout::UPLINK.into()),
+    };
     let mut kernel = Kernel::load(&options)?;
     let events = kernel.events()?;
     let (inputs, received) = mpsc::channel();
@@ -119,10 +134,23 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     Err(AgentError::KeeperGone)
 }
 
+/// Held as long as the agent lives; the kernel lets go of it whatever happens.
+fn lock(mesh: &Mesh) -> Result<File, AgentError> {
+    let failed = |source| AgentError::Io { action: "open its lock", source };
+    let file = File::create(mesh.run_dir().join("agent.lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AgentError::Second(mesh.name().into())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 fn node(file: &MeshFile, resolv_conf: &Path) -> Node {
     Node {
         v4: file.node_v4,
         v6: file.node_v6,
+        host_v4: file.host_v4,
+        host_v6: file.host_v6,
         ranges: file.ranges,
         trust_domain: file.trust_domain.clone(),
         root_namespace: file.root_namespace.clone(),

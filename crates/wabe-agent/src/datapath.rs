@@ -7,6 +7,9 @@ use wabe_datapath::{Error, Kernel, MapUse, Sizes, Write};
 
 /// The data plane of one mesh.
 pub trait Datapath: Send {
+    /// Puts the programs in force, in place of an earlier agent's; the tables have their rows by now.
+    fn engage(&mut self) -> Result<(), Error>;
+
     /// Applies changes in their order; stops at the first that fails.
     fn write(&mut self, writes: &[Write]) -> Result<(), Error>;
 
@@ -45,6 +48,10 @@ pub trait EventSource: AsFd + Send {
 }
 
 impl Datapath for Kernel {
+    fn engage(&mut self) -> Result<(), Error> {
+        Self::engage(self)
+    }
+
     fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
         Self::write(self, writes)
     }
@@ -81,8 +88,8 @@ impl Datapath for Kernel {
         Self::sizes(self)
     }
 
-    fn resize(&mut self, _: &Sizes) -> Result<(), Error> {
-        Err(Error::Full { map: wabe_abi::maps::ENDPOINTS, limit: self.sizes().endpoints.into() })
+    fn resize(&mut self, sizes: &Sizes) -> Result<(), Error> {
+        Self::resize(self, sizes)
     }
 }
 

@@ -5,8 +5,11 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use wabe_abi::{Action, Balance, Be16, DropReason, EndpointKey, Ip, Lane, ServiceKey, ServiceRecord, TCP};
-use wabe_verdict::{Caller, Creation, Outbound, Tables, authorize, creation, outbound};
+use wabe_abi::{
+    Action, Balance, Be16, DropReason, EndpointKey, Ip, Lane, ServiceKey, ServiceRecord, TCP, VethRecord,
+    WorkloadRecord,
+};
+use wabe_verdict::{Caller, Creation, Departure, Outbound, Tables, authorize, creation, departure, outbound};
 
 use crate::published::Published;
 
@@ -57,6 +60,8 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The lane; `None` if it depends.
     pub lane: Option<&'static str>,
+    /// Whether its packets go from interface to interface, past the node's stack; `None` where none leave a workload.
+    pub short_cut: Option<bool>,
     /// Why it is refused.
     pub reason: Option<&'static str>,
     /// The same as a sentence.
@@ -151,6 +156,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
         steps: Vec::new(),
         verdict: Verdict::Refused,
         lane: Some(Lane::Refused.name()),
+        short_cut: None,
         reason: None,
         sentence: None,
         errno: None,
@@ -167,6 +173,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
         }
         Some(_) | None => explanation.direct(tables, names, question),
     }
+    explanation.way(tables, &record);
     Some(explanation)
 }
 
@@ -340,6 +347,29 @@ impl Explanation {
             let text = "the destination's policy admits the ticket's identity".to_owned();
             self.steps.push(Step { hook: "sk_lookup", text });
         }
+    }
+
+    /// Which way the packets of a connection go that comes to be: the same in both directions.
+    fn way<T: Tables>(&mut self, tables: &T, caller: &WorkloadRecord) {
+        if self.lane != Some(Lane::Direct.name()) {
+            return;
+        }
+        let Some(candidate) = self.candidates.iter().find(|it| it.verdict == Verdict::Allowed) else {
+            return;
+        };
+        let destination = Ip::from(candidate.address);
+        let (v4, v6) = (caller.v4, caller.v6);
+        let veth = VethRecord { v4, v6, ..VethRecord::default() };
+        let source = if destination.is_v4() { v4 } else { v6 };
+        let (short, text) = match departure(tables, &veth, veth.mac(), &source, &destination) {
+            Departure::ShortCut { .. } => {
+                (true, "packets go from interface to interface, past the node's stack")
+            }
+            Departure::Stack | Departure::Refuse(_) => (false, "packets go through the node's stack"),
+        };
+        self.short_cut = Some(short);
+        let place = self.steps.iter().position(|step| step.hook == "sk_lookup").unwrap_or(self.steps.len());
+        self.steps.insert(place, Step { hook: "tc ingress", text: text.to_owned() });
     }
 
     fn refuse(&mut self, hook: &'static str, reason: DropReason) {

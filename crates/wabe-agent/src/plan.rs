@@ -44,6 +44,9 @@ pub struct LastIds {
     pub set: u32,
     /// To a policy table.
     pub table: u32,
+    /// To a state of the tables: it never goes back, though maps of a new layout begin empty.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// Steps from one state of the tables to the next.
@@ -87,7 +90,11 @@ impl Installed {
             mirror.workloads.values().map(|record| record.table).max(),
         ];
         let last_table = last_table.into_iter().flatten().max().unwrap_or(0);
-        let last = LastIds { set: last_set.max(last.set), table: last_table.max(last.table) };
+        let last = LastIds {
+            set: last_set.max(last.set),
+            table: last_table.max(last.table),
+            generation: last.generation.max(mirror.config.generation),
+        };
         Self { mirror, last, ..Self::default() }
     }
 
@@ -184,7 +191,9 @@ impl<'a> Planner<'a> {
     /// Raises the generation if anything changes, or the mesh's own facts do.
     fn raise(&mut self, config: &Config) {
         if !self.writes.is_empty() || *config != self.before.mirror.config || config.generation == 0 {
-            let raised = Config { generation: config.generation + 1, ..*config };
+            let generation = config.generation.max(self.made.last.generation) + 1;
+            self.made.last.generation = generation;
+            let raised = Config { generation, ..*config };
             self.write(Write::Config(Box::new(raised)));
         }
     }

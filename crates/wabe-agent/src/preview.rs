@@ -34,6 +34,8 @@ pub fn preview(objects: &Objects) -> Result<(), String> {
     let node = Node {
         v4: [10, 128, 0, 1].into(),
         v6: "fd77:6162:6500::1".parse().expect("invariant: an address"),
+        host_v4: [10, 128, 0, 3].into(),
+        host_v6: "fd77:6162:6500::3".parse().expect("invariant: an address"),
         ranges: pretended_ranges(),
         trust_domain: config.trust_domain,
         root_namespace: config.root_namespace,

@@ -40,7 +40,7 @@ mod status;
 mod tests;
 mod wait;
 
-pub use recover::Running;
+pub use recover::{RecoverError, Running};
 use simulate::Simulating;
 use wait::Wait;
 

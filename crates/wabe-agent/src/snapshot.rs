@@ -8,7 +8,9 @@ use std::{
 };
 
 use ipnet::IpNet;
-use wabe_abi::{Config, Ip, Prefix, ServiceKey, VethRecord, WorkloadRecord, maps, workload_flag};
+use wabe_abi::{
+    Config, Ip, Prefix, ServiceKey, VethRecord, WorkloadRecord, config_flag, maps, workload_flag,
+};
 use wabe_keeper::layout::Ranges;
 use wabe_model::{Egress, Identity, Objects, Workload};
 use wabe_policy::CompiledPolicy;
@@ -35,6 +37,10 @@ pub struct Node {
     pub v4: Ipv4Addr,
     /// The node's address in the mesh.
     pub v6: Ipv6Addr,
+    /// The host's address as workloads see it.
+    pub host_v4: Ipv4Addr,
+    /// The host's address as workloads see it.
+    pub host_v6: Ipv6Addr,
     /// Workloads' and services' addresses.
     pub ranges: Ranges,
     /// The trust domain of all identities.
@@ -109,7 +115,7 @@ pub fn desired<'a>(
 ) -> Result<Desired, SnapshotError> {
     let ranges = ServiceRanges { v4: node.ranges.services_v4, v6: node.ranges.services_v6 };
     assign(&objects.services().collect::<Vec<_>>(), &ranges, ids)?;
-    let mut desired = Desired { config: config(node), ..Desired::default() };
+    let mut desired = Desired { config: config(node, objects), ..Desired::default() };
     let specs = instances.clone().map(|instance| &instance.spec).chain(objects.workloads());
     let known = specs.map(|workload| identity_of(workload, &node.trust_domain));
     compiler.begin(known, ids);
@@ -122,7 +128,7 @@ pub fn desired<'a>(
             identity: ids.identity(&identity_of(&instance.spec, &node.trust_domain)),
             table: wabe_abi::NO_POLICY,
             flags: flags(instance),
-            reserved: 0,
+            interface: place.node_ifindex,
         };
         let policy = compiler.policy_of(objects, &node.root_namespace, &instance.spec, ids)?;
         desired.workloads.insert(instance.id, DesiredWorkload { record, policy });
@@ -146,7 +152,7 @@ pub(crate) fn identity_of(workload: &Workload, trust_domain: &str) -> Identity {
     }
 }
 
-fn config(node: &Node) -> Config {
+fn config(node: &Node, objects: &Objects) -> Config {
     let mut resolvers = [Ip::UNSPECIFIED; 4];
     for (place, resolver) in resolvers.iter_mut().zip(&node.resolvers) {
         *place = Ip::from(*resolver);
@@ -155,6 +161,8 @@ fn config(node: &Node) -> Config {
         generation: 0,
         node_v4: Ip::from(IpAddr::V4(node.v4)),
         node_v6: Ip::from(IpAddr::V6(node.v6)),
+        host_v4: Ip::from(IpAddr::V4(node.host_v4)),
+        host_v6: Ip::from(IpAddr::V6(node.host_v6)),
         workloads_v4: prefix(node.ranges.workloads_v4.into()),
         workloads_v6: prefix(node.ranges.workloads_v6.into()),
         services_v4: prefix(node.ranges.services_v4.into()),
@@ -163,7 +171,7 @@ fn config(node: &Node) -> Config {
         workload_level: node.workload_level,
         max_connections: maps::MAX_CONNECTIONS,
         max_tickets: maps::MAX_TICKETS_PER_WORKLOAD,
-        reserved: 0,
+        flags: if objects.mesh_config().short_cut { config_flag::SHORT_CUT } else { 0 },
     }
 }
 

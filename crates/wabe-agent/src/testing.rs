@@ -60,6 +60,8 @@ pub(crate) fn place(id: u32) -> Place {
 /// A node with ranges to spare.
 pub(crate) fn node() -> Node {
     Node {
+        host_v4: [10, 128, 0, 3].into(),
+        host_v6: "fd77:6162:6500::3".parse().expect("an address"),
         v4: [10, 8, 255, 254].into(),
         v6: "fd08::ffff".parse().expect("a test's address"),
         ranges: Ranges {

@@ -112,8 +112,9 @@ fn admit(ebpf: &mut Ebpf) -> Outcome<()> {
 fn attach() -> Outcome<()> {
     let workloads_cgroup = Path::new("/sys/fs/cgroup/workloads").to_path_buf();
     fs::create_dir(&workloads_cgroup)?;
-    let options = LoadOptions { pin_dir: PathBuf::from("/sys/fs/bpf/wabe"), workloads_cgroup };
+    let options = LoadOptions { pin_dir: PathBuf::from("/sys/fs/bpf/wabe"), workloads_cgroup, uplink: None };
     let mut kernel = Kernel::load(&options)?;
+    kernel.engage()?;
     let links = fs::read_dir(options.pin_dir.join("links"))?.count();
     println!("ok {links} links pinned for a cgroup");
     let namespace = File::open("/proc/self/ns/net")?;

@@ -17,9 +17,14 @@ use aya::{
 
 use crate::{
     Error,
-    object::{ADMIT, CGROUP_PROGRAMS, GUARD, programs},
-    sys,
+    object::{ADMIT, CGROUP_PROGRAMS, GUARD, UPLINK, programs},
+    pins, sys,
 };
+
+/// How the pins of workloads' guards begin; the workload's id follows.
+pub(crate) const GUARD_PIN: &str = "guard-";
+/// How the pins of workloads' admissions begin; the workload's id follows.
+pub(crate) const ADMISSION_PIN: &str = "admission-";
 
 /// Loads every program into the kernel; the verifier has its say here.
 #[expect(clippy::wildcard_enum_match_arm, reason = "aya's enum: every other kind is the wrong one")]
@@ -81,18 +86,45 @@ pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> R
     pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
 }
 
-/// Attaches the source guard to an interface of the current network namespace.
-pub(crate) fn guard(ebpf: &mut Ebpf, interface: u32, pin: &Path) -> Result<(), Error> {
-    if replaced(ebpf, GUARD, pin)? {
+/// Attaches a program to what comes in at an interface of the current network namespace.
+pub(crate) fn ingress(ebpf: &mut Ebpf, name: &'static str, interface: u32, pin: &Path) -> Result<(), Error> {
+    if replaced(ebpf, name, pin)? {
         return Ok(());
     }
-    let name = sys::interface_name(interface)
+    let interface = sys::interface_name(interface)
         .map_err(|error| Error::pin(format!("interface {interface}"), error))?;
-    let Program::SchedClassifier(guard) = program(ebpf, GUARD)? else { return Err(Error::Missing(GUARD)) };
-    let wrong = |error| Error::program(GUARD, error);
-    let id = SchedClassifier::attach(guard, &name, TcAttachType::Ingress).map_err(wrong)?;
-    let link = into_fd(guard.take_link(id).map_err(wrong)?, GUARD)?;
+    let Program::SchedClassifier(guard) = program(ebpf, name)? else { return Err(Error::Missing(name)) };
+    let wrong = |error| Error::program(name, error);
+    let id = SchedClassifier::attach(guard, &interface, TcAttachType::Ingress).map_err(wrong)?;
+    let link = into_fd(guard.take_link(id).map_err(wrong)?, name)?;
     pin_link(link, pin)
+}
+
+/// Puts the programs into the links of all workloads.
+pub(crate) fn workloads(ebpf: &mut Ebpf, links: &Path) -> Result<(), Error> {
+    for name in pins::list(links)? {
+        let program = if name.starts_with(GUARD_PIN) {
+            GUARD
+        } else if name.starts_with(ADMISSION_PIN) {
+            ADMIT
+        } else {
+            continue;
+        };
+        // What it was attached to may be gone: then its workload is about to be forgotten.
+        let _ = replaced(ebpf, program, &links.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes links that only another version has.
+pub(crate) fn remove_unknown(links: &Path) -> Result<(), Error> {
+    let known = |name: &str| {
+        CGROUP_PROGRAMS.contains(&name)
+            || name == UPLINK
+            || name.starts_with(GUARD_PIN)
+            || name.starts_with(ADMISSION_PIN)
+    };
+    pins::list(links)?.iter().filter(|name| !known(name)).try_for_each(|name| pins::remove(&links.join(name)))
 }
 
 /// Puts the program into the link that is pinned at `pin`. `false` if there is none, or if what it was attached to is

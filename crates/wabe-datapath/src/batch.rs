@@ -129,7 +129,7 @@ impl Error {
     /// A failed call for many rows.
     fn batch(map: &'static str, source: io::Error) -> Self {
         match source.raw_os_error() {
-            Some(libc::E2BIG | libc::ENOSPC) => Self::full(map),
+            Some(libc::E2BIG | libc::ENOSPC) => Self::Full { map, limit: 0 },
             Some(_) | None => Self::map(map, aya::maps::MapError::IoError(source)),
         }
     }

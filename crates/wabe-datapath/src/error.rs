@@ -40,17 +40,18 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Living connections have their state in another version's layout.
+    #[error(
+        "map {0} is pinned in the layout of another version, and living connections have their state in it: what is in \
+         force stays; to use this version, `wabe down` and `wabe up` the mesh"
+    )]
+    OtherLayout(&'static str),
     /// The object lacks something that it must have.
     #[error("the eBPF object has no {0}: it was built from other sources than this program")]
     Missing(&'static str),
 }
 
 impl Error {
-    pub(crate) fn full(map: &'static str) -> Self {
-        let limit = wabe_abi::maps::SPECS.iter().find(|spec| spec.name == map);
-        Self::Full { map, limit: limit.map_or(0, |spec| spec.limit.into()) }
-    }
-
     pub(crate) fn map(map: &'static str, source: impl Into<aya::maps::MapError>) -> Self {
         Self::Map { map, source: Box::new(source.into()) }
     }

@@ -1,20 +1,25 @@
 //! The loaded data plane: the agent's handle.
 
+mod replace;
 mod tables;
 
 use std::{
-    fs,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, MapInfo, RingBuf},
+    maps::{MapData, RingBuf},
 };
 use wabe_abi::{Connection, EndpointLoad, Tuple, maps};
 
-use crate::{Error, Events, OBJECT, Sizes, Write, attach};
+use crate::{
+    Error, Events, OBJECT, Sizes, Write, attach,
+    object::{GUARD, UPLINK},
+    pins::{self, Pins},
+    sys,
+};
 pub use tables::MapUse;
 pub(crate) use tables::{Tables, trie_key};
 
@@ -25,36 +30,60 @@ pub struct LoadOptions {
     pub pin_dir: PathBuf,
     /// The cgroup that holds all workloads' cgroups.
     pub workloads_cgroup: PathBuf,
+    /// The name of the interface towards the host in the current network namespace, to be guarded; `None` for a
+    /// data plane without one.
+    pub uplink: Option<String>,
 }
 
-/// The data plane, loaded, pinned and attached. Dropping it leaves everything in the kernel as it is.
+/// The data plane, loaded and pinned. Dropping it leaves everything in the kernel as it is.
 pub struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
-    links: PathBuf,
+    pins: Pins,
+    options: LoadOptions,
 }
 
 impl Kernel {
-    /// Loads the object and attaches it to the workloads' cgroup. Finds what an earlier agent pinned: its maps are
-    /// kept if they have this version's layout and replaced if not; its links get the new programs without a gap.
+    /// Loads the object. Finds what an earlier agent pinned: maps are kept if they have this version's layout, and made
+    /// anew beside the others if not, empty. What is attached stays as it is until [`Kernel::engage`].
     ///
     /// # Errors
-    /// The kernel lacks a feature, the verifier refuses a program, or a pin can't be made.
+    /// The kernel lacks a feature, the verifier refuses a program, or a pin can't be made. [`Error::OtherLayout`] if
+    /// living connections have their state in a layout that this version does not know.
     pub fn load(options: &LoadOptions) -> Result<Self, Error> {
-        let (pins, links) = (options.pin_dir.join("maps"), options.pin_dir.join("links"));
-        for folder in [&pins, &links] {
-            fs::create_dir_all(folder).map_err(|error| Error::pin(folder, error))?;
-        }
-        discard_other_layouts(&pins)?;
+        let pins = Pins::below(&options.pin_dir);
+        pins.prepare()?;
+        pins.check_kept()?;
         let mut loader = EbpfLoader::new();
-        for spec in maps::SPECS {
-            loader.map_pin_path(spec.name, pins.join(spec.name));
+        for spec in &maps::SPECS {
+            if pins.has_other_layout(spec) {
+                tracing::warn!(map = spec.name, "pinned in another version's layout: made anew");
+            }
+            loader.map_pin_path(spec.name, pins.map(spec));
         }
         let mut ebpf = loader.load(OBJECT)?;
         attach::load_programs(&mut ebpf)?;
-        attach::cgroup(&mut ebpf, &options.workloads_cgroup, &links)?;
-        let tables = Tables::of(&mut ebpf)?;
-        Ok(Self { ebpf, tables, links })
+        let tables = Tables::of(&mut ebpf, pins.limits())?;
+        Ok(Self { ebpf, tables, pins, options: options.clone() })
+    }
+
+    /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a moment
+    /// in which none is attached. The tables should have their rows by now. Then removes what only an earlier version
+    /// used. Called again, it repairs what is not attached any more.
+    ///
+    /// # Errors
+    /// A program can't be attached.
+    pub fn engage(&mut self) -> Result<(), Error> {
+        let Self { ebpf, pins, options, .. } = self;
+        attach::cgroup(ebpf, &options.workloads_cgroup, &pins.links)?;
+        if let Some(uplink) = &options.uplink {
+            let index = sys::interface_index(uplink)
+                .map_err(|error| Error::pin(format!("interface {uplink}"), error))?;
+            attach::ingress(ebpf, UPLINK, index, &pins.links.join(UPLINK))?;
+        }
+        attach::workloads(ebpf, &pins.links)?;
+        attach::remove_unknown(&pins.links)?;
+        pins.remove_other_layouts()
     }
 
     /// Applies changes in their order, those of one kind that follow one another with one call; stops at the first that
@@ -86,7 +115,7 @@ impl Kernel {
         node_ifindex: u32,
     ) -> Result<(), Error> {
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
-        attach::guard(&mut self.ebpf, node_ifindex, &guard)?;
+        attach::ingress(&mut self.ebpf, GUARD, node_ifindex, &guard)?;
         attach::admission(&mut self.ebpf, netns, &admission)
     }
 
@@ -95,15 +124,7 @@ impl Kernel {
     /// # Errors
     /// A pin can't be removed.
     pub fn detach_workload(&mut self, id: u32) -> Result<(), Error> {
-        for pin in [self.guard_pin(id), self.admission_pin(id)] {
-            match fs::remove_file(&pin) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::pin(pin, error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        [self.guard_pin(id), self.admission_pin(id)].iter().try_for_each(|pin| pins::remove(pin))
     }
 
     /// Every accepted connection that is open between workloads, or from a stranger to one.
@@ -141,7 +162,7 @@ impl Kernel {
 
     /// How many rows the tables have room for.
     pub fn sizes(&self) -> Sizes {
-        Sizes::default()
+        Sizes::from_limits(&self.tables.limits)
     }
 
     /// The ring buffer's reading end; there is one.
@@ -155,29 +176,14 @@ impl Kernel {
     }
 
     fn guard_pin(&self, id: u32) -> PathBuf {
-        self.links.join(format!("guard-{id}"))
+        workload_pin(&self.pins.links, attach::GUARD_PIN, id)
     }
 
     fn admission_pin(&self, id: u32) -> PathBuf {
-        self.links.join(format!("admission-{id}"))
+        workload_pin(&self.pins.links, attach::ADMISSION_PIN, id)
     }
 }
 
-/// Removes all pinned maps if one of them has another layout than this version's: they are never reinterpreted.
-fn discard_other_layouts(pins: &Path) -> Result<(), Error> {
-    let differs = maps::SPECS.iter().any(|spec| {
-        MapInfo::from_pin(pins.join(spec.name)).is_ok_and(|info| {
-            (info.key_size(), info.value_size(), info.max_entries()) != (spec.key, spec.value, spec.limit)
-        })
-    });
-    if differs {
-        tracing::warn!("the pinned maps have another version's layout: replaced");
-        for spec in maps::SPECS {
-            let pin = pins.join(spec.name);
-            if pin.exists() {
-                fs::remove_file(&pin).map_err(|error| Error::pin(pin, error))?;
-            }
-        }
-    }
-    Ok(())
+fn workload_pin(links: &Path, kind: &str, id: u32) -> PathBuf {
+    links.join(format!("{kind}{id}"))
 }

@@ -11,6 +11,7 @@ mod events;
 mod kernel;
 mod object;
 mod pinned;
+mod pins;
 mod probe;
 mod sizes;
 mod sys;

@@ -11,7 +11,7 @@ pub static OBJECT: &[u8] = &EMBEDDED.0;
 
 /// Names of all programs that are loaded from the object.
 pub fn programs() -> impl Iterator<Item = &'static str> {
-    CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD])
+    CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD, UPLINK])
 }
 
 /// Names of the programs that are attached to the cgroup of all workloads.
@@ -31,3 +31,5 @@ pub(crate) const CGROUP_PROGRAMS: [&str; 10] = [
 pub(crate) const ADMIT: &str = "wabe_admit";
 /// Name of the program that each workload's interface gets on the node's side.
 pub(crate) const GUARD: &str = "wabe_guard";
+/// Name of the program that the node's interface towards the host gets.
+pub(crate) const UPLINK: &str = "wabe_uplink";

@@ -13,6 +13,7 @@ use wabe_verdict::Row;
 use crate::{
     Error, MapUse,
     kernel::{Tables, trie_key},
+    pins::Pins,
     wire::Wire,
 };
 
@@ -27,16 +28,12 @@ impl Pinned {
     /// # Errors
     /// The mesh is not up, or the maps have another version's layout.
     pub fn open(pin_dir: &Path) -> Result<Self, Error> {
-        let maps = pin_dir.join("maps");
-        let tables = Tables::from(|name| {
-            let data = MapData::from_pin(maps.join(name)).map_err(|error| Error::map(name, error))?;
-            let info = data.info().map_err(|error| Error::map(name, error))?;
-            let fits = maps::SPECS.iter().any(|spec| {
-                spec.name == name && spec.key == info.key_size() && spec.value == info.value_size()
-            });
-            if !fits {
-                return Err(Error::Missing(name));
-            }
+        let pins = Pins::below(pin_dir);
+        let tables = Tables::from(pins.limits(), |name| {
+            let spec = maps::SPECS.iter().find(|spec| spec.name == name).ok_or(Error::Missing(name))?;
+            let data = MapData::from_pin(pins.map(spec)).map_err(|error| {
+                if pins.has_other_layout(spec) { Error::OtherLayout(name) } else { Error::map(name, error) }
+            })?;
             Map::from_map_data(data).map_err(|error: MapError| Error::map(name, error))
         })?;
         Ok(Self { tables })

@@ -155,6 +155,16 @@ pub(crate) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP))
 }
 
+/// The index of an interface of the current network namespace.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` ends with NUL and lives through the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
 /// The name of an interface of the current network namespace.
 pub(crate) fn interface_name(index: u32) -> io::Result<String> {
     let mut buffer = [0u8; libc::IF_NAMESIZE];

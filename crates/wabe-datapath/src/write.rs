@@ -2,7 +2,7 @@
 
 use wabe_abi::{
     ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey, PrefixKey, ServiceKey,
-    ServiceRecord, VerdictKey, VethRecord, WorkloadRecord,
+    ServiceRecord, VerdictKey, VethRecord, WorkloadRecord, maps,
 };
 
 /// A change of a table in the kernel. `None` removes the entry; removing what is not there is no error.
@@ -32,4 +32,24 @@ pub enum Write {
     Veth(u32, Option<VethRecord>),
     /// Sets an endpoint's counters to zero, before its id is used again.
     ResetLoad(u32),
+}
+
+impl Write {
+    /// The name of the map that it changes.
+    pub fn map(&self) -> &'static str {
+        match self {
+            Self::Config(_) => maps::CONFIG,
+            Self::Cgroup(..) => maps::CGROUPS,
+            Self::Workload(..) => maps::WORKLOADS,
+            Self::Address(..) => maps::ADDRESSES,
+            Self::Service(..) => maps::SERVICES,
+            Self::Endpoint(..) => maps::ENDPOINTS,
+            Self::IdentityClass(..) => maps::POLICY_IDENTITIES,
+            Self::PortClass(..) => maps::POLICY_PORTS,
+            Self::PrefixClass(..) => maps::POLICY_PREFIXES,
+            Self::Verdict(..) => maps::POLICY_VERDICTS,
+            Self::Veth(..) => maps::VETHS,
+            Self::ResetLoad(_) => maps::LOADS,
+        }
+    }
 }

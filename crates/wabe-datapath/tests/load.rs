@@ -8,7 +8,7 @@ use std::{
 };
 
 use wabe_abi::{Config, EndpointKey, EndpointRecord, Ip, PrefixKey, maps};
-use wabe_datapath::{Kernel, LoadOptions, Pinned, Write};
+use wabe_datapath::{Kernel, LoadOptions, Pinned, Sizes, Write};
 use wabe_verdict::Tables;
 
 /// A bpffs and a cgroup of the test's own, gone when it ends.
@@ -30,8 +30,13 @@ impl Place {
         Self { _folder: folder, pins, cgroup }
     }
 
+    fn maps(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.pins.join("maps")).expect("maps");
+        entries.map(|it| it.expect("an entry").file_name().into_string().expect("a name")).collect()
+    }
+
     fn options(&self) -> LoadOptions {
-        LoadOptions { pin_dir: self.pins.clone(), workloads_cgroup: self.cgroup.clone() }
+        LoadOptions { pin_dir: self.pins.clone(), workloads_cgroup: self.cgroup.clone(), uplink: None }
     }
 }
 
@@ -51,9 +56,11 @@ fn cgroup2() -> PathBuf {
 #[test]
 fn loads_attaches_and_pins_everything() {
     let place = Place::new("all");
-    let kernel = Kernel::load(&place.options()).expect("the kernel takes the object");
+    let mut kernel = Kernel::load(&place.options()).expect("the kernel takes the object");
+    kernel.engage().expect("attached");
     for spec in maps::SPECS {
-        assert!(place.pins.join("maps").join(spec.name).exists(), "{} is not pinned", spec.name);
+        let is_its = |pin: &String| pin.starts_with(&format!("{}-", spec.name));
+        assert_eq!(place.maps().iter().filter(|pin| is_its(pin)).count(), 1, "{}", spec.name);
     }
     assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 10);
     assert_eq!(kernel.counters().expect("counters").len(), maps::counter::LEN as usize);
@@ -65,8 +72,10 @@ fn a_second_load_keeps_maps_and_links() {
     let mut first = Kernel::load(&place.options()).expect("first load");
     let config = Config { generation: 7, ..Config::default() };
     first.write(&[Write::Config(Box::new(config))]).expect("write");
+    first.engage().expect("attached");
     drop(first);
-    let second = Kernel::load(&place.options()).expect("second load");
+    let mut second = Kernel::load(&place.options()).expect("second load");
+    second.engage().expect("taken over");
     assert!(second.contents().expect("contents").contains(&Write::Config(Box::new(config))));
     assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 10);
 }
@@ -132,4 +141,63 @@ fn a_full_map_has_a_name_also_when_many_rows_are_written() {
     let rows: Vec<Write> = (0..=maps::MAX_WORKLOADS).map(|id| Write::Cgroup(id.into(), Some(id))).collect();
     let error = kernel.write(&rows).expect_err("one too many");
     assert!(matches!(error, wabe_datapath::Error::Full { map: maps::CGROUPS, .. }), "{error}");
+}
+
+#[test]
+fn maps_grow_with_their_rows_and_keep_their_names() {
+    let place = Place::new("grow");
+    let mut kernel = Kernel::load(&place.options()).expect("load");
+    kernel.engage().expect("attached");
+    let before = place.maps();
+    let address = |last: u32| Ip::from(std::net::IpAddr::from([10, 8, 1, last as u8]));
+    let rows: Vec<_> = (1..100).map(|it| Write::Address(address(it), Some(it))).collect();
+    kernel.write(&rows).expect("written");
+    let contents = kernel.contents().expect("contents");
+    let larger = Sizes { workloads: 2 * kernel.sizes().workloads, ..kernel.sizes() };
+    kernel.resize(&larger).expect("grown");
+    assert_eq!(kernel.sizes(), larger);
+    let sorted = |mut rows: Vec<Write>| {
+        rows.sort_by_key(|it| format!("{it:?}"));
+        rows
+    };
+    assert_eq!(sorted(kernel.contents().expect("contents")), sorted(contents));
+    assert_eq!(place.maps().len(), before.len());
+    // The pins are those of the new maps, and the next agent finds their size.
+    drop(kernel);
+    let next = Kernel::load(&place.options()).expect("load");
+    assert_eq!(next.sizes(), larger);
+    assert_eq!(Pinned::open(&place.pins).expect("pinned").workload_at(&address(7)), Some(7));
+}
+
+#[test]
+fn maps_of_another_layout_are_made_anew_and_the_others_go_when_the_programs_are_in_force() {
+    let place = Place::new("layout");
+    let mut first = Kernel::load(&place.options()).expect("first load");
+    first.write(&[Write::Cgroup(7, Some(1))]).expect("written");
+    first.engage().expect("attached");
+    drop(first);
+    // As if another version had pinned it.
+    let pins = place.pins.join("maps");
+    let ours = place.maps().into_iter().find(|it| it.starts_with("CGROUPS-")).expect("a pin");
+    fs::rename(pins.join(&ours), pins.join("CGROUPS-00000000")).expect("renamed");
+    let mut second = Kernel::load(&place.options()).expect("second load");
+    assert!(!second.contents().expect("contents").contains(&Write::Cgroup(7, Some(1))), "reinterpreted");
+    assert!(pins.join("CGROUPS-00000000").exists(), "gone before its programs are");
+    second.engage().expect("taken over");
+    assert!(!pins.join("CGROUPS-00000000").exists() && pins.join(&ours).exists());
+}
+
+#[test]
+fn living_connections_in_another_layout_are_left_alone() {
+    let place = Place::new("kept");
+    let mut first = Kernel::load(&place.options()).expect("first load");
+    first.engage().expect("attached");
+    drop(first);
+    let pins = place.pins.join("maps");
+    let ours = place.maps().into_iter().find(|it| it.starts_with("CONNECTIONS-")).expect("a pin");
+    fs::rename(pins.join(&ours), pins.join("CONNECTIONS-00000000")).expect("renamed");
+    let before = place.maps();
+    let Err(error) = Kernel::load(&place.options()) else { panic!("loaded") };
+    assert!(error.to_string().contains("wabe down"), "{error}");
+    assert_eq!(place.maps(), before);
 }

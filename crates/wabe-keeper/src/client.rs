@@ -199,6 +199,18 @@ impl Client {
         self.done(&Request::Shutdown)
     }
 
+    /// Makes the keeper another program, with everything that runs. Returns when that one answers.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if something is under way, or if the program can't take over: nothing has changed then.
+    pub fn replace(mut self, mesh: &Mesh, program: std::path::PathBuf) -> Result<KeeperState, ClientError> {
+        match self.call(&Request::Replace { program }) {
+            Err(ClientError::Io(error)) if has_ended(&error) => Self::connect(mesh)?.hello(),
+            Err(error) => Err(error),
+            Ok(_) => Err(ClientError::Misunderstood),
+        }
+    }
+
     fn done(&mut self, request: &Request) -> Result<(), ClientError> {
         let Response::Done = self.call(request)? else { return Err(ClientError::Misunderstood) };
         Ok(())
@@ -228,4 +240,9 @@ impl Client {
             None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
     }
+}
+
+/// Whether the other end closed, as it does when its program is replaced.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }

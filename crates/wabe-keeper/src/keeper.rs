@@ -3,7 +3,10 @@
 use std::{
     ffi::OsString,
     fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::DirBuilderExt as _, net::UnixListener},
+    },
     path::Path,
     sync::mpsc::{Sender, channel},
     thread,
@@ -21,9 +24,10 @@ use crate::{
     cgroup::Cgroup,
     confine::Launcher,
     layout::{self, LayoutError, Mesh, MeshFile},
-    net::{NamesSockets, NetError, NodeNetwork},
-    protocol::Response,
+    net::{Address, NamesSockets, NetError, NodeNetwork},
+    protocol::{ChildState, Response},
     server,
+    succession::{self, Legacy},
     supervise::{Answer, Message, Reply, Role, Supervisor},
     sweep::{self, SweepError},
 };
@@ -100,23 +104,69 @@ pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Resul
             failed("listen on its socket")(error)
         }
     })?;
-    let messages = channel();
-    hear_signals(messages.0.clone()).map_err(failed("listen for signals"))?;
     set_child_subreaper(Some(getpid())).map_err(|error| failed("adopt orphans")(error.into()))?;
-
     make_cgroups(&file).map_err(failed("make its cgroups"))?;
     layout::mount_bpffs(&mesh)?;
     make_folder(&mesh.logs_dir(), 0o700).map_err(failed("make the folder of logs"))?;
     make_folder(&mesh.names_dir(), 0o755).map_err(failed("make the folder of names"))?;
     let network = NodeNetwork::create(&file)?;
-    let roles = roles(&mesh, &file, &network, &programs)?;
+    let roles = roles(&mesh, &file, &network, &programs, Vec::new())?;
+    supervise(mesh, file, network, programs, roles, listener, |_| Ok(()), ready)
+}
 
+/// Goes on for an earlier program of this process, whose legacy is at stdin: another version, say. Agent and dns are
+/// then started anew, as this version's.
+///
+/// Blocks; to be called by the process's only thread, in the host's namespaces.
+///
+/// # Errors
+/// What was left can't be taken over.
+pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> {
+    let file = MeshFile::load(&mesh)?.ok_or_else(|| KeeperError::NoMesh(mesh.name().into()))?;
+    let Legacy { since_ms, listener, node, roles: left, instances } =
+        succession::inherit().map_err(failed("take over from an earlier program"))?;
+    let mut places = Vec::new();
+    for (state, [netns, ..]) in &instances {
+        let spec = &state.spec;
+        let address =
+            Address { id: spec.id, v4: spec.v4, v6: spec.v6, egress: spec.egress_masquerade.into() };
+        places.push((address, netns.try_clone().map_err(failed("keep a network namespace"))?));
+    }
+    let network = NodeNetwork::resume(&file, node, places)?;
+    let roles = roles(&mesh, &file, &network, &programs, left)?;
+    let inherit = |supervisor: &mut Supervisor| {
+        supervisor.take_over(since_ms, instances)?;
+        supervisor.renew_roles();
+        Ok(())
+    };
+    supervise(mesh, file, network, programs, roles, listener.into(), inherit, || {})
+}
+
+/// Works until the end, and tidies up.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "both beginnings end here; a struct would be taken apart at once"
+)]
+fn supervise(
+    mesh: Mesh,
+    file: MeshFile,
+    network: NodeNetwork,
+    programs: Programs,
+    roles: Vec<Role>,
+    listener: UnixListener,
+    prepare: impl FnOnce(&mut Supervisor) -> io::Result<()>,
+    ready: impl FnOnce(),
+) -> Result<(), KeeperError> {
+    let messages = channel();
+    hear_signals(messages.0.clone()).map_err(failed("listen for signals"))?;
     let launcher = Launcher { shim: programs.confine };
     let (outbox, cgroup) = (messages.0.clone(), file.cgroup.clone());
-    let mut supervisor = Supervisor::new(mesh.clone(), file, network, launcher, messages);
+    let kept = listener.try_clone().map_err(failed("keep its socket"))?;
+    let mut supervisor = Supervisor::new(mesh.clone(), file, network, launcher, kept.into(), messages);
     for role in roles {
         supervisor.keep(role);
     }
+    prepare(&mut supervisor).map_err(failed("take over what runs"))?;
     server::serve(listener, outbox).map_err(failed("start a thread"))?;
     ready();
     let (network, waiting) = supervisor.run();
@@ -156,19 +206,40 @@ fn roles(
     file: &MeshFile,
     network: &NodeNetwork,
     programs: &Programs,
+    mut left: Vec<(ChildState, Vec<OwnedFd>)>,
 ) -> Result<Vec<Role>, KeeperError> {
     let logs = mesh.logs_dir();
     let mut roles = Vec::new();
+    let mut left_of = |name: &str| {
+        let place = left.iter().position(|(state, _)| state.name == name)?;
+        Some(left.swap_remove(place))
+    };
     if let Some(dns) = &programs.dns {
-        let NamesSockets { udp, tcp } = network.names_sockets()?;
-        let sockets = (OwnedFd::from(udp), OwnedFd::from(tcp));
-        let role = Role::dns(dns.clone(), file.role_cgroup("dns"), &logs, mesh.names_dir(), sockets);
-        roles.push(role.map_err(failed("prepare dns"))?);
+        let (state, log, sockets) = match left_of("dns")
+            .map(|(state, it)| (state, <[OwnedFd; 4]>::try_from(it)))
+        {
+            Some((state, Ok([input, output, udp, tcp]))) => (Some(state), Some((input, output)), (udp, tcp)),
+            Some((_, Err(_))) | None => {
+                let NamesSockets { udp, tcp } = network.names_sockets()?;
+                (None, None, (OwnedFd::from(udp), OwnedFd::from(tcp)))
+            }
+        };
+        let cgroup = file.role_cgroup("dns");
+        let mut role = Role::dns(dns.clone(), cgroup, &logs, mesh.names_dir(), sockets, log)
+            .map_err(failed("prepare dns"))?;
+        state.iter().for_each(|state| role.adopt(state));
+        roles.push(role);
     }
     if let Some(agent) = &programs.agent {
         let netns = network.netns().try_clone_to_owned().map_err(failed("prepare the agent"))?;
-        let role = Role::agent(agent.clone(), file.role_cgroup("agent"), &logs, netns);
-        roles.push(role.map_err(failed("prepare the agent"))?);
+        let (state, log) = match left_of("agent").map(|(state, it)| (state, <[OwnedFd; 2]>::try_from(it))) {
+            Some((state, Ok([input, output]))) => (Some(state), Some((input, output))),
+            Some((_, Err(_))) | None => (None, None),
+        };
+        let mut role = Role::agent(agent.clone(), file.role_cgroup("agent"), &logs, netns, log)
+            .map_err(failed("prepare the agent"))?;
+        state.iter().for_each(|state| role.adopt(state));
+        roles.push(role);
     }
     Ok(roles)
 }

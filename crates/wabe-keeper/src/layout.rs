@@ -19,6 +19,8 @@ pub use mounts::{bpffs_at, find_cgroup2, mount_bpffs, mounts_below};
 
 /// The folder of all meshes' folders.
 pub const RUN: &str = "/run/wabe";
+/// The node's interface towards the host, in the node's network namespace.
+pub const UPLINK: &str = "uplink";
 
 /// A mesh by its name: where its things are, whether they exist or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

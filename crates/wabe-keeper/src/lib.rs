@@ -23,7 +23,9 @@ pub mod sweep;
 mod keeper;
 mod probe;
 mod server;
+mod succession;
 mod supervise;
 mod wire;
 
-pub use keeper::{KeeperError, Programs, run_keeper};
+pub use keeper::{KeeperError, Programs, resume_keeper, run_keeper};
+pub use succession::rehearsal;

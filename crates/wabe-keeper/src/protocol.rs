@@ -66,6 +66,12 @@ pub enum Request {
     Subscribe,
     /// Stop everything, remove everything, exit. Answered when all is gone.
     Shutdown,
+    /// Go on as this program (a path), with everything that runs; it then starts agent and dns anew. Answered only if
+    /// that can't be: else the connection ends, and the next one reaches the new program.
+    Replace {
+        /// Another build of `wabe`.
+        program: PathBuf,
+    },
 }
 
 /// What the keeper answers.

@@ -22,6 +22,7 @@ use crate::{
 
 mod backoff;
 mod commands;
+mod heir;
 mod instance;
 mod lives;
 mod role;
@@ -79,6 +80,8 @@ pub(crate) struct Supervisor {
     inbox: Receiver<Message>,
     outbox: Sender<Message>,
     since: SystemTime,
+    /// Where clients connect: kept for the program that replaces this one.
+    listener: OwnedFd,
     instances: BTreeMap<u32, Instance>,
     roles: Vec<Role>,
     commands: BTreeMap<u64, Command>,
@@ -94,6 +97,7 @@ impl Supervisor {
         file: MeshFile,
         network: NodeNetwork,
         launcher: Launcher,
+        listener: OwnedFd,
         (outbox, inbox): (Sender<Message>, Receiver<Message>),
     ) -> Self {
         Self {
@@ -104,6 +108,7 @@ impl Supervisor {
             inbox,
             outbox,
             since: SystemTime::now(),
+            listener,
             instances: BTreeMap::new(),
             roles: Vec::new(),
             commands: BTreeMap::new(),
@@ -173,6 +178,10 @@ impl Supervisor {
                 return tell(&answer, Reply::Events(self.subscribers.add(client, state)));
             }
             Request::Shutdown => return self.close(Some(answer)),
+            Request::Replace { program } => match self.replace(&program) {
+                Ok(never) => match never {},
+                Err(message) => (Err(message), Vec::new()),
+            },
         };
         let response = result.unwrap_or_else(|message| Response::Error { message });
         tell(&answer, Reply::Response(response, descriptors));

@@ -130,6 +130,9 @@ fn mesh_config_spec(config: &MeshConfig) -> Value {
     if config.root_namespace != default.root_namespace {
         spec.insert("rootNamespace".into(), json!(config.root_namespace));
     }
+    if config.short_cut != default.short_cut {
+        spec.insert("shortCut".into(), json!(config.short_cut));
+    }
     let mut ranges = Map::new();
     for (name, v4, v6) in [
         ("workloads", config.workload_range_v4, config.workload_range_v6),

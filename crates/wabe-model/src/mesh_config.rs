@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// `MeshConfig`: node-wide settings. Everything has a default; address ranges are found if not written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct MeshConfig {
     /// Trust domain of the identities; `cluster.local` by default.
     pub trust_domain: String,
@@ -19,6 +19,8 @@ pub struct MeshConfig {
     pub workload_range_v6: Option<Ipv6Net>,
     /// Services' IPv6 addresses, /48 to /112.
     pub service_range_v6: Option<Ipv6Net>,
+    /// Packets between workloads of a node go from interface to interface, past the node's own stack; yes by default.
+    pub short_cut: bool,
 }
 
 impl Default for MeshConfig {
@@ -30,6 +32,7 @@ impl Default for MeshConfig {
             service_range_v4: None,
             workload_range_v6: None,
             service_range_v6: None,
+            short_cut: true,
         }
     }
 }

@@ -204,11 +204,12 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
     };
     let ranges = (option::of(v4(0)), option::of(v4(1)), option::of(v6(0)), option::of(v6(1)));
     let domain = prop_oneof![Just("cluster.local".to_owned()), "[a-z0-9._-]{1,10}"];
-    (domain, dns_label(), ranges).prop_map(
+    (domain, dns_label(), ranges, any::<bool>()).prop_map(
         |(
             trust_domain,
             root_namespace,
             (workload_range_v4, service_range_v4, workload_range_v6, service_range_v6),
+            short_cut,
         )| {
             MeshConfig {
                 trust_domain,
@@ -217,6 +218,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
                 service_range_v4,
                 workload_range_v6,
                 service_range_v6,
+                short_cut,
             }
         },
     )

@@ -56,7 +56,8 @@ impl Fake {
         let mut tables = Self { config, ..Self::default() };
         for id in [1, 2] {
             let (v4, v6) = (ip(&std::format!("10.8.1.{id}")), ip(&std::format!("fd08::{id}")));
-            let record = WorkloadRecord { v4, v6, identity: 10 + id, table: 0, flags: 0, reserved: 0 };
+            let record =
+                WorkloadRecord { v4, v6, identity: 10 + id, table: 0, flags: 0, interface: 100 + id };
             tables.workloads.insert(id, record);
             tables.addresses.insert(v4, id);
             tables.addresses.insert(v6, id);

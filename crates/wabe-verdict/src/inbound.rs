@@ -1,6 +1,6 @@
 //! The receiver's side: what becomes of a packet that looks for a listening socket.
 
-use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, TCP, Tuple, UDP, VethRecord};
+use wabe_abi::{Be16, DropReason, Lane, STRANGER, TCP, Tuple, UDP};
 
 use crate::{Tables, authorize};
 
@@ -111,20 +111,6 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
 fn is_from_itself(tuple: &Tuple) -> bool {
     tuple.source.is_loopback()
         || (tuple.source == tuple.destination && (tuple.source.is_v4() || tuple.protocol == TCP))
-}
-
-/// Why a packet with this source may not leave a workload through its interface; `None` if it may.
-#[must_use]
-#[inline(always)]
-pub fn refuse_source(veth: &VethRecord, source: &Ip) -> Option<DropReason> {
-    if *source == veth.v4 || *source == veth.v6 {
-        None
-    } else if source.is_link_scoped() || source.is_unspecified() {
-        // What a kernel says by itself about multicast groups and routers; nobody forged anything.
-        Some(DropReason::LinkScoped)
-    } else {
-        Some(DropReason::ForgedSource)
-    }
 }
 
 #[cfg(test)]
@@ -253,20 +239,5 @@ mod tests {
         let mut tables = with_ticket(Fake::two_workloads(), &arrival, 1);
         tables.connections = tables.config.max_connections.into();
         assert_eq!(inbound(&tables, &arrival), refused(DropReason::TooManyConnections, 1, 2));
-    }
-
-    #[test]
-    fn only_its_own_addresses_leave_a_workload() {
-        let veth = VethRecord { v4: ip("10.8.1.1"), v6: ip("fd08::1"), workload: 1, reserved: 0 };
-        for (source, refusal) in [
-            ("10.8.1.1", None),
-            ("fd08::1", None),
-            ("10.8.1.2", Some(DropReason::ForgedSource)),
-            ("fd08::2", Some(DropReason::ForgedSource)),
-            ("::", Some(DropReason::LinkScoped)),
-            ("fe80::1", Some(DropReason::LinkScoped)),
-        ] {
-            assert_eq!(refuse_source(&veth, &ip(source)), refusal, "{source}");
-        }
     }
 }

@@ -12,6 +12,7 @@ extern crate std;
 
 mod authorize;
 mod balance;
+mod departure;
 #[cfg(test)]
 mod fake;
 mod flow;
@@ -22,8 +23,9 @@ mod tables;
 
 pub use authorize::{Authorization, authorize};
 pub use balance::{Draw, choose, less_loaded};
+pub use departure::{Departure, departure, refuse_arrival};
 pub use flow::{payload, tcp_state};
-pub use inbound::{Arrival, Inbound, inbound, refuse_source};
+pub use inbound::{Arrival, Inbound, inbound};
 pub use outbound::{Caller, Outbound, Target, outbound};
 pub use socket::{Creation, creation};
 pub use tables::{Row, Tables};

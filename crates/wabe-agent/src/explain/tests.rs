@@ -63,7 +63,7 @@ fn an_allowed_call_is_followed_through_every_hook() {
     assert_eq!(explanation.rule.as_deref(), Some("shop/only-frontend rule 1"));
     assert_eq!(
         hooks(&explanation),
-        ["sock_create", "connect4", "connect4", "sockops TCP_CONNECT_CB", "sk_lookup"]
+        ["sock_create", "connect4", "connect4", "sockops TCP_CONNECT_CB", "tc ingress", "sk_lookup"]
     );
     let shares: Vec<f64> = explanation.candidates.iter().map(|candidate| candidate.share).collect();
     assert_eq!(shares, [0.75, 0.25]);

@@ -18,9 +18,20 @@ pub struct Running {
     pub handles: Option<crate::supervisor::Handles>,
 }
 
+/// Why an agent can't take over. What is in the kernel stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] wabe_datapath::Error),
+    /// The tables have no rows yet, so no program may read them.
+    #[error("the tables could not be filled: {0}")]
+    NotInstalled(String),
+}
+
 impl<D: Datapath> Engine<D> {
     /// Looks at kernel and keeper. Connections and workloads go on meanwhile.
-    pub fn recover(&mut self, running: Vec<Running>) -> Result<(), wabe_datapath::Error> {
+    pub fn recover(&mut self, running: Vec<Running>) -> Result<(), RecoverError> {
         self.installed = Installed::found(&self.datapath.contents()?, self.state.last);
         let known = std::mem::take(&mut self.state.instances);
         for Running { state, handles } in running {
@@ -55,6 +66,11 @@ impl<D: Datapath> Engine<D> {
         }
         self.changed = true;
         self.settle();
-        Ok(())
+        // Not before: an earlier agent's programs stay in force, with its tables, until these have their rows.
+        if self.generation() == 0 {
+            let why = self.warnings.iter().next().cloned().unwrap_or_default();
+            return Err(RecoverError::NotInstalled(why));
+        }
+        Ok(self.datapath.engage()?)
     }
 }

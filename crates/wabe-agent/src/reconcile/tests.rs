@@ -313,6 +313,33 @@ fn a_new_agent_goes_on_where_the_old_one_ended() {
 }
 
 #[test]
+fn tables_of_another_layout_are_filled_before_the_programs_read_them() {
+    let bench = serving();
+    let Bench { kernel, directory, .. } = bench;
+    let generation = kernel.look().mirror.config.generation;
+    // What an agent of another version finds: maps made anew.
+    kernel.look().mirror = crate::mirror::Mirror::default();
+    kernel.look().engaged = 0;
+    let mut bench = Bench::over(kernel, directory);
+    bench.engine.recover(Vec::new()).expect("recovered");
+    assert_eq!(bench.kernel.look().engaged, 1, "the fake kernel refuses to engage with empty tables");
+    assert!(bench.kernel.look().mirror.config.generation > generation, "the generation went back");
+}
+
+#[test]
+fn an_agent_that_cannot_fill_the_tables_leaves_the_programs_in_force_alone() {
+    let bench = serving();
+    let Bench { kernel, directory, .. } = bench;
+    kernel.look().mirror = crate::mirror::Mirror::default();
+    kernel.look().engaged = 0;
+    kernel.look().fails_after = Some(0);
+    let mut bench = Bench::over(kernel, directory);
+    let error = bench.engine.recover(Vec::new()).expect_err("nothing could be written");
+    assert!(error.to_string().contains("could not be filled"), "{error}");
+    assert_eq!(bench.kernel.look().engaged, 0);
+}
+
+#[test]
 fn what_the_keeper_lost_is_made_again() {
     let mut bench = serving();
     bench.react(vec![Input::Keeper(EventKind::State(Vec::new()))]);

@@ -15,6 +15,8 @@ use crate::{datapath::Datapath, mirror::Mirror};
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) mirror: Mirror,
+    /// How often the programs were put in force.
+    pub(crate) engaged: usize,
     pub(crate) guarded: Vec<u32>,
     pub(crate) connections: Vec<(Tuple, Connection)>,
     pub(crate) loads: BTreeMap<u32, EndpointLoad>,
@@ -37,6 +39,13 @@ impl FakeKernel {
 }
 
 impl Datapath for FakeKernel {
+    fn engage(&mut self) -> Result<(), Error> {
+        let mut memory = self.look();
+        assert!(memory.mirror.config.generation > 0, "put in force before the tables have their rows");
+        memory.engaged += 1;
+        Ok(())
+    }
+
     fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
         let mut memory = self.look();
         for write in writes {

@@ -34,6 +34,8 @@ pub struct MapUse {
 
 /// All maps that user space reads or writes.
 pub(crate) struct Tables {
+    /// Rows that each map has room for.
+    pub(crate) limits: BTreeMap<&'static str, u32>,
     pub(crate) config: Array<MapData, Wire<Config>>,
     pub(crate) cgroups: HashMap<MapData, u64, u32>,
     pub(crate) workloads: HashMap<MapData, u32, Wire<WorkloadRecord>>,
@@ -57,12 +59,15 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// Takes the maps out of a loaded object.
-    pub(crate) fn of(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Self::from(|name| ebpf.take_map(name).ok_or(Error::Missing(name)))
+    pub(crate) fn of(ebpf: &mut Ebpf, limits: BTreeMap<&'static str, u32>) -> Result<Self, Error> {
+        Self::from(limits, |name| ebpf.take_map(name).ok_or(Error::Missing(name)))
     }
 
     /// Gathers the maps from wherever `take` finds them.
-    pub(crate) fn from(mut take: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+    pub(crate) fn from(
+        limits: BTreeMap<&'static str, u32>,
+        mut take: impl FnMut(&'static str) -> Result<Map, Error>,
+    ) -> Result<Self, Error> {
         let mut fds = BTreeMap::new();
         let mut open = |name| -> Result<(&'static str, Map), Error> {
             let map = take(name)?;
@@ -73,6 +78,7 @@ impl Tables {
             Ok((name, map))
         };
         Ok(Self {
+            limits,
             config: typed(open(maps::CONFIG)?)?,
             cgroups: typed(open(maps::CGROUPS)?)?,
             workloads: typed(open(maps::WORKLOADS)?)?,
@@ -98,7 +104,7 @@ impl Tables {
         for run in batch::runs(writes) {
             let fd = run.map.and_then(|name| Some((name, self.fds.get(name)?)));
             if let Some((name, fd)) = fd
-                && batch::execute(fd.as_fd(), name, &run)?
+                && batch::execute(fd.as_fd(), name, &run).map_err(|error| self.with_limit(error))?
             {
                 continue;
             }
@@ -107,7 +113,20 @@ impl Tables {
         Ok(())
     }
 
-    fn write(&mut self, write: &Write) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, write: &Write) -> Result<(), Error> {
+        self.put(write).map_err(|error| self.with_limit(error))
+    }
+
+    fn with_limit(&self, error: Error) -> Error {
+        match error {
+            Error::Full { map, .. } => {
+                Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() }
+            }
+            other => other,
+        }
+    }
+
+    fn put(&mut self, write: &Write) -> Result<(), Error> {
         match write {
             Write::Config(config) => {
                 self.config.set(0, Wire(**config), 0).map_err(|error| Error::map(maps::CONFIG, error))
@@ -229,7 +248,7 @@ impl Tables {
             .map_err(|error| Error::map(maps::TICKET_COUNTS, error))?;
         let live = maps::counter::CONNECTIONS_LIVE;
         let connections = self.counters.get(&live, 0).map_err(|error| Error::map(maps::COUNTERS, error))?;
-        Ok(usage(&BTreeMap::from([(maps::TICKETS, tickets), (maps::CONNECTIONS, connections)])))
+        Ok(self.usage_of(&BTreeMap::from([(maps::TICKETS, tickets), (maps::CONNECTIONS, connections)])))
     }
 
     /// How full all maps are, by reading all of them.
@@ -248,17 +267,17 @@ impl Tables {
             (maps::CONNECTIONS, self.count(maps::CONNECTIONS, &self.connections)?),
             (maps::VETHS, self.count(maps::VETHS, &self.veths)?),
         ]);
-        Ok(usage(&used.into_iter().map(|(name, count)| (name, count as u64)).collect()))
+        Ok(self.usage_of(&used.into_iter().map(|(name, count)| (name, count as u64)).collect()))
     }
-}
 
-fn usage(used: &BTreeMap<&'static str, u64>) -> Vec<MapUse> {
-    let row = |spec: &maps::Spec| MapUse {
-        name: spec.name,
-        used: used.get(spec.name).copied(),
-        limit: spec.limit.into(),
-    };
-    maps::SPECS.iter().map(row).collect()
+    fn usage_of(&self, used: &BTreeMap<&'static str, u64>) -> Vec<MapUse> {
+        let row = |spec: &maps::Spec| MapUse {
+            name: spec.name,
+            used: used.get(spec.name).copied(),
+            limit: self.limits.get(spec.name).copied().unwrap_or(spec.limit).into(),
+        };
+        maps::SPECS.iter().map(row).collect()
+    }
 }
 
 /// The trie's form of a key.
@@ -307,7 +326,7 @@ fn settle(name: &'static str, removal: bool, result: Result<(), MapError>) -> Re
         Err(MapError::SyscallError(error))
             if matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
         {
-            Err(Error::full(name))
+            Err(Error::Full { map: name, limit: 0 })
         }
         Err(error) => Err(Error::map(name, error)),
     }

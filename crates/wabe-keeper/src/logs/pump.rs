@@ -3,13 +3,18 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     process::Stdio,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+};
 
 use super::rotate::RotatingFile;
 
@@ -21,23 +26,37 @@ const PIPE: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Pump {
     input: OwnedFd,
+    /// Kept for the program that may replace this one.
+    output: OwnedFd,
+    desk: Arc<Mutex<Log>>,
 }
 
 impl Pump {
     /// Starts to write to this file; a new one is begun after `full` bytes.
     pub(crate) fn start(path: &Path, full: u64) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut log = Log { file: RotatingFile::open(path, full)?, lost: 0 };
         let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
         // A smaller pipe works too.
         let _ = fcntl_setpipe_size(&input, PIPE);
+        Self::resume(path, full, input, output)
+    }
+
+    /// Goes on with a pipe that is there.
+    pub(crate) fn resume(path: &Path, full: u64, input: OwnedFd, output: OwnedFd) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let desk = Arc::new(Mutex::new(Log { file: RotatingFile::open(path, full)?, lost: 0 }));
+        let (theirs, mut pipe) = (Arc::clone(&desk), File::from(output.try_clone()?));
         thread::Builder::new().name("log".into()).stack_size(256 << 10).spawn(move || {
-            let mut output = File::from(output);
             let mut buffer = vec![0; 64 << 10];
             loop {
-                match output.read(&mut buffer) {
+                // Waits outside the lock, and reads inside: whoever holds the lock knows that no line is on its way.
+                match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(_) => return,
+                }
+                let mut log = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+                match pipe.read(&mut buffer) {
                     Ok(0) => return,
                     Ok(length) => log.write(&buffer[..length]),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -45,7 +64,17 @@ impl Pump {
                 }
             }
         })?;
-        Ok(Self { input })
+        Ok(Self { input, output, desk })
+    }
+
+    /// Both ends of the pipe: where processes write, and where it is read.
+    pub(crate) fn ends(&self) -> [BorrowedFd<'_>; 2] {
+        [self.input.as_fd(), self.output.as_fd()]
+    }
+
+    /// Leaves what is printed from now on in the pipe, until the guard is dropped.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, impl Sized> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For a process to write to.
@@ -54,6 +83,7 @@ impl Pump {
     }
 }
 
+#[derive(Debug)]
 struct Log {
     file: RotatingFile,
     lost: usize,

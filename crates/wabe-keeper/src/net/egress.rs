@@ -10,7 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Address, Egress, NetError, NodeNetwork, namespace, node::UPLINK, sysctl, workload::Families};
+use super::{Address, Egress, NetError, NodeNetwork, namespace, sysctl, workload::Families};
+use crate::layout::UPLINK;
 
 /// Whether the host lets a workload with this egress out at all, and with which families.
 pub(super) fn families(network: &NodeNetwork, egress: Egress) -> Result<Families, NetError> {

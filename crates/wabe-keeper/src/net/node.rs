@@ -13,9 +13,8 @@ use super::{
     Address, LO, Mac, Mesh, MeshFile, NetError, NodeNetwork, Place, Route, Rtnl, both, carrier, namespace,
     rtnl::End, sysctl,
 };
+use crate::layout::UPLINK;
 
-/// The node's end of the pair.
-pub(super) const UPLINK: &str = "uplink";
 /// The table that only packets of workloads with egress get to look into.
 pub(super) const EGRESS_TABLE: u8 = 100;
 

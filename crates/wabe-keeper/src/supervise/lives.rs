@@ -338,7 +338,7 @@ impl Supervisor {
         }
     }
 
-    fn begin_probe(&mut self, id: u32) -> std::io::Result<()> {
+    pub(super) fn begin_probe(&mut self, id: u32) -> std::io::Result<()> {
         let Some(instance) = self.instances.get_mut(&id) else { return Ok(()) };
         let Some(spec) = instance.spec.probe.clone() else { return Ok(()) };
         let inside = Inside {
@@ -369,7 +369,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn set_readiness(&mut self, id: u32, result: Result<(), String>) {
+    pub(super) fn set_readiness(&mut self, id: u32, result: Result<(), String>) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.readiness = result.clone().map_err(Some);
         self.subscribers.tell(match result {

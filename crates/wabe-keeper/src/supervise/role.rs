@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct Role {
     network: Option<OwnedFd>,
     /// Its stdin and stdout, if they are sockets for it to serve. Kept here, so that what arrives while it restarts
     /// waits for it.
-    sockets: Option<(OwnedFd, OwnedFd)>,
+    pub(super) sockets: Option<(OwnedFd, OwnedFd)>,
     log: Pump,
     pub(super) life: RoleLife,
     started: Instant,
@@ -58,13 +58,14 @@ impl Role {
         cgroup: PathBuf,
         logs: &Path,
         network: OwnedFd,
+        log: Option<(OwnedFd, OwnedFd)>,
     ) -> io::Result<Self> {
         let launch = Launch {
             capabilities: AGENT_CAPABILITIES.map(Into::into).into(),
             mounts: Mounts::Host,
             ..base(command, cgroup)
         };
-        Self::new("agent", launch, Some(network), None, logs)
+        Self::new("agent", launch, Some(network), None, logs, log)
     }
 
     /// dns: nobody, without capabilities, in the host's network namespace (where it asks the servers that the host
@@ -75,13 +76,14 @@ impl Role {
         logs: &Path,
         names: PathBuf,
         sockets: (OwnedFd, OwnedFd),
+        log: Option<(OwnedFd, OwnedFd)>,
     ) -> io::Result<Self> {
         let launch = Launch {
             user: Some("nobody".into()),
             mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![names] },
             ..base(command, cgroup)
         };
-        Self::new("dns", launch, None, Some(sockets), logs)
+        Self::new("dns", launch, None, Some(sockets), logs, log)
     }
 
     fn new(
@@ -90,13 +92,19 @@ impl Role {
         network: Option<OwnedFd>,
         sockets: Option<(OwnedFd, OwnedFd)>,
         logs: &Path,
+        log: Option<(OwnedFd, OwnedFd)>,
     ) -> io::Result<Self> {
+        let path = logs.join(format!("{name}.log"));
+        let log = match log {
+            Some((input, output)) => Pump::resume(&path, FULL, input, output)?,
+            None => Pump::start(&path, FULL)?,
+        };
         Ok(Self {
             name,
             launch,
             network,
             sockets,
-            log: Pump::start(&logs.join(format!("{name}.log")), FULL)?,
+            log,
             life: RoleLife::Waiting { until: Instant::now() },
             started: Instant::now(),
             since: SystemTime::now(),
@@ -130,6 +138,18 @@ impl Role {
         let pause = self.backoff.pause(self.started.elapsed());
         self.life =
             if closing { RoleLife::Ended } else { RoleLife::Waiting { until: Instant::now() + pause } };
+    }
+
+    pub(super) fn log(&self) -> &Pump {
+        &self.log
+    }
+
+    /// What an earlier program knew of it.
+    pub(super) fn resume(&mut self, state: &ChildState) {
+        self.since = UNIX_EPOCH + Duration::from_millis(state.since_ms);
+        self.starts = state.restarts + 1;
+        self.last_exit = state.last_exit;
+        self.problem.clone_from(&state.problem);
     }
 
     pub(super) fn state(&self) -> ChildState {

@@ -12,8 +12,11 @@ use crate::{
     },
 };
 
-const SPEC: Shape =
-    Shape { known: &["trustDomain", "rootNamespace", "addressRanges"], ignored: &[], refused: &[] };
+const SPEC: Shape = Shape {
+    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut"],
+    ignored: &[],
+    refused: &[],
+};
 const RANGES: Shape = Shape { known: &["workloads", "services"], ignored: &[], refused: &[] };
 
 /// Of one family each.
@@ -31,6 +34,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         let (workloads, services) = (workloads?, services?);
         apart(field, workloads, services).then_some((workloads, services))
     });
+    let short_cut = fields.or("shortCut", default.short_cut, Field::boolean);
     metadata?;
     let ((workload_range_v4, workload_range_v6), (service_range_v4, service_range_v6)) = ranges?;
     Some(MeshConfig {
@@ -40,6 +44,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         service_range_v4,
         workload_range_v6,
         service_range_v6,
+        short_cut: short_cut?,
     })
 }
 
