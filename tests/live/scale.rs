@@ -76,7 +76,7 @@ fn a_simulated_service_refuses_cleanly_and_a_load_that_does_not_fit_says_what_wo
     let file = std::fs::read_to_string(std::path::Path::new("/run/wabe").join(mesh.name()).join("mesh.json"))
         .expect("the mesh's file");
     let file: Value = serde_json::from_str(&file).expect("JSON");
-    let range = file["ranges"]["services_v4"].as_str().expect("a range").to_owned();
+    let range = file["services_v4"].as_str().expect("a range").to_owned();
     let (network, _) = range.split_once("0/").expect("a network");
     let target = format!("{network}1:80").parse::<std::net::SocketAddr>().expect("an address");
     eprintln!("a call of a simulated service: {}", call(&mesh, CALLER, target));
