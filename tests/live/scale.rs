@@ -84,3 +84,33 @@ fn a_simulated_service_refuses_cleanly_and_a_load_that_does_not_fit_says_what_wo
     assert!(call(&mesh, CALLER, target).starts_with('E'), "refused");
     mesh.down();
 }
+
+/// Figures for README.md and docs/performance.md; asserts no time.
+#[test]
+#[ignore = "takes a gigabyte and the whole machine; run by name with a release build"]
+fn figures_of_a_hundred_thousand_services() {
+    let server = Workload::server("s/web").label("svc", "web");
+    let service = Service::new("s/web").with("selector", json!({ "svc": "web" }));
+    let mesh = TestMesh::up(&all(&[&Workload::idle(CALLER), &server, &service]));
+    until_all(&mesh, "s/web", true);
+    let target = format!("{}:80", Facts::of(&mesh).service("s/web")[0]);
+    let connections = |what: &str| {
+        let args = ["connect", &target, "--count", "20000", "--summary"];
+        let took: Vec<u128> = (0..5)
+            .map(|_| {
+                let finished = mesh.testbox(CALLER, &args).success();
+                assert_eq!(finished.json()["by_errno"], json!({}));
+                finished.took.as_millis()
+            })
+            .collect();
+        eprintln!("20 000 connections, {what}: {took:?} ms");
+    };
+    load(&mesh, &["--services", "10", "--endpoints", "100"]);
+    connections("10 services");
+    let report = load(&mesh, &["--services", "100000", "--endpoints", "1000000"]);
+    assert_eq!((&report["serviceRows"], &report["endpointRows"]), (&json!(200_004), &json!(1_000_002)));
+    connections("100 000 services");
+    load(&mesh, &["--changes-per-second", "1000", "--seconds", "10"]);
+    load(&mesh, &["--clear"]);
+    mesh.down();
+}

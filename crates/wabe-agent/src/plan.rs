@@ -24,13 +24,16 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// An endpoint set's id, and what it was made from.
+type Set = (u32, Vec<DesiredEndpoint>);
+
 /// What is in the kernel, and what it was made from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Installed {
     /// The tables, with what awaits removal.
     pub mirror: Mirror,
     /// The set of a service's port, and the endpoints that it was made from.
-    sets: BTreeMap<ServiceKey, (u32, Vec<DesiredEndpoint>)>,
+    sets: BTreeMap<ServiceKey, Set>,
     /// The policy that a table was made from.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
     /// The highest ids ever given.
@@ -69,7 +72,7 @@ pub struct Plan {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Made {
     /// New sets of services' ports; `None` for those that have none any more.
-    sets: Vec<(ServiceKey, Option<(u32, Vec<DesiredEndpoint>)>)>,
+    sets: Vec<(ServiceKey, Option<Set>)>,
     /// New policy tables.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
     /// Policy tables that nobody names any more.

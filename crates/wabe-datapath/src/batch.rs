@@ -15,6 +15,9 @@ const LEAST: usize = 4;
 /// How a write looks to the kernel: which map, what key, and what value unless it is a removal.
 type Raw<'a> = (&'static str, &'a [u8], Option<&'a [u8]>);
 
+/// The bytes of all keys, and those of all values.
+type Dump = (Vec<u8>, Vec<u8>);
+
 /// Writes that follow one another, go to the same map and are all additions or all removals: one call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run<'a> {
@@ -68,7 +71,7 @@ pub(crate) fn execute(map: BorrowedFd<'_>, name: &'static str, run: &Run<'_>) ->
 }
 
 /// All rows of a map as bytes of keys and of values; `None` if this map or kernel can't tell them so.
-pub(crate) fn dump(map: BorrowedFd<'_>, name: &'static str) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+pub(crate) fn dump(map: BorrowedFd<'_>, name: &'static str) -> Result<Option<Dump>, Error> {
     let Some(spec) = maps::SPECS.iter().find(|spec| spec.name == name) else { return Ok(None) };
     let (key, value) = (spec.key as usize, (spec.value as usize).next_multiple_of(8));
     let (mut keys, mut values) = (Vec::new(), Vec::new());

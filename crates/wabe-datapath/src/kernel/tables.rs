@@ -118,12 +118,10 @@ impl Tables {
     }
 
     fn with_limit(&self, error: Error) -> Error {
-        match error {
-            Error::Full { map, .. } => {
-                Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() }
-            }
-            other => other,
+        if let Error::Full { map, .. } = error {
+            return Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() };
         }
+        error
     }
 
     fn put(&mut self, write: &Write) -> Result<(), Error> {
