@@ -41,6 +41,8 @@ pub struct Kernel {
     tables: Tables,
     pins: Pins,
     options: LoadOptions,
+    /// The programs are in force.
+    engaged: bool,
 }
 
 impl Kernel {
@@ -64,7 +66,7 @@ impl Kernel {
         let mut ebpf = loader.load(OBJECT)?;
         attach::load_programs(&mut ebpf)?;
         let tables = Tables::of(&mut ebpf, pins.limits())?;
-        Ok(Self { ebpf, tables, pins, options: options.clone() })
+        Ok(Self { ebpf, tables, pins, options: options.clone(), engaged: false })
     }
 
     /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a moment
@@ -83,7 +85,9 @@ impl Kernel {
         }
         attach::workloads(ebpf, &pins.links)?;
         attach::remove_unknown(&pins.links)?;
-        pins.remove_other_layouts()
+        pins.remove_other_layouts()?;
+        self.engaged = true;
+        Ok(())
     }
 
     /// Applies changes in their order, those of one kind that follow one another with one call; stops at the first that

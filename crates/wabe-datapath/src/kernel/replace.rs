@@ -57,6 +57,7 @@ impl Kernel {
         }
         (self.ebpf, self.tables) = (ebpf, tables);
         tracing::info!(?sizes, "maps have grown");
-        self.engage()
+        // An agent that is only taking over has not filled its tables yet.
+        if self.engaged { self.engage() } else { Ok(()) }
     }
 }
