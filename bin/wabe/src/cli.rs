@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Check(Files),
     /// Make a running mesh this version of `wabe`, without a gap.
     Upgrade(Plain),
+    /// For tests, and for those who size a machine.
+    #[command(subcommand)]
+    Debug(Debug),
     #[command(hide = true)]
     Keeper {
         /// Takes over from the program that this process was before.
@@ -222,6 +225,33 @@ pub(crate) struct Get {
     pub(crate) plain: Plain,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Debug {
+    /// Load simulated services and endpoints into the running mesh, change and remove them, and say what it costs.
+    Load(DebugLoad),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DebugLoad {
+    /// How many services, each with one address and port; instead of those that are simulated now.
+    #[arg(long)]
+    pub(crate) services: Option<u32>,
+    /// How many endpoints of all services together; as many as services unless given.
+    #[arg(long, requires = "services")]
+    pub(crate) endpoints: Option<u32>,
+    /// Then change one endpoint so often.
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) changes_per_second: Option<u32>,
+    /// For so long.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) seconds: u32,
+    /// Remove all that is simulated.
+    #[arg(long, conflicts_with_all = ["services", "changes_per_second"])]
+    pub(crate) clear: bool,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
 impl Cli {
     /// How the command prints, if it prints.
     pub(crate) fn output(&self) -> Option<Output> {
@@ -236,6 +266,7 @@ impl Cli {
             Command::Apply(it) => it.files.plain.output,
             Command::Delete(it) | Command::Check(it) => it.plain.output,
             Command::Get(it) => it.plain.output,
+            Command::Debug(Debug::Load(it)) => it.plain.output,
             Command::Exec(_)
             | Command::Keeper { .. }
             | Command::Agent
@@ -271,6 +302,8 @@ mod tests {
             "wabe get workload a -o yaml",
             "wabe check -f a -f b",
             "wabe down --name a",
+            "wabe debug load --services 10 --endpoints 100 --changes-per-second 5 --seconds 2",
+            "wabe debug load --clear",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

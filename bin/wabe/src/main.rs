@@ -11,6 +11,7 @@ mod apply;
 mod ask;
 mod check;
 mod cli;
+mod debug;
 mod delete;
 mod down;
 mod exec;
@@ -28,7 +29,7 @@ mod up;
 mod upgrade;
 mod workload;
 
-use cli::{Cli, Command, Output};
+use cli::{Cli, Command, Debug, Output};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Explain(arguments) => explain::run(&mesh, &arguments),
         Command::Flows(arguments) => flows::run(&mesh, &arguments),
         Command::Upgrade(arguments) => upgrade::run(&mesh, &arguments),
+        Command::Debug(Debug::Load(arguments)) => debug::run(&mesh, &arguments),
         Command::Keeper { rehearse: true, .. } => roles::rehearse_keeper(),
         Command::Keeper { succeed: true, .. } => roles::succeed_keeper(mesh),
         Command::Keeper { .. } => roles::keeper(mesh),

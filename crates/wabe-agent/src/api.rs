@@ -57,6 +57,8 @@ pub enum Request {
         /// In milliseconds from now.
         timeout: u64,
     },
+    /// Services and endpoints that only the kernel's tables know. [`Reply::Changed`].
+    Simulate(Simulate),
     /// Connections as they were opened, closed and refused. [`Reply::Flow`] for each, then [`Reply::FlowsEnd`].
     Flows {
         /// Goes on with new ones; then there is no end.
@@ -64,6 +66,26 @@ pub enum Request {
         /// At most this many of the past, the latest ones.
         last: usize,
     },
+}
+
+/// A change of what is simulated, for tests and for those who size a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Simulate {
+    /// Loads this instead of what is simulated now.
+    Load {
+        /// Services, each with one virtual address and one port.
+        services: u32,
+        /// Endpoints of all services together.
+        endpoints: u32,
+    },
+    /// Changes one endpoint.
+    Change {
+        /// Which service's, in an order without pattern.
+        number: u32,
+    },
+    /// Removes all of it.
+    Clear,
 }
 
 /// What the agent answers.

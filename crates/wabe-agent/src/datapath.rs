@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use wabe_abi::{Connection, EndpointLoad, Event, Tuple};
-use wabe_datapath::{Error, Kernel, MapUse, Write};
+use wabe_datapath::{Error, Kernel, MapUse, Sizes, Write};
 
 /// The data plane of one mesh.
 pub trait Datapath: Send {
@@ -34,11 +34,17 @@ pub trait Datapath: Send {
     /// All counters, indexed by [`wabe_abi::maps::counter`].
     fn counters(&self) -> Result<Vec<u64>, Error>;
 
-    /// How full each map is.
+    /// How full the maps are that programs write, and how large all of them are.
     fn usage(&self) -> Result<Vec<MapUse>, Error>;
 
     /// What the kernel lacks and the mesh does without, in words.
     fn lacking(&self) -> Vec<String>;
+
+    /// How many rows the tables have room for.
+    fn sizes(&self) -> Sizes;
+
+    /// Makes room for more rows, without a moment in which a connection could miss one.
+    fn resize(&mut self, sizes: &Sizes) -> Result<(), Error>;
 }
 
 /// Where events come from: readable when there are some.
@@ -90,6 +96,14 @@ impl Datapath for Kernel {
 
     fn lacking(&self) -> Vec<String> {
         wabe_datapath::lacking().into_iter().map(wabe_datapath::KernelFeature::lack).collect()
+    }
+
+    fn sizes(&self) -> Sizes {
+        Self::sizes(self)
+    }
+
+    fn resize(&mut self, sizes: &Sizes) -> Result<(), Error> {
+        Self::resize(self, sizes)
     }
 }
 

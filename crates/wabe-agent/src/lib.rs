@@ -22,6 +22,8 @@ mod preview;
 mod published;
 mod reconcile;
 mod rollout;
+mod simulation;
+mod sizes;
 mod snapshot;
 mod state;
 mod supervisor;

@@ -5,10 +5,16 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use wabe_abi::{
     Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord,
+    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord, maps,
 };
 use wabe_datapath::Write;
 use wabe_verdict::{Row, Tables};
+
+use crate::sizes::Rows;
+
+mod sets;
+
+pub use sets::Sets;
 
 /// Bits of a prefix key that are the table's: the shortest key there is.
 const TABLE_BITS: u32 = 32;
@@ -27,7 +33,7 @@ pub struct Mirror {
     /// Services' ports and addresses.
     pub services: BTreeMap<ServiceKey, ServiceRecord>,
     /// Endpoint sets.
-    pub endpoints: BTreeMap<EndpointKey, EndpointRecord>,
+    pub endpoints: Sets,
     /// Classes of identities.
     pub identity_classes: BTreeMap<ClassKey, u32>,
     /// Classes of ports.
@@ -44,12 +50,12 @@ impl Mirror {
     /// Does to memory what the write does to the kernel.
     pub fn apply(&mut self, write: &Write) {
         match write {
-            Write::Config(config) => self.config = *config,
+            Write::Config(config) => self.config = **config,
             Write::Cgroup(key, value) => put(&mut self.cgroups, *key, *value),
             Write::Workload(key, value) => put(&mut self.workloads, *key, *value),
             Write::Address(key, value) => put(&mut self.addresses, *key, *value),
             Write::Service(key, value) => put(&mut self.services, *key, *value),
-            Write::Endpoint(key, value) => put(&mut self.endpoints, *key, *value),
+            Write::Endpoint(key, value) => self.endpoints.put(*key, *value),
             Write::IdentityClass(key, value) => put(&mut self.identity_classes, *key, *value),
             Write::PortClass(key, value) => put(&mut self.port_classes, *key, *value),
             Write::PrefixClass(key, value) => put(&mut self.prefix_classes, *key, *value),
@@ -62,12 +68,12 @@ impl Mirror {
     /// Every row as the write that makes it.
     #[cfg(test)]
     pub fn rows(&self) -> Vec<Write> {
-        let mut rows = vec![Write::Config(self.config)];
+        let mut rows = vec![Write::Config(Box::new(self.config))];
         rows.extend(self.cgroups.iter().map(|(key, value)| Write::Cgroup(*key, Some(*value))));
         rows.extend(self.workloads.iter().map(|(key, value)| Write::Workload(*key, Some(*value))));
         rows.extend(self.addresses.iter().map(|(key, value)| Write::Address(*key, Some(*value))));
         rows.extend(self.services.iter().map(|(key, value)| Write::Service(*key, Some(*value))));
-        rows.extend(self.endpoints.iter().map(|(key, value)| Write::Endpoint(*key, Some(*value))));
+        rows.extend(self.endpoints.iter().map(|(key, value)| Write::Endpoint(key, Some(value))));
         rows.extend(
             self.identity_classes.iter().map(|(key, value)| Write::IdentityClass(*key, Some(*value))),
         );
@@ -97,16 +103,40 @@ impl Mirror {
 
     /// The rows of one endpoint set as writes that remove them.
     pub fn removal_of_set(&self, set: u32) -> Vec<Write> {
-        let places = EndpointKey { set, index: 0 }..=EndpointKey { set, index: u32::MAX };
-        self.endpoints.range(places).map(|(key, _)| Write::Endpoint(*key, None)).collect()
+        self.endpoints.places(set).map(|key| Write::Endpoint(key, None)).collect()
     }
 
-    /// How many rows all policy tables have together, in the fullest of the four maps.
-    pub fn policy_rows(&self) -> usize {
-        [self.identity_classes.len(), self.port_classes.len(), self.prefix_classes.len(), self.verdicts.len()]
-            .into_iter()
-            .max()
-            .unwrap_or(0)
+    /// How many rows there are.
+    pub fn count(&self) -> Rows {
+        let policies = [
+            self.identity_classes.len(),
+            self.port_classes.len(),
+            self.prefix_classes.len(),
+            self.verdicts.len(),
+        ];
+        Rows {
+            workloads: self.workloads.len(),
+            services: self.services.len(),
+            endpoints: self.endpoints.len(),
+            policies: policies.into_iter().max().unwrap_or(0),
+        }
+    }
+
+    /// How many rows a map of the agent's has, by the map's name; `None` if it is none of those.
+    pub fn rows_of(&self, map: &str) -> Option<usize> {
+        Some(match map {
+            maps::CGROUPS => self.cgroups.len(),
+            maps::WORKLOADS => self.workloads.len(),
+            maps::ADDRESSES => self.addresses.len(),
+            maps::SERVICES => self.services.len(),
+            maps::ENDPOINTS => self.endpoints.len(),
+            maps::POLICY_IDENTITIES => self.identity_classes.len(),
+            maps::POLICY_PORTS => self.port_classes.len(),
+            maps::POLICY_PREFIXES => self.prefix_classes.len(),
+            maps::POLICY_VERDICTS => self.verdicts.len(),
+            maps::VETHS => self.veths.len(),
+            _ => return None,
+        })
     }
 }
 

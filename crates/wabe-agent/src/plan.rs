@@ -10,18 +10,22 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_abi::{Balance, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord, maps};
+use wabe_abi::{Balance, Config, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord};
 use wabe_datapath::Write;
 use wabe_policy::CompiledPolicy;
 
 use crate::{
     balance,
     mirror::Mirror,
+    sizes::Rows,
     snapshot::{Desired, DesiredEndpoint, DesiredService},
 };
 
 #[cfg(test)]
 mod tests;
+
+/// An endpoint set's id, and what it was made from.
+type Set = (u32, Balance, Vec<DesiredEndpoint>);
 
 /// What is in the kernel, and what it was made from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +33,7 @@ pub struct Installed {
     /// The tables, with what awaits removal.
     pub mirror: Mirror,
     /// The set of a service's port, and the endpoints that it was made from.
-    sets: BTreeMap<ServiceKey, (u32, Balance, Vec<DesiredEndpoint>)>,
+    sets: BTreeMap<ServiceKey, Set>,
     /// The policy that a table was made from.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
     /// The highest ids ever given.
@@ -58,19 +62,22 @@ pub struct Plan {
     pub later: Vec<Write>,
     /// Workloads whose policy changes: their live connections are to be examined.
     pub examine: BTreeSet<u32>,
-    /// What will be installed once `writes` are done.
-    pub next: Installed,
+    /// Rows that there are once `writes` are done and `later` are not.
+    pub rows: Rows,
+    /// What else to remember once `writes` are done.
+    made: Made,
 }
 
-/// A table has no room for old and new rows side by side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{what}: {rows} rows during the change and {limit} fit; try again in a second, or make smaller changes"
-)]
-pub struct NoRoom {
-    what: &'static str,
-    rows: usize,
-    limit: u32,
+/// What a plan makes the tables from.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Made {
+    /// New sets of services' ports; `None` for those that have none any more.
+    sets: Vec<(ServiceKey, Option<Set>)>,
+    /// New policy tables.
+    tables: BTreeMap<u32, Arc<CompiledPolicy>>,
+    /// Policy tables that nobody names any more.
+    old_tables: Vec<u32>,
+    last: LastIds,
 }
 
 impl Installed {
@@ -79,7 +86,7 @@ impl Installed {
     pub fn found(rows: &[Write], last: LastIds) -> Self {
         let mut mirror = Mirror::default();
         rows.iter().for_each(|row| mirror.apply(row));
-        let last_set = mirror.endpoints.keys().map(|key| key.set).max().unwrap_or(0);
+        let last_set = mirror.endpoints.ids().next_back().unwrap_or(0);
         let last_table = [
             mirror.identity_classes.keys().map(|key| key.table).max(),
             mirror.verdicts.keys().map(|key| key.table).max(),
@@ -93,43 +100,109 @@ impl Installed {
         };
         Self { mirror, last, ..Self::default() }
     }
-}
 
-/// Computes the steps. Without a change the plan is empty and the generation stays.
-pub fn plan(installed: &Installed, desired: &Desired) -> Result<Plan, NoRoom> {
-    let mut planner = Planner { next: installed.clone(), writes: Vec::new() };
-    let examine = planner.workloads(desired);
-    planner.services(desired);
-    planner.removals(desired);
-    let used_after = used(&planner.next.mirror);
-    planner.next.sets.retain(|_, (set, ..)| used_after.sets.contains(set));
-    planner.next.tables.retain(|table, _| used_after.tables.contains(table));
-    let mut config = desired.config;
-    config.generation = installed.mirror.config.generation;
-    if !planner.writes.is_empty() || config != installed.mirror.config || config.generation == 0 {
-        config.generation = config.generation.max(planner.next.last.generation) + 1;
-        planner.next.last.generation = config.generation;
-        planner.write(Write::Config(config));
+    /// Remembers what a plan wrote. Costs as much as the plan's changes.
+    pub fn commit(&mut self, plan: Plan) {
+        plan.writes.iter().for_each(|write| self.mirror.apply(write));
+        for (key, set) in plan.made.sets {
+            match set {
+                Some(set) => drop(self.sets.insert(key, set)),
+                None => drop(self.sets.remove(&key)),
+            }
+        }
+        plan.made.old_tables.iter().for_each(|table| drop(self.tables.remove(table)));
+        self.tables.extend(plan.made.tables);
+        self.last = plan.made.last;
     }
+}
+
+/// Computes the steps to everything that is desired, and what nobody names any more, whoever left it. Without a change
+/// the plan is empty and the generation stays.
+pub fn plan(installed: &Installed, desired: &Desired) -> Plan {
+    let mut planner = Planner::new(installed);
+    let examine = planner.workloads(desired);
+    for (key, service) in &desired.services {
+        planner.service(key, service);
+    }
+    let gone = installed.mirror.services.keys().filter(|key| !desired.services.contains_key(key));
+    gone.for_each(|key| planner.no_service(key));
+    planner.removals(desired);
+    planner.raise(&Config { generation: installed.mirror.config.generation, ..desired.config });
     // What nobody names: replaced now, or left behind by an agent that died between a plan and its grace.
-    let old_sets = planner.sets_present().into_iter().filter(|set| !used_after.sets.contains(set));
-    let old_tables = planner.tables_present().into_iter().filter(|table| !used_after.tables.contains(table));
-    let mirror = &planner.next.mirror;
-    let mut later: Vec<Write> = old_sets.flat_map(|set| mirror.removal_of_set(set)).collect();
-    later.extend(old_tables.flat_map(|table| mirror.removal_of_table(table)));
-    check_room(mirror)?;
-    Ok(Plan { writes: planner.writes, later, examine, next: planner.next })
+    let old_sets = installed.mirror.endpoints.ids().filter(|set| !planner.sets.contains(set));
+    let old_tables: Vec<u32> =
+        tables_present(installed).into_iter().filter(|table| !planner.used_tables.contains(table)).collect();
+    let mut later: Vec<Write> = old_sets.flat_map(|set| installed.mirror.removal_of_set(set)).collect();
+    later.extend(old_tables.iter().flat_map(|table| installed.mirror.removal_of_table(*table)));
+    planner.made.old_tables = old_tables;
+    planner.finish(later, examine)
 }
 
-struct Planner {
-    next: Installed,
+/// Computes the steps to some services' ports and addresses, `None` being those that go; the rest stays as it is. Costs
+/// as much as these do, and ends where [`plan`] would. `config` is what is in force, `last` the highest ids given.
+pub fn plan_services(
+    installed: &Installed,
+    changes: &BTreeMap<ServiceKey, Option<DesiredService>>,
+    config: &Config,
+    last: LastIds,
+) -> Plan {
+    let mut planner = Planner::new(installed);
+    planner.made.last = last;
+    let mut later = Vec::new();
+    for (key, change) in changes {
+        let before = installed.mirror.services.get(key).map(|record| record.endpoint_set);
+        match change {
+            Some(service) => planner.service(key, service),
+            None => planner.no_service(key),
+        }
+        if let Some(set) = before.filter(|set| !planner.sets.contains(set)) {
+            later.extend(installed.mirror.removal_of_set(set));
+        }
+    }
+    if !planner.writes.is_empty() {
+        planner.raise(config);
+    }
+    planner.finish(later, BTreeSet::new())
+}
+
+struct Planner<'a> {
+    before: &'a Installed,
     writes: Vec<Write>,
+    made: Made,
+    rows: Rows,
+    /// Sets that are named once the plan is executed, of the services that it looked at.
+    sets: BTreeSet<u32>,
+    used_tables: BTreeSet<u32>,
 }
 
-impl Planner {
+impl<'a> Planner<'a> {
+    fn new(before: &'a Installed) -> Self {
+        Self {
+            before,
+            writes: Vec::new(),
+            made: Made { last: before.last, ..Made::default() },
+            rows: before.mirror.count(),
+            sets: BTreeSet::new(),
+            used_tables: BTreeSet::new(),
+        }
+    }
+
     fn write(&mut self, write: Write) {
-        self.next.mirror.apply(&write);
         self.writes.push(write);
+    }
+
+    /// Raises the generation if anything changes, or the mesh's own facts do.
+    fn raise(&mut self, config: &Config) {
+        if !self.writes.is_empty() || *config != self.before.mirror.config || config.generation == 0 {
+            let generation = config.generation.max(self.made.last.generation) + 1;
+            self.made.last.generation = generation;
+            let raised = Config { generation, ..*config };
+            self.write(Write::Config(Box::new(raised)));
+        }
+    }
+
+    fn finish(self, later: Vec<Write>, examine: BTreeSet<u32>) -> Plan {
+        Plan { writes: self.writes, later, examine, rows: self.rows, made: self.made }
     }
 
     /// Policy tables, then the workloads that name them, then what leads to the workloads. Returns the workloads whose
@@ -140,7 +213,7 @@ impl Planner {
         for (id, workload) in &desired.workloads {
             let table = workload.policy.as_ref().map_or(NO_POLICY, |policy| self.table(policy));
             let record = WorkloadRecord { table, ..workload.record };
-            let before = self.next.mirror.workloads.get(id).copied();
+            let before = self.before.mirror.workloads.get(id).copied();
             if before.is_some_and(|before| before.table != table || before.identity != record.identity) {
                 changed.insert(*id);
             }
@@ -150,23 +223,24 @@ impl Planner {
         }
         for (id, record, is_new) in records {
             if is_new {
+                self.rows.workloads += 1;
                 self.write(Write::ResetLoad(id));
             }
             self.write(Write::Workload(id, Some(record)));
         }
         for (key, id) in &desired.addresses {
-            if self.next.mirror.addresses.get(key) != Some(id) {
+            if self.before.mirror.addresses.get(key) != Some(id) {
                 self.write(Write::Address(*key, Some(*id)));
             }
         }
         for (key, record) in &desired.veths {
-            if self.next.mirror.veths.get(key) != Some(record) {
+            if self.before.mirror.veths.get(key) != Some(record) {
                 self.write(Write::Veth(*key, Some(*record)));
             }
         }
         // Last: from here on the workload's sockets are stamped.
         for (key, id) in &desired.cgroups {
-            if self.next.mirror.cgroups.get(key) != Some(id) {
+            if self.before.mirror.cgroups.get(key) != Some(id) {
                 self.write(Write::Cgroup(*key, Some(*id)));
             }
         }
@@ -176,67 +250,80 @@ impl Planner {
     /// The table of a policy: the one that it has, or a fresh one.
     fn table(&mut self, policy: &Arc<CompiledPolicy>) -> u32 {
         let same = |known: &Arc<CompiledPolicy>| Arc::ptr_eq(known, policy) || known == policy;
-        if let Some((table, _)) = self.next.tables.iter().find(|(_, known)| same(known)) {
-            return *table;
+        let mut known = self.before.tables.iter().chain(&self.made.tables);
+        if let Some((table, _)) = known.find(|(_, known)| same(known)) {
+            let table = *table;
+            self.used_tables.insert(table);
+            return table;
         }
-        self.next.last.table += 1;
-        let table = self.next.last.table;
+        self.made.last.table += 1;
+        let table = self.made.last.table;
         policy
             .identity_rows(table)
             .for_each(|(key, class)| self.write(Write::IdentityClass(key, Some(class))));
         policy.port_rows(table).for_each(|(key, class)| self.write(Write::PortClass(key, Some(class))));
         policy.prefix_rows(table).for_each(|(key, class)| self.write(Write::PrefixClass(key, Some(class))));
         policy.verdict_rows(table).for_each(|(key, verdict)| self.write(Write::Verdict(key, Some(verdict))));
-        self.next.tables.insert(table, Arc::clone(policy));
+        let rows = [
+            policy.identity_classes.len(),
+            policy.port_classes.len(),
+            policy.prefix_classes.len(),
+            policy.verdicts.len(),
+        ];
+        self.rows.policies += rows.into_iter().max().unwrap_or(0);
+        self.made.tables.insert(table, Arc::clone(policy));
+        self.used_tables.insert(table);
         table
     }
 
-    fn services(&mut self, desired: &Desired) {
-        for (key, service) in &desired.services {
-            let set = if service.endpoints.is_empty() { 0 } else { self.set(key, service) };
-            let record = ServiceRecord {
-                service: service.service,
-                endpoint_set: set,
-                endpoints: balance::places(service),
-                affinity: service.affinity,
-                balance: service.balance as u8,
-                flags: service.flags,
-                reserved: [0; 2],
-            };
-            if self.next.mirror.services.get(key) != Some(&record) {
-                self.write(Write::Service(*key, Some(record)));
-            }
+    fn service(&mut self, key: &ServiceKey, service: &DesiredService) {
+        let set = if service.endpoints.is_empty() { 0 } else { self.set(key, service) };
+        if set == 0 && self.before.sets.contains_key(key) {
+            self.made.sets.push((*key, None));
         }
-        let gone: Vec<ServiceKey> = self
-            .next
-            .mirror
-            .services
-            .keys()
-            .filter(|key| !desired.services.contains_key(key))
-            .copied()
-            .collect();
-        gone.into_iter().for_each(|key| self.write(Write::Service(key, None)));
+        self.sets.insert(set);
+        let record = ServiceRecord {
+            service: service.service,
+            endpoint_set: set,
+            endpoints: balance::places(service),
+            affinity: service.affinity,
+            balance: service.balance as u8,
+            flags: service.flags,
+            reserved: [0; 2],
+        };
+        let before = self.before.mirror.services.get(key);
+        self.rows.services += usize::from(before.is_none());
+        if before != Some(&record) {
+            self.write(Write::Service(*key, Some(record)));
+        }
+    }
+
+    fn no_service(&mut self, key: &ServiceKey) {
+        if self.before.mirror.services.contains_key(key) {
+            self.made.sets.push((*key, None));
+            self.write(Write::Service(*key, None));
+        }
     }
 
     /// The endpoint set of a service's port: the one that it has, or a fresh one.
     fn set(&mut self, key: &ServiceKey, service: &DesiredService) -> u32 {
-        if let Some((set, balance, endpoints)) = self.next.sets.get(key)
+        if let Some((set, balance, endpoints)) = self.before.sets.get(key)
             && (*balance, endpoints) == (service.balance, &service.endpoints)
         {
             return *set;
         }
-        self.next.last.set += 1;
-        let set = self.next.last.set;
-        for (place, record) in balance::rows(service, set) {
-            self.write(Write::Endpoint(place, Some(record)));
-        }
-        self.next.sets.insert(*key, (set, service.balance, service.endpoints.clone()));
+        self.made.last.set += 1;
+        let set = self.made.last.set;
+        let rows = balance::rows(service, set);
+        self.rows.endpoints += rows.len();
+        self.writes.extend(rows.into_iter().map(|(place, record)| Write::Endpoint(place, Some(record))));
+        self.made.sets.push((*key, Some((set, service.balance, service.endpoints.clone()))));
         set
     }
 
     /// Workloads that are gone: what leads to them first.
     fn removals(&mut self, desired: &Desired) {
-        let mirror = &self.next.mirror;
+        let mirror = &self.before.mirror;
         let mut gone = Vec::new();
         let cgroups = mirror.cgroups.keys().filter(|key| !desired.cgroups.contains_key(key));
         gone.extend(cgroups.map(|key| Write::Cgroup(*key, None)));
@@ -248,43 +335,12 @@ impl Planner {
         gone.extend(workloads.map(|key| Write::Workload(*key, None)));
         gone.into_iter().for_each(|write| self.write(write));
     }
-
-    fn sets_present(&self) -> BTreeSet<u32> {
-        self.next.mirror.endpoints.keys().map(|key| key.set).collect()
-    }
-
-    fn tables_present(&self) -> BTreeSet<u32> {
-        let mirror = &self.next.mirror;
-        let identities = mirror.identity_classes.keys().map(|key| key.table);
-        let ports = mirror.port_classes.keys().map(|key| key.table);
-        let prefixes = mirror.prefix_classes.keys().map(|key| key.table);
-        identities.chain(ports).chain(prefixes).chain(mirror.verdicts.keys().map(|key| key.table)).collect()
-    }
 }
 
-struct Used {
-    sets: BTreeSet<u32>,
-    tables: BTreeSet<u32>,
-}
-
-/// The sets and tables that records name.
-fn used(mirror: &Mirror) -> Used {
-    Used {
-        sets: mirror.services.values().map(|record| record.endpoint_set).collect(),
-        tables: mirror.workloads.values().map(|record| record.table).collect(),
-    }
-}
-
-fn check_room(mirror: &Mirror) -> Result<(), NoRoom> {
-    for (what, rows, limit) in [
-        ("endpoints", mirror.endpoints.len(), maps::MAX_ENDPOINTS),
-        ("services", mirror.services.len(), maps::MAX_SERVICES),
-        ("policies", mirror.policy_rows(), maps::MAX_POLICY_ROWS),
-        ("workloads", mirror.workloads.len(), maps::MAX_WORKLOADS),
-    ] {
-        if rows > limit as usize {
-            return Err(NoRoom { what, rows, limit });
-        }
-    }
-    Ok(())
+fn tables_present(installed: &Installed) -> BTreeSet<u32> {
+    let mirror = &installed.mirror;
+    let identities = mirror.identity_classes.keys().map(|key| key.table);
+    let ports = mirror.port_classes.keys().map(|key| key.table);
+    let prefixes = mirror.prefix_classes.keys().map(|key| key.table);
+    identities.chain(ports).chain(prefixes).chain(mirror.verdicts.keys().map(|key| key.table)).collect()
 }

@@ -22,6 +22,7 @@ use crate::{
     flows::SharedNames,
     plan::Installed,
     published::Published,
+    simulation::Simulation,
     snapshot::{Compiler, Node},
     state::State,
     supervisor::{Done, Handles, Job},
@@ -35,12 +36,14 @@ mod lifecycle;
 mod news;
 mod recover;
 mod revoke;
+mod simulate;
 mod status;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 pub use recover::{RecoverError, Running};
+use simulate::Simulating;
 use wait::Wait;
 
 /// Between replacing something in the kernel and removing what nobody names any more: no program runs that long.
@@ -86,6 +89,8 @@ enum Later {
     Warm,
     /// Somebody's patience may have ended.
     Waits,
+    /// The next part of what is being simulated, or of what is no longer.
+    Simulate,
 }
 
 /// Ends connections, in the network namespace whose `sock_diag` socket is given.
@@ -141,6 +146,9 @@ pub struct Engine<D> {
     waits: Vec<Wait>,
     published: Published,
     warnings: BTreeSet<String>,
+    simulation: Simulation,
+    /// Loading or clearing under way, and who asked for it.
+    simulating: Option<Simulating>,
     /// Something changed that the kernel's tables, the files or somebody who waits may have to follow.
     changed: bool,
     over: bool,
@@ -172,6 +180,8 @@ impl<D: Datapath> Engine<D> {
             waits: Vec::new(),
             published: Published::default(),
             warnings: BTreeSet::new(),
+            simulation: Simulation::default(),
+            simulating: None,
             changed: true,
             over: false,
         }
@@ -228,6 +238,7 @@ impl<D: Datapath> Engine<D> {
             Later::SweepAffinities => self.sweep_affinities(),
             Later::Warm => self.warm(),
             Later::Install | Later::Waits => self.changed = true,
+            Later::Simulate => self.simulate_more(),
         }
     }
 

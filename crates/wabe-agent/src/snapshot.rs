@@ -16,6 +16,7 @@ use wabe_model::{Egress, Identity, Objects, Workload};
 use wabe_policy::CompiledPolicy;
 
 use crate::balance;
+use crate::sizes::{MOST_ENDPOINTS, MOST_POLICY_ROWS, MOST_SERVICES};
 use crate::state::{AddressError, Ids, Instance, ServiceRanges, assign};
 
 mod policies;
@@ -199,12 +200,12 @@ fn flags(instance: &Instance) -> u32 {
 fn check_size(desired: &Desired) -> Result<(), SnapshotError> {
     let too_many = |what, wanted, limit, remedy| SnapshotError::TooMany { what, wanted, limit, remedy };
     let endpoints: usize = desired.services.values().map(balance::set_rows).sum();
-    let limit = maps::MAX_ENDPOINTS as usize / 2;
+    let limit = MOST_ENDPOINTS as usize / 2;
     if endpoints > limit {
         let remedy = "narrow the services' selectors or run fewer replicas";
         return Err(too_many("endpoints of all service ports", endpoints, limit, remedy));
     }
-    let limit = maps::MAX_SERVICES as usize;
+    let limit = MOST_SERVICES as usize;
     if desired.services.len() > limit {
         let remedy = "give the services fewer ports";
         return Err(too_many("service ports of both families", desired.services.len(), limit, remedy));
@@ -215,7 +216,7 @@ fn check_size(desired: &Desired) -> Result<(), SnapshotError> {
             seen.push(policy);
         }
     }
-    let limit = maps::MAX_POLICY_ROWS as usize / 2;
+    let limit = MOST_POLICY_ROWS as usize / 2;
     let rows = |count: fn(&CompiledPolicy) -> usize| seen.iter().map(|policy| count(policy)).sum::<usize>();
     let remedy = "let more workloads share the same policies, or name fewer ports and address blocks in them";
     for (what, wanted) in [

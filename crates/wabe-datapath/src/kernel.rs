@@ -44,6 +44,8 @@ pub struct Kernel {
     options: LoadOptions,
     /// Workloads' interfaces on the node's side. A filter, where the kernel has no links for interfaces, has no pin.
     guarded: BTreeMap<u32, u32>,
+    /// The programs are in force.
+    engaged: bool,
 }
 
 impl Kernel {
@@ -67,7 +69,7 @@ impl Kernel {
         let mut ebpf = loader.load(OBJECT)?;
         attach::load_programs(&mut ebpf)?;
         let tables = Tables::of(&mut ebpf, pins.limits())?;
-        Ok(Self { ebpf, tables, pins, options: options.clone(), guarded: BTreeMap::new() })
+        Ok(Self { ebpf, tables, pins, options: options.clone(), guarded: BTreeMap::new(), engaged: false })
     }
 
     /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a moment
@@ -91,15 +93,18 @@ impl Kernel {
             }
         }
         attach::remove_unknown(&pins.links)?;
-        pins.remove_other_layouts()
+        pins.remove_other_layouts()?;
+        self.engaged = true;
+        Ok(())
     }
 
-    /// Applies changes in their order; stops at the first that fails.
+    /// Applies changes in their order, those of one kind that follow one another with one call; stops at the first that
+    /// fails.
     ///
     /// # Errors
     /// [`Error::Full`] where a map has no room, [`Error::Map`] otherwise.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), Error> {
-        writes.iter().try_for_each(|write| self.tables.write(write))
+        self.tables.write_all(writes)
     }
 
     /// What the tables that the agent writes contain, as the changes that would make them so; counters are left
@@ -168,12 +173,13 @@ impl Kernel {
         self.tables.counters()
     }
 
-    /// How full each map is.
+    /// How full the maps are that programs write. Of those that only the agent writes, it knows better itself: counting
+    /// them here would mean reading them.
     ///
     /// # Errors
     /// A map can't be read.
     pub fn usage(&self) -> Result<Vec<MapUse>, Error> {
-        self.tables.usage()
+        self.tables.usage_of_programs()
     }
 
     /// How many rows the tables have room for.

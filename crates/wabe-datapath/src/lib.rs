@@ -5,6 +5,7 @@
 //! table means is `wabe-verdict`'s. The agent and `wabe explain` (read only) depend on it.
 
 mod attach;
+mod batch;
 mod error;
 mod events;
 mod features;

@@ -11,6 +11,9 @@ use std::{
 };
 
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 
 /// `bpf_attr` of `BPF_OBJ_GET`.
@@ -57,6 +60,99 @@ pub(crate) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const attributes, size_of::<LinkUpdate>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `bpf_attr` of the commands for many rows at once.
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// Where a dump goes on: a place in a map, which only the kernel understands. Never longer than a key of ours.
+pub(crate) type Place = [u8; 64];
+
+/// Writes rows whose keys and values lie one behind the other. Says how many were written, also when one failed.
+pub(crate) fn update_batch(
+    map: BorrowedFd<'_>,
+    count: u32,
+    keys: &[u8],
+    values: &[u8],
+) -> (u32, io::Result<()>) {
+    let mut attributes = Batch {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count,
+        map: map.as_raw_fd() as u32,
+        ..Batch::default()
+    };
+    let result = batch(BPF_MAP_UPDATE_BATCH, &mut attributes);
+    (done(&attributes, count, &result), result)
+}
+
+/// Removes rows; stops at the first that is not there (`ENOENT`). Says how many were removed.
+pub(crate) fn delete_batch(map: BorrowedFd<'_>, count: u32, keys: &[u8]) -> (u32, io::Result<()>) {
+    let mut attributes =
+        Batch { keys: keys.as_ptr() as u64, count, map: map.as_raw_fd() as u32, ..Batch::default() };
+    let result = batch(BPF_MAP_DELETE_BATCH, &mut attributes);
+    (done(&attributes, count, &result), result)
+}
+
+/// Reads up to `count` rows, from `from` or the beginning, and says how many there were and where to go on. `ENOENT`
+/// comes with the last ones, `ENOSPC` if a bucket has more rows than `count`.
+pub(crate) fn lookup_batch(
+    map: BorrowedFd<'_>,
+    from: Option<&Place>,
+    next: &mut Place,
+    count: u32,
+    keys: &mut [u8],
+    values: &mut [u8],
+) -> (u32, io::Result<()>) {
+    let mut attributes = Batch {
+        in_batch: from.map_or(0, |place| place.as_ptr() as u64),
+        out_batch: next.as_mut_ptr() as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count,
+        map: map.as_raw_fd() as u32,
+        ..Batch::default()
+    };
+    let result = batch(BPF_MAP_LOOKUP_BATCH, &mut attributes);
+    let found = match &result {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => 0,
+        Ok(()) | Err(_) => attributes.count.min(count),
+    };
+    (found, result)
+}
+
+fn batch(command: libc::c_long, attributes: &mut Batch) -> io::Result<()> {
+    // SAFETY: the attributes are those of these commands and live through the call; what they point to is as long as
+    // `count` rows of the map, which the callers in `batch.rs` take from the map's own sizes.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<Batch>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A kernel that refuses the command as such leaves `count` as it was.
+fn done(attributes: &Batch, asked: u32, result: &io::Result<()>) -> u32 {
+    match result {
+        Ok(()) => asked,
+        Err(error) if is_unsupported(error) => 0,
+        Err(_) => attributes.count.min(asked.saturating_sub(1)),
+    }
+}
+
+/// Whether the kernel, or this kind of map, has no such command.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    /// `ENOTSUPP`, which is the kernel's own and has no name in libc.
+    const ENOTSUPP: i32 = 524;
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP))
 }
 
 /// The index of an interface of the current network namespace.

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A type of `wabe-abi` as key or value of a map.
 #[repr(transparent)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromBytes)]
 pub(crate) struct Wire<T>(pub(crate) T);
 
 // SAFETY: `Pod` asks for a type that is `Copy`, has no padding and is valid for every bit pattern; zerocopy's derives

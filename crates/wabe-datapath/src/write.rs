@@ -8,8 +8,8 @@ use wabe_abi::{
 /// A change of a table in the kernel. `None` removes the entry; removing what is not there is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// The mesh's own facts, generation included.
-    Config(Config),
+    /// The mesh's own facts, generation included; boxed, since there is one of it and a million of others.
+    Config(Box<Config>),
     /// cgroup id -> workload id.
     Cgroup(u64, Option<u32>),
     /// Workload id -> record.

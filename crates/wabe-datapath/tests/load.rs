@@ -7,7 +7,7 @@ use std::{
     process,
 };
 
-use wabe_abi::{Config, Ip, PrefixKey, maps};
+use wabe_abi::{Config, EndpointKey, EndpointRecord, Ip, PrefixKey, maps};
 use wabe_datapath::{Kernel, LoadOptions, Pinned, Sizes, Write};
 use wabe_verdict::Tables;
 
@@ -71,12 +71,12 @@ fn a_second_load_keeps_maps_and_links() {
     let place = Place::new("again");
     let mut first = Kernel::load(&place.options()).expect("first load");
     let config = Config { generation: 7, ..Config::default() };
-    first.write(&[Write::Config(config)]).expect("write");
+    first.write(&[Write::Config(Box::new(config))]).expect("write");
     first.engage().expect("attached");
     drop(first);
     let mut second = Kernel::load(&place.options()).expect("second load");
     second.engage().expect("taken over");
-    assert!(second.contents().expect("contents").contains(&Write::Config(config)));
+    assert!(second.contents().expect("contents").contains(&Write::Config(Box::new(config))));
     assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 10);
 }
 
@@ -106,6 +106,41 @@ fn pinned_tables_read_what_was_written() {
     assert_eq!(pinned.prefix_class(&full("10.9.9.9", 6)), None);
     kernel.write(&[Write::Address(address, None), Write::Address(address, None)]).expect("removing twice");
     assert_eq!(pinned.workload_at(&address), None);
+}
+
+#[test]
+fn many_rows_are_written_read_and_removed_as_one() {
+    const ROWS: u32 = 20_000;
+    let place = Place::new("many");
+    let mut kernel = Kernel::load(&place.options()).expect("load");
+    let before = kernel.contents().expect("contents").len();
+    let key = |index| EndpointKey { set: 1 + index % 7, index };
+    let record = |index| EndpointRecord { endpoint: index, weight: 1, ..EndpointRecord::default() };
+    let rows: Vec<Write> = (0..ROWS).map(|index| Write::Endpoint(key(index), Some(record(index)))).collect();
+    kernel.write(&rows).expect("written");
+    let found: Vec<Write> = kernel.contents().expect("contents");
+    assert_eq!(found.len(), before + rows.len());
+    let mut endpoints: Vec<EndpointRecord> = found
+        .iter()
+        .filter_map(|write| if let Write::Endpoint(_, row) = write { *row } else { None })
+        .collect();
+    endpoints.sort_by_key(|row| row.endpoint);
+    assert!(endpoints.iter().zip(0..).all(|(row, index)| *row == record(index)), "rows differ");
+    // Every third is gone already, the first and the last among them: no error, and the others go.
+    let thirds = (0..ROWS).step_by(3).chain([ROWS - 1]).map(|index| Write::Endpoint(key(index), None));
+    kernel.write(&thirds.collect::<Vec<_>>()).expect("removed");
+    let all: Vec<Write> = (0..ROWS).map(|index| Write::Endpoint(key(index), None)).collect();
+    kernel.write(&all).expect("removed again");
+    assert_eq!(kernel.contents().expect("contents").len(), before);
+}
+
+#[test]
+fn a_full_map_has_a_name_also_when_many_rows_are_written() {
+    let place = Place::new("full");
+    let mut kernel = Kernel::load(&place.options()).expect("load");
+    let rows: Vec<Write> = (0..=maps::MAX_WORKLOADS).map(|id| Write::Cgroup(id.into(), Some(id))).collect();
+    let error = kernel.write(&rows).expect_err("one too many");
+    assert!(matches!(error, wabe_datapath::Error::Full { map: maps::CGROUPS, .. }), "{error}");
 }
 
 #[test]

@@ -180,10 +180,10 @@ fn choose(mut used: Vec<InUse>, wanted: &Wanted) -> Result<Ranges, RangeError> {
     let services_v4 = reserve(&mut used, "serviceRangeV4", "services", wanted.services_v4)?;
     let workloads_v6 = reserve(&mut used, "workloadRangeV6", "workloads", wanted.workloads_v6)?;
     let services_v6 = reserve(&mut used, "serviceRangeV6", "services", wanted.services_v6)?;
-    let (v4, v6) = (candidates_v4, candidates_v6);
+    let (v4, wide_v4, v6) = (candidates_v4, wide_candidates_v4, candidates_v6);
     Ok(Ranges {
         workloads_v4: or_free(workloads_v4, &mut used, "workloadRangeV4", "workloads", v4())?.trunc(),
-        services_v4: or_free(services_v4, &mut used, "serviceRangeV4", "services", v4())?.trunc(),
+        services_v4: or_free(services_v4, &mut used, "serviceRangeV4", "services", wide_v4())?.trunc(),
         workloads_v6: or_free(workloads_v6, &mut used, "workloadRangeV6", "workloads", v6())?.trunc(),
         services_v6: or_free(services_v6, &mut used, "serviceRangeV6", "services", v6())?.trunc(),
     })
@@ -245,6 +245,13 @@ fn candidates_v4() -> impl Iterator<Item = Ipv4Net> {
     (128..=255).map(move |it| second(10, it)).chain((24..=31).map(move |it| second(172, it)))
 }
 
+/// The same twice as wide, for 100 000 services and more; then as narrow as these, for hosts with little left.
+fn wide_candidates_v4() -> impl Iterator<Item = Ipv4Net> {
+    let wide = candidates_v4().filter_map(|range| Ipv4Net::new(range.network(), 15).ok());
+    let aligned = wide.filter(|range| range.network() == range.addr());
+    aligned.chain(candidates_v4())
+}
+
 /// fd77:6162:6500::/64 upward.
 fn candidates_v6() -> impl Iterator<Item = Ipv6Net> {
     (0x6500..=0x65ff).map(|third| Ipv6Net::new_assert([0xfd77, 0x6162, third, 0, 0, 0, 0, 0].into(), 64))
@@ -276,7 +283,7 @@ mod tests {
     fn an_idle_host_gets_the_first_ranges() {
         let ranges = choose(used(&["192.168.1.0/24", "fe80::/64"]), &Wanted::default()).unwrap();
         assert_eq!(ranges.workloads_v4.to_string(), "10.128.0.0/16");
-        assert_eq!(ranges.services_v4.to_string(), "10.129.0.0/16");
+        assert_eq!(ranges.services_v4.to_string(), "10.130.0.0/15");
         assert_eq!(ranges.workloads_v6.to_string(), "fd77:6162:6500::/64");
         assert_eq!(ranges.services_v6.to_string(), "fd77:6162:6501::/64");
     }
@@ -286,7 +293,7 @@ mod tests {
         let taken = used(&["10.128.0.0/15", "10.130.7.9/32", "10.132.0.0/16", "fd77:6162:6500::1/128"]);
         let ranges = choose(taken, &Wanted::default()).unwrap();
         assert_eq!(ranges.workloads_v4.to_string(), "10.131.0.0/16");
-        assert_eq!(ranges.services_v4.to_string(), "10.133.0.0/16");
+        assert_eq!(ranges.services_v4.to_string(), "10.134.0.0/15");
         assert_eq!(ranges.workloads_v6.to_string(), "fd77:6162:6501::/64");
     }
 
@@ -294,6 +301,15 @@ mod tests {
     fn a_company_network_of_all_ten_leaves_the_others() {
         let ranges = choose(used(&["10.0.0.0/8"]), &Wanted::default()).unwrap();
         assert_eq!(ranges.workloads_v4.to_string(), "172.24.0.0/16");
+        assert_eq!(ranges.services_v4.to_string(), "172.26.0.0/15");
+    }
+
+    #[test]
+    fn services_get_a_narrower_range_where_no_wide_one_is_free() {
+        let ranges =
+            choose(used(&["10.0.0.0/8", "172.24.0.0/14", "172.28.0.0/15"]), &Wanted::default()).unwrap();
+        assert_eq!(ranges.workloads_v4.to_string(), "172.30.0.0/16");
+        assert_eq!(ranges.services_v4.to_string(), "172.31.0.0/16");
     }
 
     #[test]

@@ -34,7 +34,10 @@ fn shop() -> Mesh {
     let mut ids = Ids::default();
     let wanted =
         desired(&node(), &objects, instances.iter(), &mut ids, &mut Compiler::default()).expect("a snapshot");
-    let mirror = plan(&Installed::default(), &wanted).expect("a plan").next.mirror;
+    let mut installed = Installed::default();
+    let plan = plan(&installed, &wanted);
+    installed.commit(plan);
+    let mirror = installed.mirror;
     let names = Published::of(&node(), &objects, instances.iter(), &mut ids, 1);
     let payment = ids.addresses_of(&ObjectName::new("shop", "payment")).v4.expect("an address");
     Mesh { mirror, names, payment: IpAddr::V4(payment) }

@@ -90,7 +90,8 @@ fn assert_sound(mirror: &Mirror, tables: &BTreeMap<u32, Arc<CompiledPolicy>>) {
     for (key, record) in &mirror.services {
         for index in 0..record.endpoints {
             let place = EndpointKey { set: record.endpoint_set, index };
-            let endpoint = mirror.endpoints.get(&place).unwrap_or_else(|| panic!("{key:?} lacks {place:?}"));
+            let endpoint =
+                mirror.endpoints.get(&place).copied().unwrap_or_else(|| panic!("{key:?} lacks {place:?}"));
             assert!(endpoint.alias < record.endpoints, "{endpoint:?}");
             assert!(mirror.workloads.contains_key(&endpoint.workload), "{endpoint:?} leads nowhere");
         }
@@ -130,7 +131,8 @@ fn assert_equals(mirror: &Mirror, desired: &Desired, tables: &BTreeMap<u32, Arc<
         assert_eq!(record.endpoints as usize, wanted.endpoints.len());
         places += wanted.endpoints.len();
         for (index, endpoint) in wanted.endpoints.iter().enumerate() {
-            let row = mirror.endpoints[&EndpointKey { set: record.endpoint_set, index: index as u32 }];
+            let key = EndpointKey { set: record.endpoint_set, index: index as u32 };
+            let row = mirror.endpoints.get(&key).expect("a place");
             assert_eq!(
                 (row.workload, row.address, row.weight),
                 (endpoint.workload, endpoint.address, endpoint.weight)
@@ -150,18 +152,20 @@ proptest! {
         let mut kernel = Mirror::default();
         for choice in &choices {
             let desired = desired(choice);
-            let plan = plan(&installed, &desired).expect("room");
+            let plan = plan(&installed, &desired);
             let mut tables = installed.tables.clone();
-            tables.extend(plan.next.tables.clone());
+            tables.extend(plan.made.tables.clone());
             for (index, write) in plan.writes.iter().enumerate() {
                 kernel.apply(write);
                 assert_sound(&kernel, &tables);
                 let last = index + 1 == plan.writes.len();
                 prop_assert_eq!(matches!(write, Write::Config(_)), last, "the generation is raised last");
             }
-            prop_assert_eq!(&kernel, &plan.next.mirror);
-            installed = plan.next;
-            for write in &plan.later {
+            let (rows, later) = (plan.rows, plan.later.clone());
+            installed.commit(plan);
+            prop_assert_eq!(&kernel, &installed.mirror);
+            prop_assert!(at_most(&kernel, &rows));
+            for write in &later {
                 kernel.apply(write);
                 installed.mirror.apply(write);
                 assert_sound(&kernel, &tables);
@@ -174,21 +178,66 @@ proptest! {
     fn an_agent_that_finds_tables_ends_up_with_the_same(choices in choices(), skip_removals: bool) {
         let mut installed = Installed::default();
         for choice in &choices {
-            let plan = plan(&installed, &desired(choice)).expect("room");
-            let last = plan.next.last;
-            let mut kernel = plan.next.mirror;
+            let plan = plan(&installed, &desired(choice));
+            let later = plan.later.clone();
+            installed.commit(plan);
+            let mut kernel = installed.mirror;
             if !skip_removals {
-                plan.later.iter().for_each(|write| kernel.apply(write));
+                later.iter().for_each(|write| kernel.apply(write));
             }
             // The agent dies here, with or without having removed what it replaced.
-            installed = Installed::found(&kernel.rows(), last);
+            installed = Installed::found(&kernel.rows(), installed.last);
         }
         let desired = desired(choices.last().expect("one at least"));
-        let plan = plan(&installed, &desired).expect("room");
-        let mut kernel = plan.next.mirror;
-        plan.later.iter().for_each(|write| kernel.apply(write));
-        assert_equals(&kernel, &desired, &plan.next.tables);
+        let plan = plan(&installed, &desired);
+        let later = plan.later.clone();
+        installed.commit(plan);
+        let mut kernel = installed.mirror.clone();
+        later.iter().for_each(|write| kernel.apply(write));
+        assert_equals(&kernel, &desired, &installed.tables);
     }
+
+    #[test]
+    fn planning_only_what_changed_ends_where_planning_all_of_it_does(choices in choices()) {
+        // Services change only; workloads are all there.
+        let workloads: BTreeMap<u32, u32> = (1..8).map(|id| (id, 0)).collect();
+        let (mut whole, mut parts) = (Installed::default(), Installed::default());
+        let begin = Choice { workloads: workloads.clone(), services: BTreeMap::new() };
+        for installed in [&mut whole, &mut parts] {
+            let plan = plan(installed, &desired(&begin));
+            installed.commit(plan);
+        }
+        let mut before = desired(&begin).services;
+        for choice in &choices {
+            let now = desired(&Choice { workloads: workloads.clone(), services: choice.services.clone() });
+            let keys = before.keys().chain(now.services.keys()).copied();
+            let changes: BTreeMap<ServiceKey, Option<DesiredService>> = keys
+                .filter(|key| before.get(key) != now.services.get(key))
+                .map(|key| (key, now.services.get(&key).cloned()))
+                .collect();
+            let by_parts = plan_services(&parts, &changes, &parts.mirror.config, parts.last);
+            let by_whole = plan(&whole, &now);
+            prop_assert_eq!(by_parts.rows, by_whole.rows);
+            for (installed, plan) in [(&mut whole, by_whole), (&mut parts, by_parts)] {
+                let later = plan.later.clone();
+                installed.commit(plan);
+                assert_sound(&installed.mirror, &installed.tables);
+                later.iter().for_each(|write| installed.mirror.apply(write));
+                assert_equals(&installed.mirror, &now, &installed.tables);
+            }
+            prop_assert_eq!(&parts.sets.keys().collect::<Vec<_>>(), &whole.sets.keys().collect::<Vec<_>>());
+            prop_assert_eq!(parts.mirror.config.generation, whole.mirror.config.generation);
+            before = now.services;
+        }
+    }
+}
+
+fn at_most(mirror: &Mirror, rows: &Rows) -> bool {
+    let now = mirror.count();
+    now.workloads <= rows.workloads
+        && now.services <= rows.services
+        && now.endpoints <= rows.endpoints
+        && now.policies <= rows.policies
 }
 
 fn two() -> Choice {
@@ -198,39 +247,49 @@ fn two() -> Choice {
     }
 }
 
+/// The tables after one more plan.
+fn after(installed: &Installed, desired: &Desired) -> Installed {
+    let mut next = installed.clone();
+    next.commit(plan(installed, desired));
+    next
+}
+
 #[test]
 fn nothing_changes_nothing_is_written() {
     let desired = desired(&two());
-    let first = plan(&Installed::default(), &desired).expect("room");
-    let second = plan(&first.next, &desired).expect("room");
+    let first = after(&Installed::default(), &desired);
+    let second = plan(&first, &desired);
     assert_eq!((second.writes, second.later), (Vec::new(), Vec::new()));
-    assert_eq!(second.next.mirror.config.generation, 1);
+    assert_eq!(first.mirror.config.generation, 1);
+    assert_eq!(after(&first, &desired), first);
 }
 
 #[test]
 fn an_empty_mesh_has_a_generation_too() {
-    let plan = plan(&Installed::default(), &Desired::default()).expect("room");
-    assert_eq!(plan.next.mirror.config.generation, 1);
+    let first = after(&Installed::default(), &Desired::default());
+    assert_eq!(first.mirror.config.generation, 1);
 }
 
 #[test]
 fn what_does_not_change_keeps_its_ids() {
     let mut choice = two();
-    let first = plan(&Installed::default(), &desired(&choice)).expect("room");
+    let first = after(&Installed::default(), &desired(&choice));
     choice.services.insert(1, BTreeMap::from([(1, 100)]));
     choice.workloads.insert(2, 3);
-    let second = plan(&first.next, &desired(&choice)).expect("room");
-    let set = |plan: &Plan, service: u32| {
-        plan.next.mirror.services[&ServiceKey::port(ip(1000 + service), Be16::new(80), wabe_abi::TCP)]
-            .endpoint_set
+    let plan = plan(&first, &desired(&choice));
+    assert_eq!(plan.examine, BTreeSet::from([2]));
+    assert!(!plan.writes.iter().any(|write| matches!(write, Write::ResetLoad(_))), "counters stay");
+    let mut second = first.clone();
+    second.commit(plan);
+    let set = |installed: &Installed, service: u32| {
+        let key = ServiceKey::port(ip(1000 + service), Be16::new(80), wabe_abi::TCP);
+        installed.mirror.services[&key].endpoint_set
     };
     assert_ne!(set(&first, 1), set(&second, 1));
     assert_eq!(set(&first, 2), set(&second, 2));
-    let table = |plan: &Plan, id: u32| plan.next.mirror.workloads[&id].table;
+    let table = |installed: &Installed, id: u32| installed.mirror.workloads[&id].table;
     assert_eq!(table(&first, 1), table(&second, 1));
     assert_ne!(table(&first, 2), table(&second, 2));
-    assert_eq!(second.examine, BTreeSet::from([2]));
-    assert!(!second.writes.iter().any(|write| matches!(write, Write::ResetLoad(_))), "counters stay");
 }
 
 #[test]
@@ -240,15 +299,14 @@ fn a_service_that_lost_all_endpoints_gets_them_back() {
     empty.services.insert(1, BTreeMap::new());
     let mut installed = Installed::default();
     for choice in [&full, &empty, &full] {
-        let plan = plan(&installed, &desired(choice)).expect("room");
-        assert_sound(&plan.next.mirror, &plan.next.tables);
-        installed = plan.next;
+        installed = after(&installed, &desired(choice));
+        assert_sound(&installed.mirror, &installed.tables);
     }
 }
 
 #[test]
 fn workloads_with_one_policy_share_a_table() {
     let choice = Choice { workloads: BTreeMap::from([(1, 1), (2, 1)]), services: BTreeMap::new() };
-    let plan = plan(&Installed::default(), &desired(&choice)).expect("room");
-    assert_eq!(plan.next.mirror.workloads[&1].table, plan.next.mirror.workloads[&2].table);
+    let installed = after(&Installed::default(), &desired(&choice));
+    assert_eq!(installed.mirror.workloads[&1].table, installed.mirror.workloads[&2].table);
 }

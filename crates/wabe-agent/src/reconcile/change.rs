@@ -25,6 +25,7 @@ impl<D: Datapath> Engine<D> {
             Request::WaitReady { workloads, timeout } => {
                 return self.wait(workloads, Duration::from_millis(timeout), replies);
             }
+            Request::Simulate(simulate) => return self.simulate(simulate, replies),
             Request::Flows { .. } => Err("flows are not answered here".to_owned()),
         };
         // Whoever asked may have gone meanwhile.

@@ -11,8 +11,9 @@ use super::{Engine, GRACE, Later};
 use crate::{
     datapath::Datapath,
     names::names,
-    plan::{Installed, NoRoom, plan},
+    plan::{Installed, plan},
     published::Published,
+    sizes::{NoRoom, Rows, sizes_for},
     snapshot::{SnapshotError, desired},
     state::{StateError, write},
 };
@@ -50,34 +51,52 @@ impl<D: Datapath> Engine<D> {
         let mut desired =
             desired(&self.node, &self.state.objects, instances, &mut self.state.ids, &mut self.compiler)?;
         self.shape(&mut desired);
-        let plan = plan(&self.installed, &desired)?;
+        let mut plan = plan(&self.installed, &desired);
         let computed = began.elapsed();
+        self.make_room(plan.rows + self.simulation.rows())?;
         if !plan.writes.is_empty() {
             self.execute(&plan.writes)?;
         }
         let in_force = began.elapsed();
-        self.installed = plan.next;
+        let writes = plan.writes.len();
+        self.remove_later(std::mem::take(&mut plan.later));
+        let examine = std::mem::take(&mut plan.examine);
+        self.installed.commit(plan);
         self.state.last = self.installed.last;
-        if !plan.later.is_empty() {
-            self.timers.add(self.now + GRACE, Later::Remove(plan.later));
-        }
-        self.revoke(plan.examine);
+        self.revoke(examine);
         self.forget_gone();
         self.keep_sweeping();
         self.warnings = desired.warnings.clone();
         let revoked = began.elapsed();
         self.publish()?;
-        let writes = plan.writes.len();
         tracing::debug!(writes, ?computed, ?in_force, ?revoked, published = ?began.elapsed(), "planned and executed");
         Ok(Executed { warnings: desired.warnings, in_force })
     }
 
+    /// Makes the tables larger if so many rows do not fit.
+    pub(super) fn make_room(&mut self, rows: Rows) -> Result<(), InstallError> {
+        let now = self.datapath.sizes();
+        let Some(sizes) = sizes_for(&rows, &now)? else { return Ok(()) };
+        let began = Instant::now();
+        self.datapath.resize(&sizes)?;
+        tracing::info!(?rows, before = ?now, ?sizes, took = ?began.elapsed(), "made the tables larger");
+        Ok(())
+    }
+
+    pub(super) fn remove_later(&mut self, writes: Vec<Write>) {
+        if !writes.is_empty() {
+            self.timers.add(self.now + GRACE, Later::Remove(writes));
+        }
+    }
+
     /// Writes; if that fails halfway, finds out how things are. Nothing that a record names is ever half written, so
     /// until the next plan the old state is in force, or the new one for some services and workloads.
-    fn execute(&mut self, writes: &[Write]) -> Result<(), InstallError> {
+    pub(super) fn execute(&mut self, writes: &[Write]) -> Result<(), InstallError> {
         let Err(error) = self.datapath.write(writes) else { return Ok(()) };
+        // What is simulated is not told apart from the rest then, and goes with the next plan.
         let found = self.datapath.contents()?;
         self.installed = Installed::found(&found, self.installed.last);
+        self.end_simulation("a change of the kernel's tables failed");
         Err(error.into())
     }
 
@@ -88,7 +107,10 @@ impl<D: Datapath> Engine<D> {
             tracing::warn!(%error, "rows that are not used any more could not be removed");
             return;
         }
-        writes.iter().for_each(|write| self.installed.mirror.apply(write));
+        for write in writes {
+            self.installed.mirror.apply(write);
+            self.simulation.removed(write);
+        }
     }
 
     /// Numbers of services and rules that are gone become free, or are forgotten.

@@ -52,10 +52,20 @@ impl<D: Datapath> Engine<D> {
             affinities_lost: at(counter::AFFINITIES_LOST),
             maps: usage
                 .into_iter()
-                .map(|it| MapStatus { name: it.name.into(), used: it.used, limit: it.limit })
+                .map(|it| MapStatus {
+                    name: it.name.into(),
+                    used: it.used.or(self.rows_of(it.name)),
+                    limit: it.limit,
+                })
                 .collect(),
             warnings: self.warnings.iter().cloned().chain(self.datapath.lacking()).collect(),
         })
+    }
+
+    /// What the agent wrote it need not count in the kernel.
+    fn rows_of(&self, map: &str) -> Option<u64> {
+        let rows = self.installed.mirror.rows_of(map)?;
+        Some((rows + self.simulation.rows_of(map)) as u64)
     }
 
     /// Those that users wrote, and those whose last instances are on their way out.

@@ -7,12 +7,13 @@ use std::{
 };
 
 use wabe_abi::{Be16, Connection, EndpointLoad, Ip, TCP};
+use wabe_datapath::Sizes;
 use wabe_keeper::protocol::ExitStatus;
 use wabe_model::{Kind, Object, ObjectKey, ObjectName, TargetPort, Workload};
 
 use super::*;
 use crate::{
-    api::{Changed, NotReady},
+    api::{Changed, NotReady, Simulate},
     state::Phase,
     supervisor::Made,
     testing::{FakeKernel, node, only, place, service, workload},
@@ -133,12 +134,14 @@ impl Bench {
     /// The workloads behind service `shop/web`.
     fn endpoints(&self) -> Vec<u32> {
         let memory = self.kernel.look();
-        let is_port = |key: &&wabe_abi::ServiceKey| key.protocol == TCP && key.address.is_v4();
-        let key = memory.mirror.services.keys().find(is_port).expect("the service");
-        let record = memory.mirror.services[key];
+        let is_port = |(key, record): &(&wabe_abi::ServiceKey, &wabe_abi::ServiceRecord)| {
+            key.protocol == TCP && key.address.is_v4() && record.service < 1 << 24
+        };
+        let (_, record) = memory.mirror.services.iter().find(is_port).expect("the service");
         let set = record.endpoint_set;
         (0..record.endpoints)
-            .map(|index| memory.mirror.endpoints[&wabe_abi::EndpointKey { set, index }].workload)
+            .map(|index| wabe_abi::EndpointKey { set, index })
+            .map(|key| memory.mirror.endpoints.get(&key).expect("a place").workload)
             .collect()
     }
 }
@@ -432,4 +435,101 @@ fn a_failed_job_is_given_again() {
     bench.pass(1_000);
     assert!(matches!(bench.keep().as_slice(), [Job::Create(_), Job::Start(1)]));
     assert_eq!(bench.engine.state.instances[&1].phase, Phase::Started);
+}
+
+/// What a request about simulated services was answered, after all its parts.
+fn simulate(bench: &mut Bench, request: Simulate) -> Reply {
+    let replies = bench.ask(Request::Simulate(request));
+    for _ in 0..1000 {
+        if let Ok(reply) = replies.try_recv() {
+            return reply;
+        }
+        bench.pass(1);
+    }
+    panic!("no reply");
+}
+
+#[test]
+fn a_simulated_load_comes_in_parts_and_leaves_nothing() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    bench.keep();
+    bench.ready(1);
+    bench.pass(1000);
+    let before = bench.kernel.look().mirror.clone();
+    let files = || std::fs::read(bench.directory.path().join("names.json")).expect("names");
+    let names = files();
+    let load = Simulate::Load { services: 5000, endpoints: 20_000 };
+    let Reply::Changed(loaded) = simulate(&mut bench, load) else { panic!("refused") };
+    assert!(loaded.generation > before.config.generation);
+    let rows = bench.kernel.look().mirror.count();
+    assert_eq!(rows.services, before.services.len() + 10_000);
+    assert_eq!(rows.endpoints, before.count().endpoints + 20_000);
+    for number in 0..50 {
+        let change = simulate(&mut bench, Simulate::Change { number });
+        assert!(matches!(change, Reply::Changed(_)), "{change:?}");
+    }
+    assert_eq!(bench.endpoints(), [1], "real services stay as they are");
+    bench.pass(1000);
+    assert_eq!(bench.kernel.look().mirror.count(), rows, "old sets are gone");
+    let now = std::fs::read(bench.directory.path().join("names.json")).expect("names");
+    assert!(now == names, "what is simulated is in no file");
+    // A real change sees nothing of it.
+    bench
+        .apply(vec![Object::Service(service("shop", "other", 80, TargetPort::Number(80)))])
+        .expect("applied");
+    assert_eq!(bench.kernel.look().mirror.count().endpoints, rows.endpoints);
+    bench.ask(Request::Delete {
+        keys: vec![ObjectKey { kind: Kind::Service, name: ObjectName::new("shop", "other") }],
+    });
+    assert!(matches!(simulate(&mut bench, Simulate::Clear), Reply::Changed(_)));
+    bench.pass(1000);
+    let after = bench.kernel.look().mirror.clone();
+    assert_eq!((&after.services, &after.endpoints), (&before.services, &before.endpoints));
+}
+
+#[test]
+fn tables_grow_before_they_are_full() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    bench.kernel.look().sizes = Sizes { services: 100, endpoints: 100, ..Sizes::default() };
+    let load = Simulate::Load { services: 500, endpoints: 2000 };
+    assert!(matches!(simulate(&mut bench, load), Reply::Changed(_)));
+    let sizes = bench.kernel.look().sizes;
+    let resized = bench.kernel.look().resized;
+    assert_eq!((sizes.services, sizes.endpoints, resized), (2048, 4096, 1));
+    for number in 0..3000 {
+        simulate(&mut bench, Simulate::Change { number });
+    }
+    assert!(bench.kernel.look().mirror.count().endpoints > 4000, "old sets wait for their removal");
+    bench.pass(1000);
+    assert_eq!(bench.kernel.look().mirror.count().endpoints, 2000);
+}
+
+#[test]
+fn a_simulated_load_that_fails_ends_without_a_trace() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    bench.keep();
+    bench.ready(1);
+    bench.kernel.look().fails_after = Some(3000);
+    let reply = simulate(&mut bench, Simulate::Load { services: 5000, endpoints: 20_000 });
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+    bench.kernel.look().fails_after = None;
+    bench.pass(2000);
+    bench.pass(2000);
+    assert_eq!(bench.endpoints(), [1]);
+    let rows = bench.kernel.look().mirror.count();
+    assert_eq!((rows.services, rows.endpoints), (4, 2), "only what is real");
+}
+
+#[test]
+fn a_simulated_load_that_does_not_fit_is_refused_with_a_remedy() {
+    let mut bench = Bench::new();
+    bench.apply(web()).expect("applied");
+    let reply = simulate(&mut bench, Simulate::Load { services: 100_000, endpoints: 100_000 });
+    let Reply::Refused { message } = reply else { panic!("{reply:?}") };
+    assert!(message.contains("10.9.0.0/16") && message.contains("10.64.0.0/14"), "{message}");
+    let reply = simulate(&mut bench, Simulate::Load { services: 10, endpoints: 5 });
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
 }

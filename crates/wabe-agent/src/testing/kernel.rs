@@ -7,7 +7,7 @@ use std::{
 };
 
 use wabe_abi::{Connection, EndpointLoad, Tuple, maps::counter};
-use wabe_datapath::{Error, MapUse, Write};
+use wabe_datapath::{Error, MapUse, Sizes, Write};
 
 use crate::{datapath::Datapath, mirror::Mirror};
 
@@ -22,6 +22,10 @@ pub(crate) struct Memory {
     pub(crate) loads: BTreeMap<u32, EndpointLoad>,
     /// Writes until one fails, as if a map were full.
     pub(crate) fails_after: Option<usize>,
+    /// Room; a resize changes it.
+    pub(crate) sizes: Sizes,
+    /// How often it was resized.
+    pub(crate) resized: usize,
 }
 
 /// A kernel whose maps are in memory.
@@ -54,6 +58,9 @@ impl Datapath for FakeKernel {
                 memory.loads.remove(id);
             }
             memory.mirror.apply(write);
+            let rows = memory.mirror.count();
+            assert!(rows.endpoints <= memory.sizes.endpoints as usize, "no room was made for {write:?}");
+            assert!(rows.services <= memory.sizes.services as usize, "no room was made for {write:?}");
         }
         Ok(())
     }
@@ -96,5 +103,16 @@ impl Datapath for FakeKernel {
 
     fn lacking(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.look().sizes
+    }
+
+    fn resize(&mut self, sizes: &Sizes) -> Result<(), Error> {
+        let mut memory = self.look();
+        memory.sizes = *sizes;
+        memory.resized += 1;
+        Ok(())
     }
 }

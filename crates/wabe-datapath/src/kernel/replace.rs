@@ -46,7 +46,9 @@ impl Kernel {
         let copied = |write: &&Write| {
             growing.iter().any(|spec| spec.name == write.map() && spec.life() == Life::Rebuilt)
         };
-        self.contents()?.iter().filter(copied).try_for_each(|write| tables.write(write))?;
+        let mut rows = self.contents()?;
+        rows.retain(|write| copied(&write));
+        tables.write_all(&rows)?;
         // From here on the new maps are the ones that count. A crash before the last link leaves programs of both kinds
         // and both kinds of maps, all with the same rows; the next agent puts all links to what is pinned then.
         for spec in &growing {
@@ -55,6 +57,7 @@ impl Kernel {
         }
         (self.ebpf, self.tables) = (ebpf, tables);
         tracing::info!(?sizes, "maps have grown");
-        self.engage()
+        // An agent that is only taking over has not filled its tables yet.
+        if self.engaged { self.engage() } else { Ok(()) }
     }
 }

@@ -1,6 +1,9 @@
 //! The maps by their types.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use aya::{
     Ebpf,
@@ -13,7 +16,7 @@ use wabe_abi::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{Error, Write, wire::Wire};
+use crate::{Error, Write, batch, wire::Wire};
 
 type Rows<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
 /// What follows the prefix length of a [`PrefixKey`]: table and address.
@@ -52,6 +55,8 @@ pub(crate) struct Tables {
     pub(crate) connections: Rows<Tuple, Connection>,
     pub(crate) veths: HashMap<MapData, u32, Wire<VethRecord>>,
     pub(crate) counters: Array<MapData, u64>,
+    /// The same maps for calls that aya does not have.
+    fds: BTreeMap<&'static str, OwnedFd>,
 }
 
 impl Tables {
@@ -65,7 +70,15 @@ impl Tables {
         limits: BTreeMap<&'static str, u32>,
         mut take: impl FnMut(&'static str) -> Result<Map, Error>,
     ) -> Result<Self, Error> {
-        let mut open = |name| take(name).map(|map| (name, map));
+        let mut fds = BTreeMap::new();
+        let mut open = |name| -> Result<(&'static str, Map), Error> {
+            let map = take(name)?;
+            if let Map::HashMap(data) = &map {
+                let fd = data.fd().as_fd().try_clone_to_owned();
+                fds.insert(name, fd.map_err(|error| Error::map(name, MapError::IoError(error)))?);
+            }
+            Ok((name, map))
+        };
         Ok(Self {
             limits,
             config: typed(open(maps::CONFIG)?)?,
@@ -86,22 +99,38 @@ impl Tables {
             connections: typed(open(maps::CONNECTIONS)?)?,
             veths: typed(open(maps::VETHS)?)?,
             counters: typed(open(maps::COUNTERS)?)?,
+            fds,
         })
     }
 
-    pub(crate) fn write(&mut self, write: &Write) -> Result<(), Error> {
-        self.put(write).map_err(|error| match error {
-            Error::Full { map, .. } => {
-                Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() }
+    pub(crate) fn write_all(&mut self, writes: &[Write]) -> Result<(), Error> {
+        for run in batch::runs(writes) {
+            let fd = run.map.and_then(|name| Some((name, self.fds.get(name)?)));
+            if let Some((name, fd)) = fd
+                && batch::execute(fd.as_fd(), name, &run).map_err(|error| self.with_limit(error))?
+            {
+                continue;
             }
-            other => other,
-        })
+            run.writes.iter().try_for_each(|write| self.write(write))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&mut self, write: &Write) -> Result<(), Error> {
+        self.put(write).map_err(|error| self.with_limit(error))
+    }
+
+    fn with_limit(&self, error: Error) -> Error {
+        if let Error::Full { map, .. } = error {
+            return Error::Full { map, limit: self.limits.get(map).copied().unwrap_or(0).into() };
+        }
+        error
     }
 
     fn put(&mut self, write: &Write) -> Result<(), Error> {
         match write {
             Write::Config(config) => {
-                self.config.set(0, Wire(*config), 0).map_err(|error| Error::map(maps::CONFIG, error))
+                self.config.set(0, Wire(**config), 0).map_err(|error| Error::map(maps::CONFIG, error))
             }
             Write::Cgroup(key, row) => put(&mut self.cgroups, maps::CGROUPS, key, *row),
             Write::Workload(key, row) => put(&mut self.workloads, maps::WORKLOADS, key, row.map(Wire)),
@@ -136,52 +165,81 @@ impl Tables {
     }
 
     pub(crate) fn contents(&self) -> Result<Vec<Write>, Error> {
-        let mut all =
-            vec![Write::Config(self.config.get(&0, 0).map_err(|error| Error::map(maps::CONFIG, error))?.0)];
-        all.extend(rows(maps::CGROUPS, &self.cgroups)?.into_iter().map(|(k, v)| Write::Cgroup(k, Some(v))));
-        all.extend(
-            rows(maps::WORKLOADS, &self.workloads)?.into_iter().map(|(k, v)| Write::Workload(k, Some(v.0))),
-        );
-        all.extend(
-            rows(maps::ADDRESSES, &self.addresses)?.into_iter().map(|(k, v)| Write::Address(k.0, Some(v))),
-        );
-        all.extend(
-            rows(maps::SERVICES, &self.services)?.into_iter().map(|(k, v)| Write::Service(k.0, Some(v.0))),
-        );
-        all.extend(
-            rows(maps::ENDPOINTS, &self.endpoints)?.into_iter().map(|(k, v)| Write::Endpoint(k.0, Some(v.0))),
-        );
-        all.extend(
-            rows(maps::POLICY_IDENTITIES, &self.identities)?
-                .into_iter()
-                .map(|(k, v)| Write::IdentityClass(k.0, Some(v))),
-        );
-        all.extend(
-            rows(maps::POLICY_PORTS, &self.ports)?.into_iter().map(|(k, v)| Write::PortClass(k.0, Some(v))),
-        );
-        all.extend(
-            rows(maps::POLICY_VERDICTS, &self.verdicts)?
-                .into_iter()
-                .map(|(k, v)| Write::Verdict(k.0, Some(v.0))),
-        );
+        let config = self.config.get(&0, 0).map_err(|error| Error::map(maps::CONFIG, error))?.0;
+        let mut all = vec![Write::Config(Box::new(config))];
+        self.each(maps::CGROUPS, &self.cgroups, |k, v| all.push(Write::Cgroup(k, Some(v))))?;
+        self.each(maps::WORKLOADS, &self.workloads, |k, v| all.push(Write::Workload(k, Some(v.0))))?;
+        self.each(maps::ADDRESSES, &self.addresses, |k, v| all.push(Write::Address(k.0, Some(v))))?;
+        self.each(maps::SERVICES, &self.services, |k, v| all.push(Write::Service(k.0, Some(v.0))))?;
+        self.each(maps::ENDPOINTS, &self.endpoints, |k, v| all.push(Write::Endpoint(k.0, Some(v.0))))?;
+        self.each(maps::POLICY_IDENTITIES, &self.identities, |k, v| {
+            all.push(Write::IdentityClass(k.0, Some(v)));
+        })?;
+        self.each(maps::POLICY_PORTS, &self.ports, |k, v| all.push(Write::PortClass(k.0, Some(v))))?;
+        self.each(maps::POLICY_VERDICTS, &self.verdicts, |k, v| {
+            all.push(Write::Verdict(k.0, Some(v.0)));
+        })?;
         for row in self.prefixes.iter() {
             let (key, class) = row.map_err(|error| Error::map(maps::POLICY_PREFIXES, error))?;
             all.extend(prefix_key(&key).map(|key| Write::PrefixClass(key, Some(class))));
         }
-        all.extend(rows(maps::VETHS, &self.veths)?.into_iter().map(|(k, v)| Write::Veth(k, Some(v.0))));
+        self.each(maps::VETHS, &self.veths, |k, v| all.push(Write::Veth(k, Some(v.0))))?;
         Ok(all)
     }
 
     pub(crate) fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
-        Ok(rows(maps::CONNECTIONS, &self.connections)?.into_iter().map(|(k, v)| (k.0, v.0)).collect())
+        let mut all = Vec::new();
+        self.each(maps::CONNECTIONS, &self.connections, |k, v| all.push((k.0, v.0)))?;
+        Ok(all)
+    }
+
+    /// Hands over each row of a map.
+    fn each<K, V>(
+        &self,
+        name: &'static str,
+        map: &HashMap<MapData, K, V>,
+        mut take: impl FnMut(K, V),
+    ) -> Result<(), Error>
+    where
+        K: aya::Pod + FromBytes,
+        V: aya::Pod + FromBytes,
+    {
+        let dump = self.fds.get(name).map_or(Ok(None), |fd| batch::dump(fd.as_fd(), name))?;
+        let Some((keys, values)) = dump else {
+            return map.iter().try_for_each(|row| {
+                let (key, value) = row.map_err(|error| Error::map(name, error))?;
+                take(key, value);
+                Ok(())
+            });
+        };
+        let (keys, values) = (keys.chunks_exact(size_of::<K>()), values.chunks_exact(size_of::<V>()));
+        for (key, value) in keys.zip(values) {
+            let (Ok(key), Ok(value)) = (K::read_from_bytes(key), V::read_from_bytes(value)) else { continue };
+            take(key, value);
+        }
+        Ok(())
+    }
+
+    /// How many rows a map has.
+    fn count<K, V>(&self, name: &'static str, map: &HashMap<MapData, K, V>) -> Result<usize, Error>
+    where
+        K: aya::Pod + FromBytes,
+        V: aya::Pod + FromBytes,
+    {
+        let mut count = 0;
+        self.each(name, map, |_, _| count += 1)?;
+        Ok(count)
     }
 
     /// Removes what is over by `now`, in nanoseconds of the monotonic clock. A caller that comes back meanwhile and
     /// loses its fresh row is chosen for anew, as the row's promise had ended.
     pub(crate) fn sweep_affinities(&mut self, now: u64) -> Result<(), Error> {
-        let all = rows(maps::AFFINITIES, &self.affinities)?;
-        let over = all.into_iter().filter(|(_, affinity)| affinity.0.until <= now);
-        let gone: Vec<_> = over.map(|(key, _)| key).collect();
+        let mut gone = Vec::new();
+        self.each(maps::AFFINITIES, &self.affinities, |key, affinity| {
+            if affinity.0.until <= now {
+                gone.push(key);
+            }
+        })?;
         gone.iter().try_for_each(|key| put(&mut self.affinities, maps::AFFINITIES, key, None))
     }
 
@@ -193,30 +251,46 @@ impl Tables {
         self.counters.iter().collect::<Result<_, _>>().map_err(|error| Error::map(maps::COUNTERS, error))
     }
 
+    /// How full the maps are that programs write; of the others only what they have room for.
+    pub(crate) fn usage_of_programs(&self) -> Result<Vec<MapUse>, Error> {
+        // Every ticket and every connection is counted where it is made, so nobody has to go through them.
+        let tickets: u64 = self
+            .ticket_counts
+            .iter()
+            .sum::<Result<u64, _>>()
+            .map_err(|error| Error::map(maps::TICKET_COUNTS, error))?;
+        let live = maps::counter::CONNECTIONS_LIVE;
+        let connections = self.counters.get(&live, 0).map_err(|error| Error::map(maps::COUNTERS, error))?;
+        Ok(self.usage_of(&BTreeMap::from([(maps::TICKETS, tickets), (maps::CONNECTIONS, connections)])))
+    }
+
+    /// How full all maps are, by reading all of them.
     pub(crate) fn usage(&self) -> Result<Vec<MapUse>, Error> {
         let used = BTreeMap::from([
-            (maps::CGROUPS, self.cgroups.keys().count()),
-            (maps::WORKLOADS, self.workloads.keys().count()),
-            (maps::ADDRESSES, self.addresses.keys().count()),
-            (maps::SERVICES, self.services.keys().count()),
-            (maps::ENDPOINTS, self.endpoints.keys().count()),
-            (maps::AFFINITIES, self.affinities.keys().count()),
-            (maps::POLICY_IDENTITIES, self.identities.keys().count()),
-            (maps::POLICY_PORTS, self.ports.keys().count()),
+            (maps::CGROUPS, self.count(maps::CGROUPS, &self.cgroups)?),
+            (maps::WORKLOADS, self.count(maps::WORKLOADS, &self.workloads)?),
+            (maps::ADDRESSES, self.count(maps::ADDRESSES, &self.addresses)?),
+            (maps::SERVICES, self.count(maps::SERVICES, &self.services)?),
+            (maps::ENDPOINTS, self.count(maps::ENDPOINTS, &self.endpoints)?),
+            (maps::AFFINITIES, self.count(maps::AFFINITIES, &self.affinities)?),
+            (maps::POLICY_IDENTITIES, self.count(maps::POLICY_IDENTITIES, &self.identities)?),
+            (maps::POLICY_PORTS, self.count(maps::POLICY_PORTS, &self.ports)?),
             (maps::POLICY_PREFIXES, self.prefixes.keys().count()),
-            (maps::POLICY_VERDICTS, self.verdicts.keys().count()),
-            (maps::TICKETS, self.tickets.keys().count()),
-            (maps::CONNECTIONS, self.connections.keys().count()),
-            (maps::VETHS, self.veths.keys().count()),
+            (maps::POLICY_VERDICTS, self.count(maps::POLICY_VERDICTS, &self.verdicts)?),
+            (maps::TICKETS, self.count(maps::TICKETS, &self.tickets)?),
+            (maps::CONNECTIONS, self.count(maps::CONNECTIONS, &self.connections)?),
+            (maps::VETHS, self.count(maps::VETHS, &self.veths)?),
         ]);
-        Ok(maps::SPECS
-            .iter()
-            .map(|spec| MapUse {
-                name: spec.name,
-                used: used.get(spec.name).map(|count| *count as u64),
-                limit: self.limits.get(spec.name).copied().unwrap_or(spec.limit).into(),
-            })
-            .collect())
+        Ok(self.usage_of(&used.into_iter().map(|(name, count)| (name, count as u64)).collect()))
+    }
+
+    fn usage_of(&self, used: &BTreeMap<&'static str, u64>) -> Vec<MapUse> {
+        let row = |spec: &maps::Spec| MapUse {
+            name: spec.name,
+            used: used.get(spec.name).copied(),
+            limit: self.limits.get(spec.name).copied().unwrap_or(spec.limit).into(),
+        };
+        maps::SPECS.iter().map(row).collect()
     }
 }
 
@@ -270,11 +344,4 @@ fn settle(name: &'static str, removal: bool, result: Result<(), MapError>) -> Re
         }
         Err(error) => Err(Error::map(name, error)),
     }
-}
-
-fn rows<K: aya::Pod, V: aya::Pod>(
-    name: &'static str,
-    map: &HashMap<MapData, K, V>,
-) -> Result<Vec<(K, V)>, Error> {
-    map.iter().collect::<Result<_, _>>().map_err(|error| Error::map(name, error))
 }
