@@ -237,3 +237,40 @@ fn after_a_hundred_workloads() {
     let left = before.left_over(mesh.machine().namespace(), PATIENCE);
     assert!(left.is_empty(), "{left:#?}");
 }
+
+#[test]
+fn uninstall_ends_all_meshes_the_dead_ones_too() {
+    leaves_nothing(|machine| {
+        up(machine, |_| {
+            // A second one, whose keeper is killed with all that it holds.
+            let other = format!("{}-other", machine.name());
+            let with_name = |arguments: &[&str]| {
+                let mut command = std::process::Command::new(wabe_tests::testkit::wabe());
+                command.args(["--name", &other]).args(arguments);
+                machine.run(command)
+            };
+            let _ = with_name(&["up"]).success();
+            let file = std::fs::read_to_string(format!("/run/wabe/{other}/mesh.json")).expect("a mesh");
+            assert!(file.contains(&other));
+            let keeper = with_name(&["status", "-o", "json"]).success().json();
+            let keeper = named_role(&keeper, "keeper");
+            let mut kill = std::process::Command::new("kill");
+            kill.args(["-KILL", &keeper.to_string()]);
+            let _ = machine.run(kill).success();
+
+            let asked = machine.wabe(&["uninstall"]);
+            assert!(!asked.status.success() && asked.stderr.contains("--yes"), "{asked}");
+            works(machine);
+            let report = machine.wabe(&["uninstall", "--yes", "-o", "json"]).success().json();
+            assert_eq!(report["left"], json!([]), "{report}");
+            assert_eq!(report["meshes"].as_array().map(Vec::len), Some(2), "{report}");
+            println!("removed: {}", report["removed"].as_array().map_or(0, Vec::len));
+        });
+    });
+}
+
+/// The process of a role.
+fn named_role(status: &serde_json::Value, role: &str) -> u64 {
+    let processes = status["processes"].as_array().expect("a list");
+    processes.iter().find(|it| it["role"] == role).and_then(|it| it["pid"].as_u64()).expect("it runs")
+}

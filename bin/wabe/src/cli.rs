@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Get(Get),
     /// Validate manifests; changes nothing.
     Check(Files),
+    /// Print the metrics of a mesh, as a scrape gets them.
+    Metrics,
+    /// End every mesh, and remove all that Wabe put on this machine.
+    Uninstall(Uninstall),
     /// Make a running mesh this version of `wabe`, without a gap.
     Upgrade(Plain),
     /// For tests, and for those who size a machine.
@@ -81,6 +85,15 @@ pub(crate) enum Output {
     Json,
     /// YAML manifests (`get` only).
     Yaml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// Also with meshes that run.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +272,7 @@ impl Cli {
             Command::Up(it) => it.plain.output,
             Command::Down(it) | Command::Status(it) | Command::Upgrade(it) => it.output,
             Command::Logs(it) => it.plain.output,
+            Command::Uninstall(it) => it.plain.output,
             Command::Restart(it) => it.plain.output,
             Command::Scale(it) => it.plain.output,
             Command::Explain(it) => it.plain.output,
@@ -268,6 +282,7 @@ impl Cli {
             Command::Get(it) => it.plain.output,
             Command::Debug(Debug::Load(it)) => it.plain.output,
             Command::Exec(_)
+            | Command::Metrics
             | Command::Keeper { .. }
             | Command::Agent
             | Command::Dns { .. }

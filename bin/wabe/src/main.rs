@@ -21,10 +21,12 @@ mod flows;
 mod get;
 mod logs;
 mod manifests;
+mod metrics;
 mod roles;
 mod scale;
 mod screen;
 mod status;
+mod uninstall;
 mod up;
 mod upgrade;
 mod workload;
@@ -57,6 +59,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(arguments) => logs::run(&mesh, &arguments),
         Command::Explain(arguments) => explain::run(&mesh, &arguments),
         Command::Flows(arguments) => flows::run(&mesh, &arguments),
+        Command::Metrics => metrics::run(&mesh),
+        Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Upgrade(arguments) => upgrade::run(&mesh, &arguments),
         Command::Debug(Debug::Load(arguments)) => debug::run(&mesh, &arguments),
         Command::Keeper { rehearse: true, .. } => roles::rehearse_keeper(),

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::fd::AsFd,
     path::Path,
     sync::{
@@ -27,6 +27,7 @@ use crate::{
     api,
     balance::outcomes::Watched,
     flows::{self, FlowLog, SharedNames},
+    metrics,
     reconcile::{Engine, Input, Parts, RecoverError, Running},
     snapshot::Node,
     state::{State, StateError},
@@ -100,6 +101,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     let (jobs, given) = mpsc::channel();
     let names = SharedNames::default();
     let watched = Watched::default();
+    let scrapes = metrics_listener();
     let parts = Parts {
         mesh: mesh.name().into(),
         directory: mesh.run_dir(),
@@ -110,6 +112,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         jobs,
         close: Box::new(close),
         names: Arc::clone(&names),
+        metrics: scrapes.as_ref().and_then(|it| it.local_addr().ok()),
         watched: Arc::clone(&watched),
     };
     let mut engine = Engine::new(parts, Instant::now());
@@ -134,10 +137,17 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         &inputs,
     )
     .map_err(|message| failed("carry jobs to the keeper")(io::Error::other(message)))?;
+    metrics::serve(&mesh.metrics_socket(), scrapes, &inputs, &log).map_err(failed("serve metrics"))?;
     api::serve(&mesh.agent_socket(), inputs, log).map_err(failed("listen on its socket"))?;
     tracing::info!(mesh = mesh.name(), "the agent answers");
     engine.run(&received);
     Err(AgentError::KeeperGone)
+}
+
+/// Where the keeper listens for scrapes, in the host's network namespace: stdin. None if somebody else started the agent.
+fn metrics_listener() -> Option<TcpListener> {
+    let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    listener.local_addr().is_ok().then_some(listener)
 }
 
 /// Held as long as the agent lives; the kernel lets go of it whatever happens.

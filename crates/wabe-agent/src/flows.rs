@@ -20,6 +20,7 @@ use crate::{
     api::Flow,
     balance::outcomes::{Outcome, Outcomes, Watched},
     datapath::EventSource,
+    metrics::Traffic,
     published::Published,
 };
 
@@ -39,6 +40,7 @@ pub struct FlowLog {
     inner: Mutex<Inner>,
     /// Reports that followers were too slow for.
     lost: AtomicU64,
+    traffic: Mutex<Traffic>,
 }
 
 #[derive(Default)]
@@ -67,7 +69,13 @@ impl FlowLog {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// What all lines together say.
+    pub(crate) fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, flow: Flow) {
+        self.traffic().add(&flow);
         let flow = Arc::new(flow);
         let mut inner = self.lock();
         if inner.lines.len() == KEPT {

@@ -15,6 +15,7 @@ mod datapath;
 pub mod explain;
 mod flows;
 mod instance_spec;
+mod metrics;
 mod mirror;
 mod names;
 mod plan;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, PoisonError,
@@ -116,6 +117,8 @@ pub struct Parts<D> {
     pub close: Close,
     /// The names for lines of flows.
     pub names: SharedNames,
+    /// Where metrics are served over TCP.
+    pub metrics: Option<SocketAddr>,
     /// The services whose connections' outcomes matter.
     pub watched: Watched,
 }
@@ -131,6 +134,7 @@ pub struct Engine<D> {
     jobs: Sender<Job>,
     close: Close,
     names: SharedNames,
+    metrics: Option<SocketAddr>,
     now: Instant,
     installed: Installed,
     compiler: Compiler,
@@ -157,7 +161,19 @@ pub struct Engine<D> {
 impl<D: Datapath> Engine<D> {
     /// An engine that has looked at nothing yet; see `recover`.
     pub fn new(parts: Parts<D>, now: Instant) -> Self {
-        let Parts { mesh, directory, names_file, node, state, datapath, jobs, close, names, watched } = parts;
+        let Parts {
+            mesh,
+            directory,
+            names_file,
+            node,
+            state,
+            datapath,
+            jobs,
+            close,
+            names,
+            metrics,
+            watched,
+        } = parts;
         Self {
             mesh,
             directory,
@@ -168,6 +184,7 @@ impl<D: Datapath> Engine<D> {
             jobs,
             close,
             names,
+            metrics,
             now,
             installed: Installed::default(),
             compiler: Compiler::default(),

@@ -36,13 +36,13 @@ pub struct Simulation {
     endpoints: u32,
     /// Services that are in the tables.
     loaded: u32,
-    first: u32,
+    /// The service's virtual addresses.
+    addresses: Vec<u32>,
     installed: Installed,
 }
 
 impl Simulation {
-    /// So many services with so many endpoints in all, at the upper end of the range: chosen addresses are spread over
-    /// all of it, and `taken` are those.
+    /// So many services with so many endpoints in all, at the first addresses of the range that are not `taken`.
     ///
     /// # Errors
     /// The range is too small; the message says which would do.
@@ -54,16 +54,10 @@ impl Simulation {
     ) -> Result<Self, String> {
         let bits = 32 - u32::from(range.prefix_len());
         let (network, size) = (u32::from(range.network()), 1u64 << bits);
-        // The longest stretch that is free begins behind one that is taken; services are few, so looking is cheap.
-        let mut first = 1u64;
-        let mut place = 1u64;
-        while place < size - 1 && place - first < u64::from(services) {
-            if taken(Ipv4Addr::from(network + place as u32)) {
-                first = place + 1;
-            }
-            place += 1;
-        }
-        if place - first < u64::from(services) {
+        let free = (1..size.saturating_sub(1)).map(|place| network + place as u32);
+        let addresses: Vec<u32> =
+            free.filter(|it| !taken(Ipv4Addr::from(*it))).take(services as usize).collect();
+        if addresses.len() < services as usize {
             let wanted = 32 - (u64::from(services) * 2 + 2).next_power_of_two().trailing_zeros();
             return Err(format!(
                 "{services} services do not fit into the mesh's services range {range}: write `addressRanges: \
@@ -74,7 +68,7 @@ impl Simulation {
             versions: vec![0; services as usize],
             endpoints,
             loaded: 0,
-            first: network + first as u32,
+            addresses,
             installed: Installed::default(),
         })
     }
@@ -152,7 +146,8 @@ impl Simulation {
     fn plan(&self, services: Range<u32>, present: bool, config: &Config, last: LastIds) -> Plan {
         let mut changes = BTreeMap::new();
         for service in services {
-            let address = Ip::from(IpAddr::V4(Ipv4Addr::from(self.first + service)));
+            let Some(address) = self.addresses.get(service as usize) else { continue };
+            let address = Ip::from(IpAddr::V4(Ipv4Addr::from(*address)));
             let desired = |endpoints| DesiredService {
                 service: FIRST_ID + service,
                 balance: Balance::TwoChoices,

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
+    net::{Ipv4Addr, TcpListener},
     os::{
         fd::OwnedFd,
         unix::{fs::DirBuilderExt as _, net::UnixListener},
@@ -232,11 +233,17 @@ fn roles(
     }
     if let Some(agent) = &programs.agent {
         let netns = network.netns().try_clone_to_owned().map_err(failed("prepare the agent"))?;
-        let (state, log) = match left_of("agent").map(|(state, it)| (state, <[OwnedFd; 2]>::try_from(it))) {
-            Some((state, Ok([input, output]))) => (Some(state), Some((input, output))),
-            Some((_, Err(_))) | None => (None, None),
+        let (state, log, listener) = match left_of("agent")
+            .map(|(state, it)| (state, <[OwnedFd; 3]>::try_from(it)))
+        {
+            Some((state, Ok([input, output, listener]))) => (Some(state), Some((input, output)), listener),
+            Some((_, Err(_))) | None => {
+                let listener =
+                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen for scrapes"))?;
+                (None, None, listener.into())
+            }
         };
-        let mut role = Role::agent(agent.clone(), file.role_cgroup("agent"), &logs, netns, log)
+        let mut role = Role::agent(agent.clone(), file.role_cgroup("agent"), &logs, netns, listener, log)
             .map_err(failed("prepare the agent"))?;
         state.iter().for_each(|state| role.adopt(state));
         roles.push(role);

@@ -71,6 +71,11 @@ impl Mesh {
         Path::new(RUN).join(&self.name)
     }
 
+    /// Where the agent answers scrapes.
+    pub fn metrics_socket(&self) -> PathBuf {
+        self.run_dir().join("metrics.sock")
+    }
+
     /// What was decided when it was started: see [`MeshFile`].
     pub fn mesh_file(&self) -> PathBuf {
         self.run_dir().join("mesh.json")

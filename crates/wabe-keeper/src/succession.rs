@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Heirloom {
     /// First. With the listener and the node namespace.
     Keeper { format: u32, since_ms: u64 },
-    /// Agent or dns. With both ends of its log's pipe, and its two sockets if it has such.
+    /// Agent or dns. With both ends of its log's pipe, and the sockets that it serves.
     Role(ChildState),
     /// A workload's replica. With its namespace, its `sock_diag` socket, and both ends of its log's pipe.
     Instance(Box<InstanceState>),

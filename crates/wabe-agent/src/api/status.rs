@@ -32,6 +32,9 @@ pub struct Status {
     /// How often an endpoint was ejected, since the agent started.
     #[serde(default)]
     pub ejections: u64,
+    /// Where metrics are served over TCP, as `127.0.0.1:4711`, on the host.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// How full the kernel's maps are.
     pub maps: Vec<MapStatus>,
     /// What should be looked at.

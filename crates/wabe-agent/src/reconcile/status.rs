@@ -48,6 +48,7 @@ impl<D: Datapath> Engine<D> {
                 .collect(),
             connections: at(counter::CONNECTIONS_LIVE),
             events_lost: at(counter::EVENTS_LOST),
+            metrics: self.metrics.map(|it| it.to_string()),
             ejections: self.balancing.ejections.total(),
             affinities_lost: at(counter::AFFINITIES_LOST),
             maps: usage

@@ -57,6 +57,7 @@ impl Bench {
                 Ok(())
             }),
             names: SharedNames::default(),
+            metrics: None,
             watched: Watched::default(),
         };
         Self { engine: Engine::new(parts, now), kernel, jobs: given, closed, now, directory }

@@ -142,7 +142,8 @@ impl Supervisor {
 impl Role {
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let sockets = self.sockets.iter().flat_map(|(one, other)| [one.as_fd(), other.as_fd()]);
-        self.log().ends().into_iter().chain(sockets).collect()
+        let listener = self.listener.iter().map(|it| it.as_fd());
+        self.log().ends().into_iter().chain(sockets).chain(listener).collect()
     }
 
     /// Goes on with the process that an earlier program started.

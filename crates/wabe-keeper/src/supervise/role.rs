@@ -33,6 +33,8 @@ pub(crate) struct Role {
     /// Its stdin and stdout, if they are sockets for it to serve. Kept here, so that what arrives while it restarts
     /// waits for it.
     pub(super) sockets: Option<(OwnedFd, OwnedFd)>,
+    /// Its stdin, if that is a socket and its stdout is not.
+    pub(super) listener: Option<OwnedFd>,
     log: Pump,
     pub(super) life: RoleLife,
     started: Instant,
@@ -52,12 +54,14 @@ pub(crate) enum RoleLife {
 }
 
 impl Role {
-    /// The agent: root with few capabilities, in the node's network namespace, with the host's files.
+    /// The agent: root with few capabilities, in the node's network namespace, with the host's files. Its stdin is a
+    /// listener of the host's namespace, which outlives it.
     pub(crate) fn agent(
         command: Vec<String>,
         cgroup: PathBuf,
         logs: &Path,
         network: OwnedFd,
+        listener: OwnedFd,
         log: Option<(OwnedFd, OwnedFd)>,
     ) -> io::Result<Self> {
         let launch = Launch {
@@ -65,7 +69,8 @@ impl Role {
             mounts: Mounts::Host,
             ..base(command, cgroup)
         };
-        Self::new("agent", launch, Some(network), None, logs, log)
+        let role = Self::new("agent", launch, Some(network), None, logs, log)?;
+        Ok(Self { listener: Some(listener), ..role })
     }
 
     /// dns: nobody, without capabilities, in the host's network namespace (where it asks the servers that the host
@@ -104,6 +109,7 @@ impl Role {
             launch,
             network,
             sockets,
+            listener: None,
             log,
             life: RoleLife::Waiting { until: Instant::now() },
             started: Instant::now(),
@@ -122,7 +128,7 @@ impl Role {
         let network = self.network.as_ref().map(|it| it.as_fd());
         let (stdin, stdout): (_, Stdio) = match &self.sockets {
             Some((stdin, stdout)) => (Some(stdin.as_fd()), stdout.try_clone()?.into()),
-            None => (None, self.log.writer()?),
+            None => (self.listener.as_ref().map(|it| it.as_fd()), self.log.writer()?),
         };
         let shim = launcher.start(&self.launch, network, stdin, stdout, self.log.writer()?)?;
         self.life = RoleLife::Alive { pid: shim.pid, kill_at: None };

@@ -1,0 +1,223 @@
+//! How the mesh is, for machines: OpenMetrics text over a Unix socket and loopback TCP.
+//!
+//! docs/metrics.md lists every family; a test compares.
+
+use crate::api::Status;
+
+mod serve;
+mod text;
+mod traffic;
+
+pub(crate) use serve::serve;
+pub(crate) use traffic::Traffic;
+
+use text::{
+    Kind::{self, Counter, Gauge},
+    Text,
+};
+
+/// Everything as OpenMetrics text.
+pub(crate) fn render(status: &Status, traffic: &Traffic) -> String {
+    let mut text = Text::default();
+    text.family("wabe_build", Kind::Info, "the agent's version");
+    text.row("_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.family("wabe_generation", Gauge, "raised with each change of the kernel's tables");
+    text.row("", &[], status.generation);
+    text.family("wabe_connections", Gauge, "accepted connections that are open");
+    text.row("", &[], status.connections);
+    text.family("wabe_lane_decisions", Counter, "connections and datagrams that were let go, by lane");
+    for lane in &status.lanes {
+        text.row("_total", &[("lane", &lane.name)], lane.count);
+    }
+    text.family("wabe_refusals", Counter, "what was refused, by reason");
+    for reason in all_reasons(status) {
+        text.row("_total", &[("reason", reason.0)], reason.1);
+    }
+    text.family("wabe_events_lost", Counter, "reports of connections that found no room in the ring buffer");
+    text.row("_total", &[], status.events_lost);
+    text.family("wabe_affinities_lost", Counter, "callers that could not be noted to stay at their endpoint");
+    text.row("_total", &[], status.affinities_lost);
+    text.family("wabe_ejections", Counter, "endpoints ejected because connections to them failed");
+    text.row("_total", &[], status.ejections);
+    text.family("wabe_map_entries", Gauge, "rows in use of a map in the kernel");
+    for map in &status.maps {
+        if let Some(used) = map.used {
+            text.row("", &[("map", &map.name)], used);
+        }
+    }
+    text.family("wabe_map_limit", Gauge, "rows that a map in the kernel has room for");
+    for map in &status.maps {
+        text.row("", &[("map", &map.name)], map.limit);
+    }
+    workloads(&mut text, status);
+    services(&mut text, status);
+    traffic.render(&mut text);
+    text.end()
+}
+
+/// Every reason, those that never occurred too: a dashboard must not miss the first one.
+fn all_reasons(status: &Status) -> Vec<(&str, u64)> {
+    let known = wabe_abi::DropReason::ALL.iter().map(|reason| reason.name());
+    let of = |name: &str| status.refusals.iter().find(|it| it.name == name).map_or(0, |it| it.count);
+    let mut all: Vec<(&str, u64)> = known.map(|name| (name, of(name))).collect();
+    let others = status.refusals.iter().filter(|it| all.iter().all(|(name, _)| *name != it.name));
+    let others: Vec<_> = others.map(|it| (it.name.as_str(), it.count)).collect();
+    all.extend(others);
+    all
+}
+
+fn workloads(text: &mut Text, status: &Status) {
+    text.family("wabe_workload_replicas", Gauge, "replicas that there should be");
+    for workload in &status.workloads {
+        text.row("", &labels(&workload.name), workload.wanted.into());
+    }
+    text.family("wabe_workload_ready", Gauge, "replicas that are ready");
+    for workload in &status.workloads {
+        text.row("", &labels(&workload.name), workload.ready.into());
+    }
+    text.family(
+        "wabe_workload_restarts",
+        Gauge,
+        "how often the processes of the replicas were started again",
+    );
+    for workload in &status.workloads {
+        let restarts = workload.instances.iter().map(|it| u64::from(it.restarts)).sum();
+        text.row("", &labels(&workload.name), restarts);
+    }
+}
+
+fn services(text: &mut Text, status: &Status) {
+    text.family("wabe_service_endpoints", Gauge, "endpoints of a service by state");
+    for service in &status.services {
+        let count = |state: fn(&crate::api::EndpointStatus) -> bool| {
+            service.endpoints.iter().filter(|it| state(it)).count() as u64
+        };
+        let [namespace, name] = labels(&service.name);
+        let name = ("service", name.1);
+        for (state, value) in [
+            ("ready", count(|it| it.ready && !it.ejected)),
+            ("ejected", count(|it| it.ejected)),
+            ("unready", count(|it| !it.ready && !it.ejected)),
+        ] {
+            text.row("", &[namespace, name, ("state", state)], value);
+        }
+    }
+}
+
+/// `namespace/name` as labels.
+fn labels(name: &str) -> [(&'static str, &str); 2] {
+    let (namespace, workload) = name.split_once('/').unwrap_or(("", name));
+    [("namespace", namespace), ("workload", workload)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{
+        CounterStatus, EndpointStatus, Flow, FlowKind, InstanceStatus, MapStatus, ServiceStatus,
+        WorkloadStatus,
+    };
+
+    /// A status with something of everything.
+    fn status() -> Status {
+        let instance = InstanceStatus {
+            id: 1,
+            replica: 0,
+            phase: "started".into(),
+            ready: true,
+            addresses: Vec::new(),
+            pid: Some(7),
+            restarts: 2,
+            live: 1,
+            total: 3,
+            trouble: None,
+        };
+        let endpoint = EndpointStatus {
+            workload: "shop/web".into(),
+            replica: 0,
+            ready: true,
+            weight: 100,
+            live: 1,
+            ejected: false,
+        };
+        Status {
+            mesh: "default".into(),
+            generation: 9,
+            agent: 1,
+            workloads: vec![WorkloadStatus {
+                name: "shop/web".into(),
+                principal: "cluster.local/ns/shop/sa/default".into(),
+                ready: 1,
+                wanted: 2,
+                instances: vec![instance],
+            }],
+            services: vec![ServiceStatus {
+                name: "shop/web".into(),
+                addresses: Vec::new(),
+                ports: Vec::new(),
+                balance: "random".into(),
+                endpoints: vec![EndpointStatus { ejected: true, ..endpoint.clone() }, endpoint],
+            }],
+            lanes: vec![CounterStatus { name: "direct".into(), count: 5 }],
+            refusals: vec![CounterStatus { name: "egress".into(), count: 4 }],
+            connections: 1,
+            maps: vec![MapStatus { name: "TICKETS".into(), used: Some(3), limit: 8 }],
+            ..Status::default()
+        }
+    }
+
+    fn flow(kind: FlowKind) -> Flow {
+        let text = r#"{"time":1,"kind":"opened","reporters":["source","destination"],"protocol":"tcp",
+            "from":{"workload":"shop/front","replica":0,"address":null,"port":1},
+            "to":{"workload":"shop/web","replica":0,"address":null,"port":80},
+            "service":"shop/web","dialled":null,"dialledPort":80,"lane":"direct","verdict":"allowed","reason":null,
+            "rule":null,"generation":9,"bytesSent":10,"bytesReceived":20,"duration":1,"rtt":1,"retransmits":0,
+            "suppressed":0}"#;
+        Flow { kind, ..serde_json::from_str(text).expect("a flow") }
+    }
+
+    fn rendered() -> String {
+        let mut traffic = Traffic::default();
+        traffic.add(&flow(FlowKind::Opened));
+        traffic.add(&flow(FlowKind::Closed));
+        render(&status(), &traffic)
+    }
+
+    #[test]
+    fn every_family_is_in_the_document_and_the_other_way_round() {
+        let mut families = Vec::new();
+        let text = rendered();
+        let lines: Vec<&str> = text.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[0].starts_with("# TYPE ")) {
+            let mut words = pair[0].split(' ').skip(2);
+            let (name, kind) = (words.next().expect("a name"), words.next().expect("a type"));
+            let help = pair[1].splitn(4, ' ').nth(3).expect("a help");
+            families.push(format!("| `{name}` | {kind} | {help} |"));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+        let document = std::fs::read_to_string(path).expect("docs/metrics.md");
+        let rows = document.lines().filter(|it| it.starts_with("| `"));
+        let listed: Vec<String> = rows.map(String::from).collect();
+        assert_eq!(listed, families, "docs/metrics.md and the families differ");
+    }
+
+    #[test]
+    fn values_stand_behind_their_labels() {
+        let text = rendered();
+        for line in [
+            "wabe_generation 9",
+            "wabe_lane_decisions_total{lane=\"direct\"} 5",
+            "wabe_refusals_total{reason=\"egress\"} 4",
+            "wabe_refusals_total{reason=\"policy_deny\"} 0",
+            "wabe_map_entries{map=\"TICKETS\"} 3",
+            "wabe_map_limit{map=\"TICKETS\"} 8",
+            "wabe_workload_restarts{namespace=\"shop\",workload=\"web\"} 2",
+            "wabe_service_endpoints{namespace=\"shop\",service=\"web\",state=\"ejected\"} 1",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+        }
+        let bytes = text.lines().find(|it| it.starts_with("istio_tcp_sent_bytes_total{reporter=\"source\""));
+        assert!(bytes.is_some_and(|it| it.ends_with(" 10")), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
