@@ -21,7 +21,7 @@ use crate::{
     connect::generation,
     report,
     storage::state_of,
-    tables::{CONNECTIONS, LOADS, TICKET_COUNTS, TICKETS, add, count, uncount},
+    tables::{CONNECTIONS, LOADS, PACES, TICKET_COUNTS, TICKETS, add, count, uncount},
 };
 
 /// `AF_INET6`.
@@ -55,6 +55,10 @@ fn begin(ctx: &SockOpsContext) {
         let (live, total) = unsafe { (&raw mut (*load).live, &raw mut (*load).total) };
         add(live, 1);
         add(total, 1);
+        if let Some(pace) = PACES.get_ptr_mut(state.workload) {
+            // SAFETY: as above.
+            add(unsafe { &raw mut (*pace).open }, 1);
+        }
         state.flags |= socket_flag::COUNTED;
     }
     let ticket = Ticket {
@@ -133,6 +137,10 @@ fn closed(ctx: &SockOpsContext) {
     {
         // SAFETY: a valid pointer into an array map.
         add(unsafe { &raw mut (*load).live }, u64::MAX);
+        if let Some(pace) = PACES.get_ptr_mut(state.workload) {
+            // SAFETY: as above.
+            add(unsafe { &raw mut (*pace).open }, u64::MAX);
+        }
     }
     if state.flags & socket_flag::TICKETED != 0 {
         let own_cookie = cookie(ctx);

@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, PolicyVerdict,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, Pace, PolicyVerdict,
     PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
     VethRecord, WorkloadRecord,
     maps::{
@@ -17,7 +17,7 @@ use wabe_abi::{
         MAX_TICKETS, MAX_WORKLOADS, counter,
     },
 };
-use wabe_verdict::Tables;
+use wabe_verdict::{Side, Tables};
 
 use crate::report;
 
@@ -40,6 +40,8 @@ pub static ENDPOINTS: HashMap<EndpointKey, EndpointRecord, { MAX_ENDPOINTS as us
     HashMap::new();
 #[btf_map]
 pub static LOADS: Array<EndpointLoad, { MAX_WORKLOADS as usize }> = Array::new();
+#[btf_map]
+pub static PACES: Array<Pace, { MAX_WORKLOADS as usize }> = Array::new();
 #[btf_map]
 pub static TURNS: Array<u64, { MAX_SERVICES as usize }> = Array::new();
 #[btf_map]
@@ -157,6 +159,21 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn now(&self) -> u64 {
         report::now()
+    }
+    #[inline(always)]
+    fn pace(&self, workload: u32) -> Pace {
+        PACES.get(workload).copied().unwrap_or_default()
+    }
+    #[inline(always)]
+    fn set_due(&self, workload: u32, side: Side, due: u64) {
+        let Some(pace) = PACES.get_ptr_mut(workload) else { return };
+        // SAFETY: a valid pointer into an array map. Two CPUs may note the same time: one connection more is let go.
+        unsafe {
+            match side {
+                Side::Outbound => (&raw mut (*pace).outbound).write_volatile(due),
+                Side::Inbound => (&raw mut (*pace).inbound).write_volatile(due),
+            }
+        }
     }
     #[inline(always)]
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {

@@ -47,7 +47,9 @@ shapes! {
     Ip { words }
     Prefix { base, mask }
     Config { generation, node_v4, node_v6, host_v4, host_v6, workloads_v4, workloads_v6, services_v4, services_v6, resolvers, workload_level, max_connections, max_tickets, flags }
-    WorkloadRecord { v4, v6, identity, table, flags, interface, locality }
+    WorkloadRecord { v4, v6, identity, table, flags, interface, locality, outbound, inbound }
+    Limits { connections, per_second }
+    Pace { open, outbound, inbound }
     VethRecord { v4, v6, workload, reserved }
     ServiceKey { address, port, protocol, locality }
     ServiceRecord { service, endpoint_set, endpoints, affinity, balance, flags, reserved }

@@ -33,7 +33,9 @@ pub use service::{
     Affinity, AffinityKey, Balance, EndpointKey, EndpointLoad, EndpointRecord, ServiceKey, ServiceRecord,
     member, service_flag,
 };
-pub use workload::{MAC_PREFIX, RefusalKey, RefusalSeen, VethRecord, WorkloadRecord, workload_flag};
+pub use workload::{
+    Limits, MAC_PREFIX, Pace, RefusalKey, RefusalSeen, VethRecord, WorkloadRecord, workload_flag,
+};
 
 /// TCP's protocol number.
 pub const TCP: u8 = 6;

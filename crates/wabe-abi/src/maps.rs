@@ -16,6 +16,8 @@ pub const SERVICES: &str = "SERVICES";
 pub const ENDPOINTS: &str = "ENDPOINTS";
 /// Endpoint id -> [`crate::EndpointLoad`].
 pub const LOADS: &str = "LOADS";
+/// Workload id -> [`crate::Pace`].
+pub const PACES: &str = "PACES";
 /// Service id -> number of choices made so far (`u64`), for taking turns.
 pub const TURNS: &str = "TURNS";
 /// [`crate::AffinityKey`] -> [`crate::Affinity`].
@@ -166,7 +168,7 @@ const fn spec<K: Layout, V: Layout>(
 }
 
 /// Every map.
-pub const SPECS: [Spec; 21] = {
+pub const SPECS: [Spec; 22] = {
     use Writer::{Agent, Kernel};
     [
         spec::<u32, crate::Config>(CONFIG, 1, Agent, "the mesh's own facts and the generation"),
@@ -191,6 +193,12 @@ pub const SPECS: [Spec; 21] = {
             "place in an endpoint set -> endpoint",
         ),
         spec::<u32, crate::EndpointLoad>(LOADS, MAX_WORKLOADS, Kernel, "endpoint -> open connections"),
+        spec::<u32, crate::Pace>(
+            PACES,
+            MAX_WORKLOADS,
+            Kernel,
+            "workload -> what its limits are compared with",
+        ),
         spec::<u32, u64>(TURNS, MAX_SERVICES, Kernel, "service -> choices made in turn"),
         spec::<crate::AffinityKey, crate::Affinity>(
             AFFINITIES,

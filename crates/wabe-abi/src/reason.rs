@@ -97,6 +97,14 @@ reasons! {
     LinkScoped = 18, "link_scoped", 101;
     /// UDP between workloads is not carried yet; names are.
     UdpUnsupported = 19, "udp_unsupported", 93;
+    /// The calling workload has as many connections open as its limit allows.
+    TooManyOutbound = 20, "too_many_outbound", 11;
+    /// The workload that is called has as many connections open towards it as its limit allows.
+    TooManyInbound = 21, "too_many_inbound", 11;
+    /// The calling workload makes new connections faster than its limit allows.
+    OutboundRate = 22, "outbound_rate", 11;
+    /// The workload that is called gets new connections faster than its limit allows.
+    InboundRate = 23, "inbound_rate", 11;
 }
 
 #[cfg(test)]

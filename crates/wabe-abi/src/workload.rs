@@ -32,6 +32,40 @@ pub struct WorkloadRecord {
     pub interface: u32,
     /// Where it is, for services that prefer near endpoints: 1 to 255, 0 if unknown.
     pub locality: u32,
+    /// Of connections that it makes.
+    pub outbound: Limits,
+    /// Of connections that are made to it.
+    pub inbound: Limits,
+}
+
+/// Limits of connections; 0 for none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Limits {
+    /// Open at a time.
+    pub connections: u32,
+    /// New ones a second.
+    pub per_second: u32,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.connections == 0 && self.per_second == 0
+    }
+}
+
+/// What a workload's limits are compared with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Pace {
+    /// Connections that it made and that are open, counted as [`crate::EndpointLoad::live`] is.
+    pub open: u64,
+    /// When the next one that it makes is due, in nanoseconds of the monotonic clock.
+    pub outbound: u64,
+    /// When the next one that is made to it is due.
+    pub inbound: u64,
 }
 
 /// The first bytes of a workload's MAC address; its IPv4 address follows.

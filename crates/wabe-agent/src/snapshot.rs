@@ -131,6 +131,8 @@ pub fn desired<'a>(
             flags: flags(instance),
             interface: place.node_ifindex,
             locality: 0,
+            outbound: limits(instance.spec.limits.outbound),
+            inbound: limits(instance.spec.limits.inbound),
         };
         let policy = compiler.policy_of(objects, &node.root_namespace, &instance.spec, ids)?;
         desired.workloads.insert(instance.id, DesiredWorkload { record, policy });
@@ -179,6 +181,10 @@ fn config(node: &Node, objects: &Objects) -> Config {
 
 fn prefix(range: IpNet) -> Prefix {
     Prefix::new(range.network(), range.prefix_len())
+}
+
+fn limits(limits: wabe_model::DirectionLimits) -> wabe_abi::Limits {
+    wabe_abi::Limits { connections: limits.connections, per_second: limits.per_second }
 }
 
 fn flags(instance: &Instance) -> u32 {

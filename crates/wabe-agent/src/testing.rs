@@ -33,6 +33,7 @@ pub(crate) fn workload(namespace: &str, name: &str) -> Workload {
         ports: Vec::new(),
         weight: 100,
         locality: BTreeMap::new(),
+        limits: Default::default(),
         egress: Egress::None,
         grace: Duration::from_secs(10),
     }

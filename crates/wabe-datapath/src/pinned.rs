@@ -4,8 +4,8 @@ use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError};
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointRecord, Ip, PolicyVerdict,
-    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointRecord, Ip, Pace,
+    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
     maps::{self, counter},
 };
 use wabe_verdict::Row;
@@ -95,6 +95,9 @@ impl wabe_verdict::Tables for Pinned {
     fn stay(&self, _: &AffinityKey, _: &Affinity) {}
     fn now(&self) -> u64 {
         monotonic()
+    }
+    fn pace(&self, workload: u32) -> Pace {
+        self.tables.paces.get(&workload, 0).map_or_else(|_| Pace::default(), |it| it.0)
     }
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {
         self.tables.identities.get(&Wire(*key), 0).ok()

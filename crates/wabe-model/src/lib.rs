@@ -37,4 +37,7 @@ pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
-pub use workload::{Capability, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadPort};
+pub use workload::{
+    Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
+    WorkloadPort,
+};

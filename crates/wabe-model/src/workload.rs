@@ -42,6 +42,29 @@ pub struct Workload {
     pub egress: Egress,
     /// Time between SIGTERM and SIGKILL, in which open connections may end; 10 s unless written.
     pub grace: Duration,
+    /// Connections that each replica may have and make; none unless written.
+    #[serde(default)]
+    pub limits: WorkloadLimits,
+}
+
+/// Limits of each replica of a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadLimits {
+    /// Of connections that it makes to others in the mesh.
+    pub outbound: DirectionLimits,
+    /// Of connections that others in the mesh make to it.
+    pub inbound: DirectionLimits,
+}
+
+/// Limits in one direction; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DirectionLimits {
+    /// Open at a time, up to 1 000 000.
+    pub connections: u32,
+    /// New ones a second, up to 1 000 000.
+    pub per_second: u32,
 }
 
 impl Workload {

@@ -130,6 +130,7 @@ fn a_workload_has_defaults() {
             locality: Default::default(),
             egress: Egress::None,
             grace: Duration::from_secs(10),
+            limits: Default::default(),
         }
     );
 }

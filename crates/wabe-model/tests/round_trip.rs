@@ -8,10 +8,10 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AuthorizationPolicy, Balance, ClusterIps, DestinationRule, Distribution, Egress, Manifest, MeshConfig,
-    Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule,
-    Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload, WorkloadPort, parse,
-    to_manifest, to_yaml,
+    AuthorizationPolicy, Balance, ClusterIps, DestinationRule, DirectionLimits, Distribution, Egress,
+    Manifest, MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction,
+    RestartPolicy, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload,
+    WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -203,13 +203,13 @@ fn workload() -> impl Strategy<Value = Workload> {
     (
         (name(), labels(0..3), dns_label(), command(), btree_map(variable, text(), 0..3), directory, user),
         (capabilities, restart, option::of(probe()), 0_u32..=1000, ports, 1_u32..=1000, labels(0..3)),
-        (any::<bool>(), duration(0)),
+        (any::<bool>(), duration(0), any::<[u16; 4]>()),
     )
         .prop_map(
             |(
                 (name, labels, service_account, command, environment, directory, user),
                 (capabilities, restart, readiness, replicas, ports, weight, locality),
-                (masquerade, grace),
+                (masquerade, grace, limits),
             )| Workload {
                 name,
                 labels,
@@ -227,6 +227,13 @@ fn workload() -> impl Strategy<Value = Workload> {
                 locality,
                 egress: if masquerade { Egress::Masquerade } else { Egress::None },
                 grace,
+                limits: {
+                    let of = |connections: u16, per_second: u16| DirectionLimits {
+                        connections: connections.into(),
+                        per_second: per_second.into(),
+                    };
+                    WorkloadLimits { outbound: of(limits[0], limits[1]), inbound: of(limits[2], limits[3]) }
+                },
             },
         )
 }

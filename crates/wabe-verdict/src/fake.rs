@@ -7,11 +7,11 @@ use std::{
 };
 
 use wabe_abi::{
-    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict,
+    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, Pace, PolicyVerdict,
     PortKey, Prefix, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
-use crate::{Row, Tables};
+use crate::{Row, Side, Tables};
 
 #[derive(Default)]
 pub(crate) struct Fake {
@@ -31,6 +31,7 @@ pub(crate) struct Fake {
     pub(crate) connections: u64,
     pub(crate) affinities: RefCell<BTreeMap<AffinityKey, Affinity>>,
     pub(crate) now: Cell<u64>,
+    pub(crate) paces: RefCell<BTreeMap<u32, Pace>>,
     turns: Cell<u64>,
     random: Cell<u64>,
 }
@@ -66,6 +67,7 @@ impl Fake {
                 flags: 0,
                 interface: 100 + id,
                 locality: 0,
+                ..WorkloadRecord::default()
             };
             tables.workloads.insert(id, record);
             tables.addresses.insert(v4, id);
@@ -161,6 +163,17 @@ impl Tables for Fake {
     }
     fn now(&self) -> u64 {
         self.now.get()
+    }
+    fn pace(&self, workload: u32) -> Pace {
+        self.paces.borrow().get(&workload).copied().unwrap_or_default()
+    }
+    fn set_due(&self, workload: u32, side: Side, due: u64) {
+        let mut paces = self.paces.borrow_mut();
+        let pace = paces.entry(workload).or_default();
+        match side {
+            Side::Outbound => pace.outbound = due,
+            Side::Inbound => pace.inbound = due,
+        }
     }
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {
         self.identity_classes.get(key).copied()

@@ -2,7 +2,7 @@
 
 use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, WorkloadRecord, workload_flag};
 
-use crate::{Tables, authorize, choose, nearest};
+use crate::{Tables, authorize, choose, limits, nearest};
 
 /// Where names are asked for.
 const NAMES_PORT: Be16 = Be16::new(53);
@@ -181,6 +181,10 @@ fn to_workload<T: Tables>(
     }
     if tables.tickets_of(caller.workload) >= u64::from(config.max_tickets) {
         return refuse(DropReason::TooManyTickets, 0);
+    }
+    if let Some(reason) = limits::exceeded(tables, (caller.workload, record), (target.workload, &destination))
+    {
+        return refuse(reason, 0);
     }
     target.rule = outcome.rule;
     target.lane = Lane::Direct;

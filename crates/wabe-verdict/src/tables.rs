@@ -3,9 +3,11 @@
 use core::ops::Deref;
 
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, Pace, PolicyVerdict, PortKey,
     PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
+
+use crate::Side;
 
 /// A row read from a table: a reference into the map in the kernel, a copy on the host.
 pub struct Row<T>(pub T);
@@ -43,6 +45,12 @@ pub trait Tables {
     fn stay(&self, key: &AffinityKey, affinity: &Affinity);
     /// The monotonic clock, in nanoseconds.
     fn now(&self) -> u64;
+    /// How many connections a workload has open as a caller, and when its next ones are due. Nothing where nobody counts.
+    fn pace(&self, _workload: u32) -> Pace {
+        Pace::default()
+    }
+    /// Notes when a workload's next connection is due. Only the kernel does; elsewhere nothing happens.
+    fn set_due(&self, _workload: u32, _side: Side, _due: u64) {}
     /// Class of an identity.
     fn identity_class(&self, key: &ClassKey) -> Option<u32>;
     /// Class of a port.

@@ -26,8 +26,11 @@ pub(super) struct Excuse {
 /// After a process of an endpoint ended, the mesh may send requests to it for this long (docs/operations.md).
 const DOCUMENTED: u64 = 1000;
 
+/// A name, and what is done.
+type Fault = (&'static str, fn(&mut Chaos<'_>));
+
 /// All that can happen.
-pub(super) const FAULTS: [(&str, fn(&mut Chaos<'_>)); 11] = [
+pub(super) const FAULTS: [Fault; 11] = [
     ("the agent is killed", |it| it.kill_role("agent")),
     ("dns is killed", |it| it.kill_role("dns")),
     ("an endpoint is killed", |it| it.kill_endpoint()),

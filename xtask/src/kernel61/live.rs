@@ -76,7 +76,7 @@ const MANY: &str = "thousands of connections take minutes under emulation, and n
 const RATE: &str = "it asks for a rate of connections that emulation does not reach";
 
 /// Programs of which nothing runs.
-const LEFT_OUT: [(&str, &str); 9] = [
+const LEFT_OUT: [(&str, &str); 10] = [
     ("names", "it needs Python, compilers and other resolvers in the machine"),
     ("explain", "it compares thousands of connections"),
     (
@@ -84,6 +84,7 @@ const LEFT_OUT: [(&str, &str); 9] = [
         "it looks at interfaces with tools that are not in the machine; traffic there takes the short cut, too",
     ),
     ("balance", "it compares counts of thousands of connections"),
+    ("limits", "it asks for a rate of connections that emulation does not reach"),
     ("metrics", "it is about the agent, where kernels do not differ"),
     ("scale", "it loads thousands of services beside traffic at a rate that emulation does not reach"),
     ("survival", "its load is a rate of connections that emulation does not reach"),

@@ -1,7 +1,7 @@
 //! The receiver's side of a connection that does not exist: with the ticket that its caller would write.
 
 use wabe_abi::{
-    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, Lane,
+    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, Lane, Pace,
     PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 use wabe_verdict::{Arrival, Inbound, Row, Tables, inbound};
@@ -85,6 +85,10 @@ impl<T: Tables> Tables for WithTicket<'_, T> {
 
     fn now(&self) -> u64 {
         self.tables.now()
+    }
+
+    fn pace(&self, workload: u32) -> Pace {
+        self.tables.pace(workload)
     }
 
     fn identity_class(&self, key: &ClassKey) -> Option<u32> {

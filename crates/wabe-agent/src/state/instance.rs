@@ -124,6 +124,7 @@ fn process_part(workload: &Workload) -> Workload {
         labels: Default::default(),
         ports: Vec::new(),
         locality: Default::default(),
+        limits: Default::default(),
         weight: 0,
         replicas: 0,
         grace: Default::default(),

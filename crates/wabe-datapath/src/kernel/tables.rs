@@ -10,7 +10,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, Pace,
     PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
     WorkloadRecord, maps,
 };
@@ -44,6 +44,7 @@ pub(crate) struct Tables {
     pub(crate) services: Rows<ServiceKey, ServiceRecord>,
     pub(crate) endpoints: Rows<EndpointKey, EndpointRecord>,
     pub(crate) loads: Array<MapData, Wire<EndpointLoad>>,
+    pub(crate) paces: Array<MapData, Wire<Pace>>,
     pub(crate) turns: Array<MapData, u64>,
     pub(crate) affinities: Rows<AffinityKey, Affinity>,
     pub(crate) identities: HashMap<MapData, Wire<ClassKey>, u32>,
@@ -88,6 +89,7 @@ impl Tables {
             services: typed(open(maps::SERVICES)?)?,
             endpoints: typed(open(maps::ENDPOINTS)?)?,
             loads: typed(open(maps::LOADS)?)?,
+            paces: typed(open(maps::PACES)?)?,
             turns: typed(open(maps::TURNS)?)?,
             affinities: typed(open(maps::AFFINITIES)?)?,
             identities: typed(open(maps::POLICY_IDENTITIES)?)?,
@@ -148,10 +150,12 @@ impl Tables {
                 put(&mut self.verdicts, maps::POLICY_VERDICTS, &Wire(*key), row.map(Wire))
             }
             Write::Veth(key, row) => put(&mut self.veths, maps::VETHS, key, row.map(Wire)),
-            Write::ResetLoad(endpoint) => self
-                .loads
-                .set(*endpoint, Wire(EndpointLoad::default()), 0)
-                .map_err(|error| Error::map(maps::LOADS, error)),
+            Write::ResetLoad(id) => {
+                let reset = self.loads.set(*id, Wire(EndpointLoad::default()), 0);
+                reset.map_err(|error| Error::map(maps::LOADS, error))?;
+                let reset = self.paces.set(*id, Wire(Pace::default()), 0);
+                reset.map_err(|error| Error::map(maps::PACES, error))
+            }
         }
     }
 

@@ -18,7 +18,7 @@ fn routes_addresses_and_meshes_are_avoided() {
         ip("-6 address add fd77:6162:6502::5/80 dev there nodad");
         let ranges = ranges::find(&[file(&mesh())], &Wanted::default()).unwrap();
         assert_eq!(ranges.workloads_v4.to_string(), "10.134.0.0/16");
-        assert_eq!(ranges.services_v4.to_string(), "10.135.0.0/16");
+        assert_eq!(ranges.services_v4.to_string(), "10.136.0.0/15");
         assert_eq!(ranges.workloads_v6.to_string(), "fd77:6162:6503::/64");
         assert_eq!(ranges.services_v6.to_string(), "fd77:6162:6504::/64");
     });

@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Egress, Probe, ProbeAction, RestartPolicy, Workload, emit::port_entry, manifest::scalar::duration_text,
+    DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits, emit::port_entry,
+    manifest::scalar::duration_text,
 };
 
 pub(super) fn workload_spec(workload: &Workload) -> Value {
@@ -43,8 +44,24 @@ pub(super) fn workload_spec(workload: &Workload) -> Value {
         Egress::Masquerade => "masquerade",
     };
     put("egress", json!(egress), workload.egress == Egress::default());
+    put("limits", limits(&workload.limits), workload.limits == WorkloadLimits::default());
     put("grace", json!(duration_text(workload.grace)), workload.grace == Duration::from_secs(10));
     Value::Object(spec)
+}
+
+fn limits(limits: &WorkloadLimits) -> Value {
+    let direction = |limits: &DirectionLimits| {
+        let mut value = Map::new();
+        for (name, limit) in
+            [("connections", limits.connections), ("connectionsPerSecond", limits.per_second)]
+        {
+            if limit != 0 {
+                value.insert(name.into(), json!(limit));
+            }
+        }
+        Value::Object(value)
+    };
+    json!({ "outbound": direction(&limits.outbound), "inbound": direction(&limits.inbound) })
 }
 
 fn readiness(probe: &Probe) -> Value {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Capability, Egress, RestartPolicy, Transport, Workload, WorkloadPort,
+    Capability, DirectionLimits, Egress, RestartPolicy, Transport, Workload, WorkloadLimits, WorkloadPort,
     manifest::{
         field::{Field, Shape},
         metadata::Metadata,
@@ -33,6 +33,7 @@ const SPEC: Shape = Shape {
         "locality",
         "egress",
         "grace",
+        "limits",
     ],
     ignored: &[],
     refused: &[
@@ -70,6 +71,9 @@ const VARIABLE: Shape = Shape {
     ignored: &[],
     refused: &[("valueFrom", "is not supported", "write `value`")],
 };
+const LIMITS: Shape = Shape { known: &["outbound", "inbound"], ignored: &[], refused: &[] };
+const DIRECTION: Shape =
+    Shape { known: &["connections", "connectionsPerSecond"], ignored: &[], refused: &[] };
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder: &Path) -> Option<Workload> {
@@ -98,6 +102,7 @@ pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder:
         it.choice(&[("none", Egress::None), ("masquerade", Egress::Masquerade)])
     });
     let grace = fields.or("grace", Duration::from_secs(10), |it| duration(it, Duration::ZERO, ONE_HOUR));
+    let limits = fields.or("limits", WorkloadLimits::default(), limits);
     let metadata = metadata?;
     Some(Workload {
         name: metadata.name,
@@ -116,7 +121,24 @@ pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder:
         locality: locality?,
         egress: egress?,
         grace: grace?,
+        limits: limits?,
     })
+}
+
+fn limits(field: &Field<'_>) -> Option<WorkloadLimits> {
+    let fields = field.fields(&LIMITS)?;
+    let direction = |field: &Field<'_>| {
+        let fields = field.fields(&DIRECTION)?;
+        let number = |name: &str| {
+            let read = |it: &Field<'_>| u32::try_from(it.integer("a limit", 1..=1_000_000)?).ok();
+            fields.or(name, 0, read)
+        };
+        let (connections, per_second) = (number("connections"), number("connectionsPerSecond"));
+        Some(DirectionLimits { connections: connections?, per_second: per_second? })
+    };
+    let outbound = fields.or("outbound", DirectionLimits::default(), direction);
+    let inbound = fields.or("inbound", DirectionLimits::default(), direction);
+    Some(WorkloadLimits { outbound: outbound?, inbound: inbound? })
 }
 
 /// Program and arguments. A program with a slash that is relative is so to the manifest's folder.
