@@ -58,6 +58,7 @@ fn begin(ctx: &SockOpsContext) {
         if let Some(pace) = PACES.get_ptr_mut(state.workload) {
             // SAFETY: as above.
             add(unsafe { &raw mut (*pace).open }, 1);
+            state.flags |= socket_flag::PACED;
         }
         state.flags |= socket_flag::COUNTED;
     }
@@ -137,10 +138,13 @@ fn closed(ctx: &SockOpsContext) {
     {
         // SAFETY: a valid pointer into an array map.
         add(unsafe { &raw mut (*load).live }, u64::MAX);
-        if let Some(pace) = PACES.get_ptr_mut(state.workload) {
-            // SAFETY: as above.
-            add(unsafe { &raw mut (*pace).open }, u64::MAX);
-        }
+    }
+    // One that an earlier version began was not counted.
+    if state.flags & socket_flag::PACED != 0
+        && let Some(pace) = PACES.get_ptr_mut(state.workload)
+    {
+        // SAFETY: a valid pointer into an array map.
+        add(unsafe { &raw mut (*pace).open }, u64::MAX);
     }
     if state.flags & socket_flag::TICKETED != 0 {
         let own_cookie = cookie(ctx);

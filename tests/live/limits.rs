@@ -21,6 +21,7 @@ fn limits() {
         &wabe_tests::steps![
             a_caller_has_as_many_open_as_it_may,
             a_receiver_has_as_many_open_as_it_may,
+            what_comes_to_nothing_does_not_count,
             a_rate_is_kept_at_both_ends,
             nothing_is_left_of_a_limit_that_is_gone,
         ],
@@ -73,6 +74,20 @@ fn ten_and_no_more(mesh: &TestMesh, limited: &Workload, reason: &str) {
     until_nothing_lives(mesh);
     let one = mesh.testbox(CALLER, &["connect", TARGET, "--no-read"]).success().json();
     assert_eq!(one["ok"], true, "{one}");
+    until_nothing_lives(mesh);
+}
+
+fn what_comes_to_nothing_does_not_count(mesh: &TestMesh) {
+    let _ = mesh.apply(&caller(json!({ "outbound": { "connections": 10 } })).to_string()).success();
+    // Nobody listens there.
+    let closed = std::net::SocketAddr::from((Facts::of(mesh).addresses("s/echo")[0], 9)).to_string();
+    let said = mesh.testbox(CALLER, &["connect", &closed, "--count", "50", "--summary"]).success().json();
+    assert_eq!(said["by_errno"], json!({ "ECONNREFUSED": 50 }), "{said}");
+    let mut held = mesh.start_testbox(CALLER, &["hold", TARGET, "--count", "10"]);
+    assert_eq!(held.next_json()["open"], 10);
+    held.send("quit");
+    let _ = held.finish();
+    let _ = mesh.apply(&caller(json!({})).to_string()).success();
     until_nothing_lives(mesh);
 }
 

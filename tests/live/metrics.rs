@@ -40,10 +40,15 @@ fn metrics() {
     let opened =
         |scrape: &Scrape| scrape.sum("istio_tcp_connections_opened_total", &["reporter=\"source\"", pair]);
     // Both ends' reports are joined within milliseconds.
+    let ours = ["reporter=\"source\"", pair];
     let scrape = eventually("all seven are counted", || {
         let scrape = Scrape::over_unix(&mesh);
-        (opened(&scrape) == 7).then_some(scrape)
+        (scrape.sum("istio_tcp_connections_closed_total", &ours) == 7).then_some(scrape)
     });
+    assert_eq!(opened(&scrape), 7);
+    // The server says `web/0` and a line's end; the caller says nothing.
+    assert_eq!(scrape.sum("istio_tcp_sent_bytes_total", &ours), 7 * 6);
+    assert_eq!(scrape.sum("istio_tcp_received_bytes_total", &ours), 0);
     assert_eq!(scrape.sum("wabe_refusals_total", &["reason=\"policy_deny\""]), 3);
     assert_eq!(scrape.sum("wabe_workload_ready", &["workload=\"web\""]), 1);
     assert_eq!(scrape.sum("wabe_service_endpoints", &["service=\"web\"", "state=\"ready\""]), 1);
@@ -54,6 +59,9 @@ fn metrics() {
     let address = mesh.json(&["status"])["metrics"].as_str().expect("an address").to_owned();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let over_tcp = || mesh.machine().namespace().run(|| Scrape::over_tcp(&address));
+    assert_eq!(opened(&over_tcp()), 7);
+    // A client that says nothing is given up.
+    let _slow = mesh.machine().namespace().run(|| TcpStream::connect(&address).expect("the keeper listens"));
     assert_eq!(opened(&over_tcp()), 7);
     let killed = mesh.machine().kill_role("agent");
     let again = over_tcp();

@@ -60,6 +60,8 @@ pub mod socket_flag {
     pub const ACCEPTED: u8 = 8;
     /// A ticket was written for it and not yet known to be gone.
     pub const TICKETED: u8 = 16;
+    /// Counted as open at its caller, to be uncounted at CLOSE.
+    pub const PACED: u8 = 32;
 }
 
 /// What the mesh knows of one socket, in socket storage (inherited by accepted sockets).

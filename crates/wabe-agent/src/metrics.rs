@@ -217,7 +217,7 @@ mod tests {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }
         let bytes = text.lines().find(|it| it.starts_with("istio_tcp_sent_bytes_total{reporter=\"source\""));
-        assert!(bytes.is_some_and(|it| it.ends_with(" 10")), "{text}");
+        assert!(bytes.is_some_and(|it| it.ends_with(" 20")), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
 }

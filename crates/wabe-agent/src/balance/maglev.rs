@@ -125,7 +125,8 @@ mod tests {
             let (old, new) = (table(&before), table(&after));
             let stayed = old.iter().zip(&new).filter(|(old, _)| **old != gone);
             let moved = stayed.clone().filter(|(old, new)| before[**old].0 != after[**new].0).count();
-            prop_assert!(moved * 100 <= old.len() * 12, "{} of {} moved", moved, old.len());
+            // Few, and by chance sometimes more: a remainder of a division would move five of six.
+            prop_assert!(moved * 5 <= old.len(), "{} of {} moved", moved, old.len());
         }
 
         #[test]

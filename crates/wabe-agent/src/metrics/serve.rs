@@ -14,7 +14,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::render;
@@ -24,8 +24,10 @@ use crate::{
     reconcile::Input,
 };
 
-/// What a client gets to ask and to read in. One that is slower keeps others waiting so long, and nobody else.
+/// What a client gets to ask and to read in, all in all. One that is slower keeps other scrapes waiting so long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be accepted (no descriptors left, say).
+const BREATH: Duration = Duration::from_millis(100);
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 8 << 10;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,16 +47,16 @@ pub(crate) fn serve(
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
     let (asked, log) = (inputs.clone(), Arc::clone(flows));
     let answer = move || {
-        for stream in unix.incoming().flatten() {
-            let _ = converse(&stream, &asked, &log);
+        for stream in unix.incoming() {
+            attend(stream, &asked, &log);
         }
     };
     thread::Builder::new().name("metrics".into()).spawn(answer)?;
     if let Some(listener) = listener {
         let (asked, log) = (inputs.clone(), Arc::clone(flows));
         let answer = move || {
-            for stream in listener.incoming().flatten() {
-                let _ = converse(&stream, &asked, &log);
+            for stream in listener.incoming() {
+                attend(stream, &asked, &log);
             }
         };
         thread::Builder::new().name("metrics-tcp".into()).spawn(answer)?;
@@ -64,20 +66,39 @@ pub(crate) fn serve(
 
 /// A connection of either kind.
 trait Stream {
-    fn limit(&self) -> io::Result<()>;
+    /// For the next call.
+    fn limit(&self, patience: Duration) -> io::Result<()>;
 }
 
 impl Stream for TcpStream {
-    fn limit(&self) -> io::Result<()> {
-        self.set_read_timeout(Some(PATIENCE))?;
-        self.set_write_timeout(Some(PATIENCE))
+    fn limit(&self, patience: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(patience))?;
+        self.set_write_timeout(Some(patience))
     }
 }
 
 impl Stream for UnixStream {
-    fn limit(&self) -> io::Result<()> {
-        self.set_read_timeout(Some(PATIENCE))?;
-        self.set_write_timeout(Some(PATIENCE))
+    fn limit(&self, patience: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(patience))?;
+        self.set_write_timeout(Some(patience))
+    }
+}
+
+/// What is left of the time until `deadline`; an error if nothing is.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// A connection, or why there is none: then a breath, as the next try would fail as well.
+fn attend<S: Stream>(stream: io::Result<S>, inputs: &Sender<Input>, flows: &FlowLog)
+where
+    for<'a> &'a S: Read + Write,
+{
+    match stream {
+        // What goes wrong on a connection is between it and the client.
+        Ok(stream) => drop(converse(&stream, inputs, flows)),
+        Err(_) => thread::sleep(BREATH),
     }
 }
 
@@ -86,8 +107,8 @@ fn converse<S: Stream>(stream: &S, inputs: &Sender<Input>, flows: &FlowLog) -> i
 where
     for<'a> &'a S: Read + Write,
 {
-    stream.limit()?;
-    let head = head(stream)?;
+    let deadline = Instant::now() + PATIENCE;
+    let head = head(stream, deadline)?;
     let mut words = head.split(' ');
     let (status, body) = match (words.next(), words.next()) {
         (Some("GET"), Some("/metrics" | "/")) => match scrape(inputs, flows) {
@@ -102,19 +123,26 @@ where
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
-    let mut stream = stream;
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
+    let (whole, mut written, mut writer) = ([head.as_bytes(), body.as_bytes()].concat(), 0, stream);
+    while written < whole.len() {
+        stream.limit(left(deadline)?)?;
+        match writer.write(&whole[written..])? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            length => written += length,
+        }
+    }
+    Ok(())
 }
 
 /// The request's head, or as much as came of it.
-fn head<S>(stream: &S) -> io::Result<String>
+fn head<S: Stream>(stream: &S, deadline: Instant) -> io::Result<String>
 where
     for<'a> &'a S: Read,
 {
-    let (mut head, mut buffer, mut stream) = (Vec::new(), [0; 1024], stream);
+    let (mut head, mut buffer, mut reader) = (Vec::new(), [0; 1024], stream);
     while head.len() < LONGEST_HEAD && !head.windows(4).any(|it| it == b"\r\n\r\n") {
-        let length = stream.read(&mut buffer)?;
+        stream.limit(left(deadline)?)?;
+        let length = reader.read(&mut buffer)?;
         if length == 0 {
             break;
         }

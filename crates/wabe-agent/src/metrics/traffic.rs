@@ -55,8 +55,9 @@ impl Traffic {
                 FlowKind::Opened => counts.opened += 1,
                 FlowKind::Closed => {
                     counts.closed += 1;
-                    counts.sent += flow.bytes_sent;
-                    counts.received += flow.bytes_received;
+                    // In Istio's words the response is sent and the request received.
+                    counts.sent += flow.bytes_received;
+                    counts.received += flow.bytes_sent;
                 }
                 FlowKind::Refused | FlowKind::Failed => {}
             }
@@ -70,12 +71,12 @@ impl Traffic {
             ("istio_tcp_connections_closed", "connections that ended", |it| it.closed),
             (
                 "istio_tcp_sent_bytes",
-                "payload bytes from source to destination, of ended connections",
+                "payload bytes of answers, from destination to source, of ended connections",
                 |it| it.sent,
             ),
             (
                 "istio_tcp_received_bytes",
-                "payload bytes from destination to source, of ended connections",
+                "payload bytes of requests, from source to destination, of ended connections",
                 |it| it.received,
             ),
         ];
