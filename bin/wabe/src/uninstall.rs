@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Uninstall) -> Result<ExitCode, Failure> {
     for mesh in &meshes {
         removed.extend(down::take_down(mesh)?);
     }
-    // Looked for again, by what there is and not by what was found before.
+    // Looked for again, of the same meshes: one whose folder is gone is not found, here or above.
     let mut left: Vec<Leftover> = Vec::new();
     for mesh in &meshes {
         left.extend(inventory(mesh).map_err(Failure::environment)?);
