@@ -47,8 +47,7 @@ impl Bridge {
             Node::Bare => bridge.sysctl("net/bridge/bridge-nf-call-iptables", "0")?,
             Node::Filtered(rules) => bridge.filter(rules)?,
         }
-        let pid = place.folder().join(format!("{name}.pid"));
-        let text = server::nginx(core, &pid.to_string_lossy());
+        let text = server::nginx(core, place.folder(), name);
         let config = place.write(&format!("{name}.conf"), &text)?;
         bridge.serve(place, Command::new("nginx").arg("-c").arg(config))?;
         let echo = ["echo", Self::ECHO, &core.to_string()].map(str::to_owned);
@@ -108,7 +107,8 @@ impl Bridge {
             let (high, low) = (rule / 256, rule % 256);
             text += &format!("-A FORWARD -s 198.18.{high}.{low}/32 -p tcp --dport 80 -j DROP\n");
         }
-        text += "COMMIT\n*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 192.0.2.0/24 ! -d 192.0.2.0/24 -j MASQUERADE\nCOMMIT\n";
+        text += "COMMIT\n*nat\n:POSTROUTING ACCEPT [0:0]\n\
+                 -A POSTROUTING -s 192.0.2.0/24 ! -d 192.0.2.0/24 -j MASQUERADE\nCOMMIT\n";
         let mut child = self
             .in_node(&["iptables-legacy-restore"])
             .stdin(Stdio::piped())

@@ -1,7 +1,8 @@
 //! `wabe-bench`: measures the mesh against what nodes do without it; `cargo xtask bench` builds and starts it.
 //!
-//! It starts meshes and namespaces of its own, loads them in interleaved rounds, prints ratios with intervals, and leaves
-//! nothing. It never judges a figure. Nothing depends on it, and it depends on no crate of the mesh: it uses `wabe`.
+//! It starts meshes and namespaces of its own, loads them in interleaved rounds, prints ratios with intervals, and
+//! leaves nothing but its empty lock file. It never judges a figure. Nothing depends on it, and it depends on no crate of
+//! the mesh: it uses `wabe`.
 #![forbid(unsafe_code)]
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

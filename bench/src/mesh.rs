@@ -40,7 +40,9 @@ impl Mesh {
     pub(crate) fn up(place: &Place, name: &str, wanted: &Wanted, core: usize) -> Result<Self> {
         place.check()?;
         let name = format!("{MESH}{name}");
-        let config = place.write(&format!("{name}.conf"), &server::nginx(core, "/tmp/wabe-bench.pid"))?;
+        // Workloads have a `/tmp` of their own.
+        let text = server::nginx(core, Path::new("/tmp"), &name);
+        let config = place.write(&format!("{name}.conf"), &text)?;
         let mut text = String::new();
         if let Some(short_cut) = wanted.short_cut {
             text += &document(

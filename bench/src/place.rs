@@ -21,7 +21,7 @@ pub(crate) const PREFIX: &str = "wabe-bench-";
 /// What the names of meshes begin with.
 pub(crate) const MESH: &str = "bench-";
 
-/// This run's place; dropped, nothing is left.
+/// This run's place; dropped, nothing is left but the lock file: removing that would let a third run lock another one.
 #[derive(Debug)]
 pub(crate) struct Place {
     wabe: PathBuf,
@@ -86,7 +86,8 @@ impl Place {
         Ok(())
     }
 
-    /// Writes a process down, so that a later run finds it if this one is killed: its id with its start, as ids come again.
+    /// Writes a process down, so that a later run finds it if this one is killed: its id with its start, as ids come
+    /// again.
     pub(crate) fn record(&self, pid: u32) -> Result<()> {
         let start = start_of(pid).context("a child that ended at once")?;
         self.write(&format!("pids/{pid}"), &start).map(drop)

@@ -49,7 +49,12 @@ pub(crate) fn run(wish: &Wish) -> Result<()> {
         }
     }
     if let Some(out) = &wish.out {
-        let all = json!({ "environment": environment, "rounds": wish.rounds, "secondsOfARun": time.as_secs_f64(), "measures": results });
+        let all = json!({
+            "environment": environment,
+            "rounds": wish.rounds,
+            "secondsOfARun": time.as_secs_f64(),
+            "measures": results,
+        });
         std::fs::write(out, serde_json::to_string_pretty(&all)? + "\n")
             .with_context(|| format!("writing {}", out.display()))?;
     }

@@ -1,5 +1,5 @@
-//! The benchmark from end to end, with tiny counts: that it gets figures and leaves nothing. What the figures are is not
-//! looked at. Needs root, as all live tests.
+//! The benchmark from end to end, with tiny counts: that it gets figures and leaves nothing. What the figures are is
+//! not looked at. Needs root, as all live tests.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,10 +32,9 @@ fn measures_connections_and_leaves_nothing() {
     }
     assert!(result["environment"]["kernel"].is_string());
     assert!(!Path::new("/var/lib/wabe-bench").exists(), "files are left");
-    let namespaces = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let left: Vec<_> = namespaces
-        .map(|it| it.file_name())
-        .filter(|it| it.to_string_lossy().starts_with("wabe-bench-"))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    for folder in ["/run/netns", "/tmp"] {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.file_name());
+        let left: Vec<_> = entries.filter(|it| it.to_string_lossy().starts_with("wabe-bench-")).collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
 }

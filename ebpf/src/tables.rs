@@ -9,12 +9,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event, Ip, Pace, PolicyVerdict,
-    PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
-    VethRecord, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event,
+    Ip, Pace, PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket,
+    Tuple, VerdictKey, VethRecord, WorkloadRecord,
     maps::{
-        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS, MAX_SERVICES,
-        MAX_TICKETS, MAX_WORKLOADS, counter,
+        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS,
+        MAX_SERVICES, MAX_TICKETS, MAX_WORKLOADS, counter,
     },
 };
 use wabe_verdict::{Side, Tables};

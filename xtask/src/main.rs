@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod kernel61;
 mod other_layout;
+mod reachable;
 mod setup;
 mod shell;
 mod test;

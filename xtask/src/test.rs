@@ -5,9 +5,14 @@ use std::{process::Command, time::Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    kernel61, other_layout, setup,
+    kernel61, other_layout,
+    reachable::Testbox,
+    setup,
     shell::{self, execute, output},
 };
+
+/// Names the workloads' program to tests.
+const TESTBOX: &str = "WABE_TESTBOX";
 
 /// Sets up, then runs all tiers; the first that fails ends it.
 pub(crate) fn run() -> Result<()> {
@@ -15,11 +20,16 @@ pub(crate) fn run() -> Result<()> {
     if output("id", &["-u"]).as_deref().map(str::trim) != Some("0") {
         bail!("the tests load eBPF programs and make network namespaces: run them as root");
     }
-    tier("format", || shell::run("cargo fmt --all --check"))?;
+    tier("format", || {
+        shell::run("cargo fmt --all --check")?;
+        shell::run("cargo fmt --manifest-path ebpf/Cargo.toml --check")
+    })?;
     tier("lints", || shell::run("cargo clippy --quiet --workspace --all-targets -- -D warnings"))?;
     tier("build", || shell::run("cargo build --quiet --workspace"))?;
+    let testbox = Testbox::put()?;
     tier("unit, table and property tests; programs and namespaces of single crates", || {
-        shell::run("cargo test --quiet --workspace --exclude wabe-tests")
+        let arguments = ["test", "--quiet", "--workspace", "--exclude", "wabe-tests"];
+        execute(Command::new("cargo").args(arguments).env(TESTBOX, testbox.program()))
     })?;
     let mut other_layout = None;
     tier("build with another layout of tables, for upgrades", || {
@@ -30,7 +40,8 @@ pub(crate) fn run() -> Result<()> {
         // One test at a time: several count what is on the machine, and two cores are few.
         let arguments = ["test", "--package", "wabe-tests", "--", "--test-threads=1", "--show-output"];
         let mut command = Command::new("cargo");
-        execute(command.args(arguments).envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
+        command.args(arguments).env(TESTBOX, testbox.program());
+        execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
     })?;
     tier("Debian's 6.1 kernel: its verifier, and live tests", kernel61::run)
 }

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Check(Files),
     /// Print the metrics of a mesh, as a scrape gets them.
     Metrics,
-    /// End every mesh, and remove all that Wabe put on this machine.
+    /// End every mesh that has a folder in /run/wabe, and remove all that there is of it.
     Uninstall(Uninstall),
     /// Make a running mesh this version of `wabe`, without a gap.
     Upgrade(Plain),

@@ -1,4 +1,5 @@
-//! `wabe uninstall`: ends every mesh and removes all that Wabe ever put on this machine, and shows that nothing is left.
+//! `wabe uninstall`: ends every mesh that has a folder in `/run/wabe`, removes all that there is of it, and shows what
+//! is left.
 
 use std::process::ExitCode;
 

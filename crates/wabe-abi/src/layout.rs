@@ -46,7 +46,10 @@ macro_rules! shape {
 shapes! {
     Ip { words }
     Prefix { base, mask }
-    Config { generation, node_v4, node_v6, host_v4, host_v6, workloads_v4, workloads_v6, services_v4, services_v6, resolvers, workload_level, max_connections, max_tickets, flags }
+    Config {
+        generation, node_v4, node_v6, host_v4, host_v6, workloads_v4, workloads_v6, services_v4,
+        services_v6, resolvers, workload_level, max_connections, max_tickets, flags
+    }
     WorkloadRecord { v4, v6, identity, table, flags, interface, locality, outbound, inbound }
     Limits { connections, per_second }
     Pace { open, outbound, inbound }
@@ -65,10 +68,17 @@ shapes! {
     Tuple { source, destination, source_port, destination_port, protocol, reserved }
     Ticket { cookie, generation, workload, flags }
     Connection { cookie, opened, generation, source_workload, destination_workload }
-    SocketState { dialled, opened, generation, workload, peer_workload, endpoint, service, rule, dialled_port, lane, flags }
+    SocketState {
+        dialled, opened, generation, workload, peer_workload, endpoint, service, rule, dialled_port,
+        lane, flags
+    }
     RefusalKey { destination, source, workload, port, protocol, reason }
     RefusalSeen { reported, suppressed }
-    Event { source, destination, dialled, time, duration, bytes_sent, bytes_received, generation, source_workload, destination_workload, service, rule, rtt, retransmits, suppressed, source_port, destination_port, dialled_port, kind, reporter, lane, reason, protocol, reserved }
+    Event {
+        source, destination, dialled, time, duration, bytes_sent, bytes_received, generation,
+        source_workload, destination_workload, service, rule, rtt, retransmits, suppressed,
+        source_port, destination_port, dialled_port, kind, reporter, lane, reason, protocol, reserved
+    }
     PrefixKey { bits, table, address }
 }
 

@@ -49,11 +49,14 @@ pub const EVENTS: &str = "EVENTS";
 
 /// Largest number of workloads (replicas counted) on a node; ids are below it.
 pub const MAX_WORKLOADS: u32 = 4096;
-/// Largest number of service ports, counted once for each address family, and service addresses.
+/// Service ports, counted once for each address family, and service addresses that have room from the start; the agent
+/// makes room for more.
 pub const MAX_SERVICES: u32 = 65_536;
-/// Largest number of endpoints in all sets, old and new ones during a swap included.
+/// Endpoints in all sets, old and new ones during a swap included, that have room from the start; the agent makes room
+/// for more.
 pub const MAX_ENDPOINTS: u32 = 262_144;
-/// Largest number of rows in each of the policy maps, old and new tables during a swap included.
+/// Rows in each of the policy maps, old and new tables during a swap included, that have room from the start; the agent
+/// makes room for more.
 pub const MAX_POLICY_ROWS: u32 = 262_144;
 /// Largest number of callers, counted once for each service, that stay at their endpoints.
 pub const MAX_AFFINITIES: u32 = 65_536;

@@ -121,4 +121,16 @@ mod tests {
             assert!(reason.sentence().ends_with('.'), "{}", reason.sentence());
         }
     }
+
+    #[test]
+    fn the_operations_manual_says_what_to_do_about_each() {
+        let manual = include_str!("../../../docs/operations.md");
+        for reason in DropReason::ALL {
+            assert!(
+                manual.contains(&std::format!("\n| `{}` | ", reason.name())),
+                "{} is missing",
+                reason.name()
+            );
+        }
+    }
 }

@@ -15,9 +15,11 @@ use wabe_keeper::layout::Ranges;
 use wabe_model::{Egress, Identity, Objects, Workload};
 use wabe_policy::CompiledPolicy;
 
-use crate::balance;
-use crate::sizes::{MOST_ENDPOINTS, MOST_POLICY_ROWS, MOST_SERVICES};
-use crate::state::{AddressError, Ids, Instance, ServiceRanges, assign};
+use crate::{
+    balance,
+    sizes::{MOST_ENDPOINTS, MOST_POLICY_ROWS, MOST_SERVICES},
+    state::{AddressError, Ids, Instance, ServiceRanges, assign},
+};
 
 mod policies;
 mod services;

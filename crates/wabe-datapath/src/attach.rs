@@ -89,8 +89,8 @@ pub(crate) fn admission(ebpf: &mut Ebpf, netns: BorrowedFd<'_>, pin: &Path) -> R
     pin_link(admit.take_link(id).map_err(wrong)?.into(), pin)
 }
 
-/// Attaches a program to what comes in at an interface of the current network namespace: by a link that is pinned, or where
-/// the kernel has none for interfaces, as a filter.
+/// Attaches a program to what comes in at an interface of the current network namespace: by a link that is pinned, or
+/// where the kernel has none for interfaces, as a filter.
 pub(crate) fn ingress(ebpf: &mut Ebpf, name: &'static str, interface: u32, pin: &Path) -> Result<(), Error> {
     if replaced(ebpf, name, pin)? {
         return Ok(());

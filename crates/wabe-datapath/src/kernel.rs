@@ -72,8 +72,8 @@ impl Kernel {
         Ok(Self { ebpf, tables, pins, options: options.clone(), guarded: BTreeMap::new(), engaged: false })
     }
 
-    /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a moment
-    /// in which none is attached. The tables should have their rows by now. Then removes what only an earlier version
+    /// Puts the programs in force: attaches them, or puts them into the links of an earlier agent, each without a
+    /// moment in which none is attached. The tables should have their rows by now. Then removes what only an earlier version
     /// used. Called again, it repairs what is not attached any more.
     ///
     /// # Errors
@@ -88,7 +88,8 @@ impl Kernel {
         }
         attach::workloads(ebpf, &pins.links)?;
         if attach::clsact::is_needed() {
-            for (id, interface) in guarded.iter() {
+            // An interface that is gone needs no guard: its workload is about to be forgotten.
+            for (id, interface) in guarded.iter().filter(|(_, it)| sys::interface_name(**it).is_ok()) {
                 attach::ingress(ebpf, GUARD, *interface, &workload_pin(&pins.links, attach::GUARD_PIN, *id))?;
             }
         }

@@ -2,8 +2,9 @@
 //! receiver's, and which endpoint it goes to.
 //!
 //! Compiled into the eBPF programs and on the host, so that the kernel, the agent, `wabe explain` and the tests
-//! cannot disagree. Reads tables through [`Tables`]; writes nothing but turns and affinities, never does I/O, never allocates. Everything that
-//! the kernel runs is `#[inline(always)]`: BPF-to-BPF calls pass at most five registers.
+//! cannot disagree. Reads tables through [`Tables`]; writes nothing but turns, affinities and the times when a next
+//! connection is due; never does I/O, never allocates. Everything that the kernel runs is `#[inline(always)]`: BPF-to-BPF
+//! calls pass at most five registers.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -20,8 +20,8 @@ pub enum Side {
 /// Why a connection would be one too many for its caller or its receiver; `None` if it is not, and then it is counted
 /// against the rates of both.
 ///
-/// Connections are counted as open from `TCP_CONNECT_CB` on, after this was asked:
-/// a limit may be overstepped by as many as are between the two at once: one for each `connect()` under way.
+/// Connections are counted as open from `TCP_CONNECT_CB` on, after this was asked: a limit may be overstepped by as many
+/// as are between the two at once, one for each `connect()` under way.
 #[inline(always)]
 pub(crate) fn exceeded<T: Tables>(
     tables: &T,

@@ -77,6 +77,8 @@ fn scatter(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -98,6 +100,29 @@ mod tests {
         assert!(table(&[]).is_empty());
     }
 
+    /// Fixed sets of seven to ten endpoints, which share one size of table, so that only the removal is seen. A
+    /// remainder of a division would move six of seven. Random sets would make the test fail now and then: rarely one
+    /// moves more than 12 %.
+    #[test]
+    fn a_removal_moves_few_places_besides_its_own() {
+        let moved: Vec<f64> = (0..500).map(moved_by_a_removal).collect();
+        let mean = moved.iter().sum::<f64>() / moved.len() as f64;
+        assert!(mean < 0.025, "{mean} of the places moved on average");
+        assert!(moved.iter().all(|it| *it <= 0.12), "{moved:?}");
+    }
+
+    /// The share of a table's places which change hands between two that both stay, when a third goes.
+    fn moved_by_a_removal(set: u64) -> f64 {
+        let ids: BTreeSet<u32> = (0..7 + set % 4).map(|turn| scatter(set * 16 + turn) as u32).collect();
+        let before: Vec<_> = ids.into_iter().map(|id| (id, 100)).collect();
+        let gone = set as usize % before.len();
+        let after: Vec<_> = before.iter().filter(|it| **it != before[gone]).copied().collect();
+        assert_eq!(size(before.len()), size(after.len()));
+        let (old, new) = (table(&before), table(&after));
+        let stayed = old.iter().zip(&new).filter(|(old, _)| **old != gone);
+        stayed.filter(|(old, new)| before[**old].0 != after[**new].0).count() as f64 / old.len() as f64
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -111,22 +136,6 @@ mod tests {
                 let want = f64::from(*weight) / total;
                 prop_assert!((want - got).abs() < 0.02, "{} instead of {}", got, want);
             }
-        }
-
-        #[test]
-        fn a_removal_moves_few_places_besides_its_own(
-            ids in prop::collection::btree_set(1u32..4096, 6..10), gone in any::<prop::sample::Index>()
-        ) {
-            // Six to ten endpoints share one size of table, so that only the removal is seen.
-            let before: Vec<_> = ids.into_iter().map(|id| (id, 100)).collect();
-            let gone = gone.index(before.len());
-            let after: Vec<_> = before.iter().filter(|it| **it != before[gone]).copied().collect();
-            prop_assume!(size(before.len()) == size(after.len()));
-            let (old, new) = (table(&before), table(&after));
-            let stayed = old.iter().zip(&new).filter(|(old, _)| **old != gone);
-            let moved = stayed.clone().filter(|(old, new)| before[**old].0 != after[**new].0).count();
-            // Few, and by chance sometimes more: a remainder of a division would move five of six.
-            prop_assert!(moved * 5 <= old.len(), "{} of {} moved", moved, old.len());
         }
 
         #[test]

@@ -25,7 +25,8 @@ impl<D: Datapath> Engine<D> {
             name: reason.name().into(),
             count: at(counter::REASONS + u32::from(*reason as u8)),
         };
-        // Refused without a report of their own: late segments and what looks like them, and what tables had no room for.
+        // Refused without a report of their own: late segments and what looks like them, and what tables had no room
+        // for.
         let unreasoned = [
             ("stray", counter::STRAYS),
             ("tickets_full", counter::TICKETS_LOST),
@@ -134,25 +135,28 @@ impl<D: Datapath> Engine<D> {
             weight: instance.spec.weight,
             live: self.datapath.load_of(instance.id).map_or(0, |load| load.live),
         };
-        let service = |service: &wabe_model::Service| ServiceStatus {
-            name: service.name.to_string(),
-            addresses: match service.cluster_ips {
-                ClusterIps::Headless => Vec::new(),
-                ClusterIps::Virtual { .. } => self.state.ids.addresses_of(&service.name).list(),
-            },
-            ports: service
-                .ports
-                .iter()
-                .map(|it| format!("{}/{}", it.port, transport(it.transport)))
-                .collect(),
-            balance: balance(service, self.state.objects.destination_rules()).into(),
-            endpoints: self
-                .state
-                .instances
-                .values()
-                .filter(|instance| selects(service, instance))
-                .map(|instance| endpoint(&self.ejected(service), instance))
-                .collect(),
+        let service = |service: &wabe_model::Service| {
+            let out = self.ejected(service);
+            ServiceStatus {
+                name: service.name.to_string(),
+                addresses: match service.cluster_ips {
+                    ClusterIps::Headless => Vec::new(),
+                    ClusterIps::Virtual { .. } => self.state.ids.addresses_of(&service.name).list(),
+                },
+                ports: service
+                    .ports
+                    .iter()
+                    .map(|it| format!("{}/{}", it.port, transport(it.transport)))
+                    .collect(),
+                balance: balance(service, self.state.objects.destination_rules()).into(),
+                endpoints: self
+                    .state
+                    .instances
+                    .values()
+                    .filter(|instance| selects(service, instance))
+                    .map(|instance| endpoint(&out, instance))
+                    .collect(),
+            }
         };
         self.state.objects.services().map(service).collect()
     }

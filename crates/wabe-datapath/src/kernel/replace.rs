@@ -25,6 +25,8 @@ impl Kernel {
         if growing.is_empty() {
             return Ok(());
         }
+        // What an attempt that failed half-way left would be in the way.
+        self.pins.prepare()?;
         let mut loader = EbpfLoader::new();
         for spec in &maps::SPECS {
             if growing.contains(&spec) {
