@@ -33,6 +33,9 @@ use join::Joiner;
 const KEPT: usize = 10_000;
 /// How long one end's report waits for the other's.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// How long reports gather before they are read. The kernel wakes a reader for each report that finds it waiting, and the
+/// system call that reported pays for that; what is unread already wakes nobody.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The latest lines, and who follows them.
 #[derive(Default)]
@@ -129,7 +132,8 @@ fn pump(
             tv_nsec: (nanos % 1_000_000_000) as i64,
         });
         match poll(&mut [PollFd::new(&source, PollFlags::IN)], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => thread::sleep(GATHER),
             Err(error) => {
                 tracing::error!(%error, "reports of connections can't be read any more");
                 return;
