@@ -5,8 +5,9 @@ use wabe_abi::{Be16, DropReason, Ip, Lane, TCP, UDP, maps::counter, socket_flag,
 use wabe_verdict::{Caller, Outbound, Tables, outbound};
 
 use crate::{
+    exchange::{self, Begin},
     report,
-    sock_addr::{Family, named, protocol, rename, socket},
+    sock_addr::{Family, cookie, named, own_port, peer_port, protocol, rename, socket},
     storage::state_of,
     tables::{KernelTables, count},
 };
@@ -44,9 +45,11 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
         return other_protocol(state.workload, protocol, destination, port);
     }
     let only_names = protocol == UDP && call == Call::Connect;
-    let caller = Caller { workload: state.workload, protocol, destination, port, only_names };
+    let source_port = if call == Call::Send { own_port(ctx) } else { Be16::new(0) };
+    let caller = Caller { workload: state.workload, protocol, destination, port, source_port, only_names };
     let target = match outbound(&KernelTables, &caller) {
         Outbound::Go(target) => target,
+        Outbound::Answer => return report::ALLOW,
         Outbound::Refuse { reason, rule, workload, service } => {
             return report::refused(&report::Refusal {
                 destination,
@@ -62,6 +65,40 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
             });
         }
     };
+    let rewritten = target.lane != Lane::Outside && (target.address != destination || target.port != port);
+    // Each datagram of an unconnected socket may go elsewhere, so its exchange keeps what a connection's socket does.
+    let begins = match target.lane {
+        Lane::Direct | Lane::Outside => true,
+        Lane::Local => rewritten,
+        Lane::Names | Lane::Refused => false,
+    };
+    if call == Call::Send && begins {
+        let mut begin = Begin {
+            socket: socket(ctx),
+            cookie: cookie(ctx),
+            workload: state.workload,
+            source_port,
+            dialled: destination,
+            dialled_port: port,
+            service: target.service,
+        };
+        // An IPv6 socket that is connected to a mapped address sends as if it named its peer each time.
+        if state.lane == Lane::Direct as u8
+            && state.peer_workload == target.workload
+            && peer_port(ctx) == target.port
+        {
+            begin.dialled = state.dialled;
+            begin.dialled_port = state.dialled_port;
+            begin.service = state.service;
+        }
+        if !exchange::take_part(&begin, &target) {
+            return refuse(state.workload, protocol, destination, port, DropReason::TooManyExchanges);
+        }
+        if rewritten {
+            rename(ctx, family, &target.address, target.port);
+        }
+        return report::ALLOW;
+    }
     count(counter::LANES + target.lane as u32);
     state.dialled = destination;
     state.dialled_port = port;
@@ -73,7 +110,7 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     state.rule = target.rule;
     state.lane = target.lane as u8;
     state.flags &= !socket_flag::REWRITTEN;
-    if target.lane != Lane::Outside && (target.address != destination || target.port != port) {
+    if rewritten {
         state.flags |= socket_flag::REWRITTEN;
         rename(ctx, family, &target.address, target.port);
     }

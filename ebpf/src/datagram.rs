@@ -2,13 +2,13 @@
 //! returns by recvmsg6.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use wabe_abi::{Be16, Lane, socket_flag};
+use wabe_abi::{Be16, Lane, Tuple, UDP, socket_flag};
 use wabe_verdict::Tables;
 
 use crate::{
     connect::{Call, decide},
     report,
-    sock_addr::{Family, named, rename, socket},
+    sock_addr::{Family, named, own_port, rename, socket},
     storage::state_of,
     tables::KernelTables,
 };
@@ -33,7 +33,7 @@ pub fn wabe_recvmsg6(ctx: SockAddrContext) -> i32 {
     answer(&ctx, Family::V6)
 }
 
-/// An answer of the mesh's name server seems to come from the server that was asked: musl and Go compare.
+/// An answer seems to come from what was dialled: musl, Go and QUIC compare.
 #[inline(always)]
 fn answer(ctx: &SockAddrContext, family: Family) -> i32 {
     const NAMES: Be16 = Be16::new(53);
@@ -47,6 +47,13 @@ fn answer(ctx: &SockAddrContext, family: Family) -> i32 {
         && (source == config.node_v4 || source == config.node_v6)
     {
         rename(ctx, family, &state.dialled, state.dialled_port);
+        return report::ALLOW;
+    }
+    let Some(record) = KernelTables.workload(state.workload) else { return report::ALLOW };
+    let own = if source.is_v4() { record.v4 } else { record.v6 };
+    let question = Tuple::new(UDP, own, own_port(ctx), source, port);
+    if let Some(exchange) = KernelTables.exchange(&question) {
+        rename(ctx, family, &exchange.dialled, exchange.dialled_port);
     }
     report::ALLOW
 }

@@ -13,6 +13,7 @@
 mod connect;
 mod create;
 mod datagram;
+mod exchange;
 mod guard;
 mod lookup;
 mod peername;

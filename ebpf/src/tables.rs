@@ -10,10 +10,10 @@ use aya_ebpf::{
 };
 use wabe_abi::{
     Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event,
-    Ip, Pace, PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket,
+    Exchange, Ip, Pace, PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket,
     Tuple, VerdictKey, VethRecord, WorkloadRecord,
     maps::{
-        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_POLICY_ROWS, MAX_REFUSALS,
+        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_EXCHANGES, MAX_POLICY_ROWS, MAX_REFUSALS,
         MAX_SERVICES, MAX_TICKETS, MAX_WORKLOADS, counter,
     },
 };
@@ -62,6 +62,10 @@ pub static TICKETS: HashMap<Tuple, Ticket, { MAX_TICKETS as usize }> = HashMap::
 pub static TICKET_COUNTS: Array<u64, { MAX_WORKLOADS as usize }> = Array::new();
 #[btf_map]
 pub static CONNECTIONS: HashMap<Tuple, Connection, { MAX_CONNECTIONS as usize }> = HashMap::new();
+#[btf_map]
+pub static EXCHANGES: HashMap<Tuple, Exchange, { MAX_EXCHANGES as usize }> = HashMap::new();
+#[btf_map]
+pub static EXCHANGE_COUNTS: Array<u64, { MAX_WORKLOADS as usize }> = Array::new();
 #[btf_map]
 pub static VETHS: HashMap<u32, VethRecord, { MAX_WORKLOADS as usize }, ON_DEMAND> = HashMap::new();
 #[btf_map]
@@ -206,6 +210,16 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn tickets_of(&self, workload: u32) -> u64 {
         TICKET_COUNTS.get(workload).copied().unwrap_or(0)
+    }
+    #[inline(always)]
+    fn exchange(&self, tuple: &Tuple) -> Option<&'static Exchange> {
+        // SAFETY: as in `ticket`: a row that is reused meanwhile is another exchange's of the same generation at best, and
+        // the datagram is then counted there.
+        unsafe { EXCHANGES.get(tuple) }
+    }
+    #[inline(always)]
+    fn exchanges_of(&self, workload: u32) -> u64 {
+        EXCHANGE_COUNTS.get(workload).copied().unwrap_or(0)
     }
     #[inline(always)]
     fn connections(&self) -> u64 {

@@ -41,6 +41,10 @@ pub struct Config {
     pub max_connections: u32,
     /// Tickets that one workload may have outstanding; one more is refused.
     pub max_tickets: u32,
+    /// Exchanges of datagrams that one workload may have open as a caller; one more is refused.
+    pub max_exchanges: u32,
     /// [`config_flag`] bits.
     pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
 }

@@ -48,7 +48,8 @@ shapes! {
     Prefix { base, mask }
     Config {
         generation, node_v4, node_v6, host_v4, host_v6, workloads_v4, workloads_v6, services_v4,
-        services_v6, resolvers, workload_level, max_connections, max_tickets, flags
+        services_v6, resolvers, workload_level, max_connections, max_tickets,
+        max_exchanges, flags, reserved
     }
     WorkloadRecord { v4, v6, identity, table, flags, interface, locality, outbound, inbound }
     Limits { connections, per_second }
@@ -56,7 +57,7 @@ shapes! {
     VethRecord { v4, v6, workload, reserved }
     ServiceKey { address, port, protocol, locality }
     ServiceRecord { service, endpoint_set, endpoints, affinity, balance, flags, reserved }
-    AffinityKey { client, service }
+    AffinityKey { client, service, port, reserved }
     Affinity { until, endpoint, reserved }
     EndpointKey { set, index }
     EndpointRecord { address, endpoint, workload, weight, threshold, alias, port, reserved }
@@ -72,6 +73,12 @@ shapes! {
         dialled, opened, generation, workload, peer_workload, endpoint, service, rule, dialled_port,
         lane, flags
     }
+    Exchange {
+        dialled, opened, sent, received, generation, cookie, source_workload, destination_workload, service,
+        rule, dialled_port, reserved
+    }
+    Peer { tuple, service }
+    Peers { peers, begun, reserved }
     RefusalKey { destination, source, workload, port, protocol, reason }
     RefusalSeen { reported, suppressed }
     Event {

@@ -16,6 +16,7 @@ mod address;
 mod config;
 mod connection;
 mod event;
+mod exchange;
 pub mod layout;
 pub mod maps;
 mod policy;
@@ -27,6 +28,7 @@ pub use address::{Be16, Be32, Ip, Prefix};
 pub use config::{Config, config_flag};
 pub use connection::{Connection, Lane, SocketState, Ticket, Tuple, socket_flag, ticket_flag};
 pub use event::{Event, EventKind, Reporter};
+pub use exchange::{Exchange, PEERS_OF_A_SOCKET, Peer, Peers};
 pub use policy::{Action, ClassKey, NO_POLICY, PolicyVerdict, PortKey, PrefixKey, STRANGER, VerdictKey};
 pub use reason::DropReason;
 pub use service::{

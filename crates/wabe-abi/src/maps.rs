@@ -36,6 +36,12 @@ pub const TICKETS: &str = "TICKETS";
 pub const TICKET_COUNTS: &str = "TICKET_COUNTS";
 /// [`crate::Tuple`] -> [`crate::Connection`].
 pub const CONNECTIONS: &str = "CONNECTIONS";
+/// [`crate::Tuple`] of a first datagram -> [`crate::Exchange`].
+pub const EXCHANGES: &str = "EXCHANGES";
+/// Workload id -> exchanges that it has open as a caller (`u64`).
+pub const EXCHANGE_COUNTS: &str = "EXCHANGE_COUNTS";
+/// Socket storage: [`crate::Peers`].
+pub const PEERS: &str = "PEERS";
 /// Socket storage: [`crate::SocketState`].
 pub const SOCKETS: &str = "SOCKETS";
 /// Interface index in the node's namespace -> [`crate::VethRecord`].
@@ -66,6 +72,10 @@ pub const MAX_CONNECTIONS: u32 = 131_072;
 pub const MAX_TICKETS: u32 = 65_536;
 /// Largest number of attempts under way that one workload may have.
 pub const MAX_TICKETS_PER_WORKLOAD: u32 = 16_384;
+/// Largest number of exchanges of datagrams open between workloads.
+pub const MAX_EXCHANGES: u32 = 65_536;
+/// Largest number of exchanges that one workload may have open as a caller.
+pub const MAX_EXCHANGES_PER_WORKLOAD: u32 = 16_384;
 /// Different refusals that are remembered so as to report each once a second.
 pub const MAX_REFUSALS: u32 = 4096;
 /// Bytes of the ring buffer: room for some 60 000 events.
@@ -87,6 +97,8 @@ pub mod counter {
     pub const REASONS: u32 = 16;
     /// Segments of gone connections that `sk_lookup` let fall; no refusal.
     pub const STRAYS: u32 = 4;
+    /// Exchanges of datagrams that found no room.
+    pub const EXCHANGES_LOST: u32 = 5;
     /// Callers that could not be noted to stay at their endpoint: the consistent choice alone holds them there.
     pub const AFFINITIES_LOST: u32 = 7;
     /// How many counters there are.
@@ -171,7 +183,7 @@ const fn spec<K: Layout, V: Layout>(
 }
 
 /// Every map.
-pub const SPECS: [Spec; 22] = {
+pub const SPECS: [Spec; 25] = {
     use Writer::{Agent, Kernel};
     [
         spec::<u32, crate::Config>(CONFIG, 1, Agent, "the mesh's own facts and the generation"),
@@ -241,6 +253,14 @@ pub const SPECS: [Spec; 22] = {
             Kernel,
             "open accepted connection -> both workloads",
         ),
+        spec::<crate::Tuple, crate::Exchange>(
+            EXCHANGES,
+            MAX_EXCHANGES,
+            Kernel,
+            "first datagram -> what a socket and a receiver have sent each other",
+        ),
+        spec::<u32, u64>(EXCHANGE_COUNTS, MAX_WORKLOADS, Kernel, "workload -> exchanges open"),
+        spec::<u32, crate::Peers>(PEERS, 0, Kernel, "socket -> its exchanges"),
         spec::<u32, crate::SocketState>(SOCKETS, 0, Kernel, "socket -> stamp and state"),
         spec::<u32, crate::VethRecord>(
             VETHS,

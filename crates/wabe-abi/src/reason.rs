@@ -95,8 +95,8 @@ reasons! {
     Stopping = 17, "stopping", 113;
     /// The address is multicast, broadcast or link-local, which a mesh does not carry.
     LinkScoped = 18, "link_scoped", 101;
-    /// UDP between workloads is not carried yet; names are.
-    UdpUnsupported = 19, "udp_unsupported", 93;
+    /// The workload has as many exchanges of datagrams open as it may, or the mesh has no room for more.
+    TooManyExchanges = 19, "too_many_exchanges", 11;
     /// The calling workload has as many connections open as its limit allows.
     TooManyOutbound = 20, "too_many_outbound", 11;
     /// The workload that is called has as many connections open towards it as its limit allows.

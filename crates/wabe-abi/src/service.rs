@@ -57,12 +57,12 @@ pub enum Balance {
     Random = 2,
     /// In turn, by weight.
     RoundRobin = 3,
-    /// By the caller's address: the set's places are a Maglev table (Eisenbud and others, NSDI 2016), and behind them
-    /// each endpoint is listed once more under [`member`].
+    /// By the caller's address: the set's places are a Maglev table (Eisenbud and others, NSDI 2016).
     Consistent = 4,
 }
 
-/// Where a set with [`Balance::Consistent`] lists an endpoint by its id.
+/// Where a set lists an endpoint by its id, behind its places: if callers may stay at theirs, which is so with
+/// [`Balance::Consistent`] and for UDP.
 #[inline(always)]
 pub const fn member(set: u32, endpoint: u32) -> EndpointKey {
     EndpointKey { set, index: 0x8000_0000 | endpoint }
@@ -74,7 +74,7 @@ pub mod service_flag {
     pub const LOCAL: u8 = 1;
 }
 
-/// A caller that is to stay at its endpoint.
+/// A caller that is to stay at its endpoint: a workload, or one of its sockets.
 #[repr(C)]
 #[derive(
     Clone,
@@ -96,6 +96,10 @@ pub struct AffinityKey {
     pub client: Ip,
     /// The service's id.
     pub service: u32,
+    /// The port of the socket, for datagrams; 0 for all that the caller sends.
+    pub port: Be16,
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// Where a caller stays.

@@ -29,7 +29,7 @@ pub(crate) fn places(service: &DesiredService) -> u32 {
 
 /// How many rows the set of a service's port takes.
 pub(crate) fn set_rows(service: &DesiredService) -> usize {
-    let listed = if service.balance == Balance::Consistent { service.endpoints.len() } else { 0 };
+    let listed = if lists(service) { service.endpoints.len() } else { 0 };
     places(service) as usize + listed
 }
 
@@ -59,7 +59,8 @@ pub(crate) fn near<'a>(
 pub(crate) fn rows(service: &DesiredService, set: u32) -> Vec<(EndpointKey, EndpointRecord)> {
     let endpoints = &service.endpoints;
     let key = |index| EndpointKey { set, index };
-    match service.balance {
+    let stays = |index| alias::Place { threshold: u32::MAX, alias: index };
+    let mut rows: Vec<_> = match service.balance {
         Balance::TwoChoices | Balance::Random | Balance::RoundRobin => {
             let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
             let rows = endpoints.iter().zip(alias::table(&weights)).enumerate();
@@ -71,17 +72,24 @@ pub(crate) fn rows(service: &DesiredService, set: u32) -> Vec<(EndpointKey, Endp
         Balance::Consistent => {
             let members: Vec<(u32, u32)> =
                 endpoints.iter().map(|endpoint| (endpoint.workload, endpoint.weight)).collect();
-            let stays = |index| alias::Place { threshold: u32::MAX, alias: index };
             let table = maglev::table(&members).into_iter().enumerate();
-            let table = table
-                .map(|(index, chosen)| (key(index as u32), record(&endpoints[chosen], stays(index as u32))));
-            let listed = endpoints.iter().map(|endpoint| {
-                let key = member(set, endpoint.workload);
-                (key, record(endpoint, stays(key.index)))
-            });
-            table.chain(listed).collect()
+            table
+                .map(|(index, chosen)| (key(index as u32), record(&endpoints[chosen], stays(index as u32))))
+                .collect()
         }
+    };
+    if lists(service) {
+        rows.extend(endpoints.iter().map(|endpoint| {
+            let key = member(set, endpoint.workload);
+            (key, record(endpoint, stays(key.index)))
+        }));
     }
+    rows
+}
+
+/// Whether a set lists its endpoints by their ids: where callers may stay at theirs.
+fn lists(service: &DesiredService) -> bool {
+    service.balance == Balance::Consistent || service.datagrams
 }
 
 fn record(endpoint: &DesiredEndpoint, place: alias::Place) -> EndpointRecord {

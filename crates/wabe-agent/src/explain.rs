@@ -173,7 +173,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
     let dialled = Ip::from(question.destination);
     let key = ServiceKey::port(dialled, Be16::new(question.port), question.protocol);
     match nearest(tables, &key, record.locality) {
-        Some(service) if service.endpoints > 0 && question.protocol == TCP => {
+        Some(service) if service.endpoints > 0 => {
             explanation.balance(tables, names, question, &service);
         }
         Some(_) | None => explanation.direct(tables, names, question),
@@ -272,6 +272,7 @@ impl Explanation {
                 outcome
             }
             Outbound::Go(target) => Outcome { refusal: None, lane: target.lane, rule: 0, at_receiver: false },
+            Outbound::Answer => ANSWER,
             Outbound::Refuse { reason, rule, workload, .. } => {
                 if workload != 0 {
                     let (candidate, _) = self.judge(tables, names, question, workload);
@@ -296,6 +297,7 @@ impl Explanation {
             Outbound::Refuse { reason, rule, .. } => {
                 Outcome { refusal: Some(reason), lane: Lane::Refused, rule, at_receiver: false }
             }
+            Outbound::Answer => ANSWER,
             Outbound::Go(target) if target.lane == Lane::Direct => arrive(tables, question, target.rule),
             Outbound::Go(target) => {
                 Outcome { refusal: None, lane: target.lane, rule: target.rule, at_receiver: false }
@@ -422,12 +424,16 @@ struct Outcome {
     at_receiver: bool,
 }
 
+/// A datagram that belongs to an exchange; none of a question, which has no port of its own.
+const ANSWER: Outcome = Outcome { refusal: None, lane: Lane::Direct, rule: 0, at_receiver: false };
+
 fn caller(question: &Question) -> Caller {
     Caller {
         workload: question.from,
         protocol: question.protocol,
         destination: Ip::from(question.destination),
         port: Be16::new(question.port),
+        source_port: Be16::new(0),
         only_names: false,
     }
 }

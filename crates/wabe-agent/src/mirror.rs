@@ -4,7 +4,7 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, PolicyVerdict, PortKey,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, PolicyVerdict, PortKey,
     PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord, maps,
 };
 use wabe_datapath::Write;
@@ -236,6 +236,14 @@ impl Tables for Still<'_> {
     }
 
     fn tickets_of(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn exchange(&self, _: &Tuple) -> Option<Row<Exchange>> {
+        None
+    }
+
+    fn exchanges_of(&self, _: u32) -> u64 {
         0
     }
 

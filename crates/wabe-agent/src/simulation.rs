@@ -152,6 +152,7 @@ impl Simulation {
                 service: FIRST_ID + service,
                 balance: Balance::TwoChoices,
                 affinity: 0,
+                datagrams: false,
                 flags: 0,
                 endpoints,
             };

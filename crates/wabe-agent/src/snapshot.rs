@@ -177,6 +177,8 @@ fn config(node: &Node, objects: &Objects) -> Config {
         workload_level: node.workload_level,
         max_connections: maps::MAX_CONNECTIONS,
         max_tickets: maps::MAX_TICKETS_PER_WORKLOAD,
+        max_exchanges: maps::MAX_EXCHANGES_PER_WORKLOAD,
+        reserved: 0,
         flags: if objects.mesh_config().short_cut { config_flag::SHORT_CUT } else { 0 },
     }
 }

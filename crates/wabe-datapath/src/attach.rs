@@ -12,7 +12,7 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, LinkOrder, Program, TcAttachType,
+        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, TcAttachType,
         links::{FdLink, PinnedLink},
         tc::TcAttachOptions,
     },
@@ -37,6 +37,7 @@ pub(crate) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
             Program::CgroupSock(it) => it.load(),
             Program::CgroupSockAddr(it) => it.load(),
             Program::SockOps(it) => it.load(),
+            Program::CgroupSkb(it) => it.load(),
             Program::SkLookup(it) => it.load(),
             Program::SchedClassifier(it) => it.load(),
             _ => return Err(Error::Missing(name)),
@@ -65,6 +66,10 @@ pub(crate) fn cgroup(ebpf: &mut Ebpf, cgroup: &Path, links: &Path) -> Result<(),
             }
             Program::CgroupSockAddr(it) => {
                 let id = it.attach(&target, mode).map_err(wrong)?;
+                into_fd(it.take_link(id).map_err(wrong)?, name)?
+            }
+            Program::CgroupSkb(it) => {
+                let id = it.attach(&target, CgroupSkbAttachType::Egress, mode).map_err(wrong)?;
                 into_fd(it.take_link(id).map_err(wrong)?, name)?
             }
             Program::SockOps(it) => {

@@ -15,7 +15,7 @@ pub fn programs() -> impl Iterator<Item = &'static str> {
 }
 
 /// Names of the programs that are attached to the cgroup of all workloads.
-pub(crate) const CGROUP_PROGRAMS: [&str; 10] = [
+pub(crate) const CGROUP_PROGRAMS: [&str; 12] = [
     "wabe_create",
     "wabe_connect4",
     "wabe_connect6",
@@ -26,6 +26,8 @@ pub(crate) const CGROUP_PROGRAMS: [&str; 10] = [
     "wabe_peername4",
     "wabe_peername6",
     "wabe_sockops",
+    "wabe_egress",
+    "wabe_release",
 ];
 /// Name of the program that each workload's network namespace gets.
 pub(crate) const ADMIT: &str = "wabe_admit";

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aya::maps::{Map, MapData, MapError};
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointRecord, Ip, Pace,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointRecord, Exchange, Ip, Pace,
     PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
     maps::{self, counter},
 };
@@ -116,6 +116,12 @@ impl wabe_verdict::Tables for Pinned {
     }
     fn tickets_of(&self, workload: u32) -> u64 {
         self.tables.ticket_counts.get(&workload, 0).unwrap_or(0)
+    }
+    fn exchange(&self, tuple: &Tuple) -> Option<Row<Exchange>> {
+        self.tables.exchanges.get(&Wire(*tuple), 0).ok().map(|it| Row(it.0))
+    }
+    fn exchanges_of(&self, workload: u32) -> u64 {
+        self.tables.exchange_counts.get(&workload, 0).unwrap_or(0)
     }
     fn connections(&self) -> u64 {
         self.tables.counters.get(&counter::CONNECTIONS_LIVE, 0).unwrap_or(0)

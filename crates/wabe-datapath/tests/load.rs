@@ -62,7 +62,7 @@ fn loads_attaches_and_pins_everything() {
         let is_its = |pin: &String| pin.starts_with(&format!("{}-", spec.name));
         assert_eq!(place.maps().iter().filter(|pin| is_its(pin)).count(), 1, "{}", spec.name);
     }
-    assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 10);
+    assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 12);
     assert_eq!(kernel.counters().expect("counters").len(), maps::counter::LEN as usize);
 }
 
@@ -77,7 +77,7 @@ fn a_second_load_keeps_maps_and_links() {
     let mut second = Kernel::load(&place.options()).expect("second load");
     second.engage().expect("taken over");
     assert!(second.contents().expect("contents").contains(&Write::Config(Box::new(config))));
-    assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 10);
+    assert_eq!(fs::read_dir(place.pins.join("links")).expect("links").count(), 12);
 }
 
 #[test]

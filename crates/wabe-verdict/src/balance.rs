@@ -1,7 +1,7 @@
 //! Choosing an endpoint.
 
 use wabe_abi::{
-    Affinity, AffinityKey, Balance, EndpointKey, EndpointRecord, Ip, ServiceKey, ServiceRecord, member,
+    Affinity, AffinityKey, Balance, Be16, EndpointKey, EndpointRecord, Ip, ServiceKey, ServiceRecord, member,
     service_flag,
 };
 
@@ -9,6 +9,10 @@ use crate::Tables;
 
 /// 2^32 divided by the golden ratio: multiples of it modulo 2^32 spread evenly (Weyl's sequence; Knuth, TAOCP 6.4).
 const GOLDEN: u32 = 0x9e37_79b9;
+
+/// For how long a socket's datagrams to a service go where the last one went, in nanoseconds. Longer than QUIC
+/// implementations keep an idle connection (30 s in most).
+const STAY: u64 = 60_000_000_000;
 
 /// Two random numbers that name a place and a share of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ const fn mix(bits: u64) -> u64 {
 /// By the caller's address; where it was before, if it is to stay and the endpoint is still one.
 #[inline(always)]
 fn consistent<T: Tables>(tables: &T, service: &ServiceRecord, client: &Ip) -> Option<T::Row<EndpointRecord>> {
-    let key = AffinityKey { client: *client, service: service.service };
+    let key = AffinityKey { client: *client, service: service.service, ..AffinityKey::default() };
     let set = service.endpoint_set;
     let mut staying = None;
     if service.affinity != 0
@@ -107,6 +111,40 @@ pub fn choose<T: Tables>(tables: &T, service: &ServiceRecord, client: &Ip) -> Op
     }
     let (one, two) = (tables.live(first.endpoint), tables.live(second.endpoint));
     if less_loaded(two, second.weight, one, first.weight) { Some(second) } else { Some(first) }
+}
+
+/// Chooses an endpoint for a datagram of the socket that is bound to `port`: where its last one went, if that was not long
+/// ago and the endpoint is still one. Port 0 is a socket that has none yet.
+#[inline(always)]
+pub(crate) fn choose_again<T: Tables>(
+    tables: &T,
+    service: &ServiceRecord,
+    client: &Ip,
+    port: Be16,
+) -> Option<T::Row<EndpointRecord>> {
+    if port.host() == 0 || service.balance == Balance::Consistent as u8 {
+        return choose(tables, service, client);
+    }
+    let key = AffinityKey { client: *client, service: service.service, port, reserved: 0 };
+    let now = tables.now();
+    let mut until = 0;
+    let mut staying = None;
+    if let Some(known) = tables.affinity(&key)
+        && known.until > now
+    {
+        until = known.until;
+        staying = tables.endpoint(&member(service.endpoint_set, known.endpoint));
+    }
+    let is_new = staying.is_none();
+    let chosen = match staying {
+        Some(endpoint) => endpoint,
+        None => choose(tables, service, client)?,
+    };
+    // Not with each datagram: writing costs more than all the rest.
+    if is_new || until < now + STAY / 2 {
+        tables.stay(&key, &Affinity { until: now + STAY, endpoint: chosen.endpoint, reserved: 0 });
+    }
+    Some(chosen)
 }
 
 /// Whether an endpoint with `live` connections and `weight` should be preferred to the one that was drawn first.
@@ -238,7 +276,7 @@ mod tests {
         let other = by_table % 4 + 1;
         let listed = tables.endpoints[&EndpointKey { set, index: other - 1 }];
         tables.endpoints.insert(member(set, other), listed);
-        let key = AffinityKey { client: client(1), service: service.service };
+        let key = AffinityKey { client: client(1), service: service.service, ..AffinityKey::default() };
         let chosen = |tables: &Fake| choose(tables, &service, &client(1)).expect("an endpoint").endpoint;
         tables.stay(&key, &Affinity { until: 5_000_000_000, endpoint: other, reserved: 0 });
         assert_eq!(chosen(&tables), other, "it stays");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use wabe_abi::{
-    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Ip, Pace, PolicyVerdict,
+    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace, PolicyVerdict,
     PortKey, Prefix, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Fake {
     pub(crate) verdicts: BTreeMap<VerdictKey, PolicyVerdict>,
     pub(crate) tickets: HashMap<Tuple, Ticket>,
     pub(crate) ticket_counts: BTreeMap<u32, u64>,
+    pub(crate) exchanges: HashMap<Tuple, Exchange>,
+    pub(crate) exchange_counts: BTreeMap<u32, u64>,
     pub(crate) connections: u64,
     pub(crate) affinities: RefCell<BTreeMap<AffinityKey, Affinity>>,
     pub(crate) now: Cell<u64>,
@@ -54,6 +56,7 @@ impl Fake {
             services_v6: prefix("fd09::", 64),
             max_connections: 1000,
             max_tickets: 100,
+            max_exchanges: 100,
             ..Config::default()
         };
         let mut tables = Self { config, ..Self::default() };
@@ -196,6 +199,12 @@ impl Tables for Fake {
     }
     fn tickets_of(&self, workload: u32) -> u64 {
         self.ticket_counts.get(&workload).copied().unwrap_or(0)
+    }
+    fn exchange(&self, tuple: &Tuple) -> Option<Row<Exchange>> {
+        self.exchanges.get(tuple).copied().map(Row)
+    }
+    fn exchanges_of(&self, workload: u32) -> u64 {
+        self.exchange_counts.get(&workload).copied().unwrap_or(0)
     }
     fn connections(&self) -> u64 {
         self.connections

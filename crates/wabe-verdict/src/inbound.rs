@@ -71,14 +71,34 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     let Some(record) = tables.workload(destination) else {
         return Inbound::Refuse { reason: DropReason::Inconsistent, rule: 0, source: 0, destination };
     };
-    let (source, identity) = match tables.ticket(tuple) {
-        Some(ticket) => match tables.workload(ticket.workload) {
+    let voucher = if tuple.protocol == UDP {
+        match tables.exchange(tuple) {
+            // Judged already, as it left, by the same policy.
+            Some(known) if known.generation == config.generation => {
+                let (source, rule) = (known.source_workload, known.rule);
+                return Inbound::Admit { lane: Lane::Direct, source, destination, rule };
+            }
+            Some(known) => Some(known.source_workload),
+            None => match tables.exchange(&tuple.reversed()) {
+                Some(asked) if asked.source_workload == destination => {
+                    let (source, rule) = (asked.destination_workload, asked.rule);
+                    let lane = if source == 0 { Lane::Outside } else { Lane::Direct };
+                    return Inbound::Admit { lane, source, destination, rule };
+                }
+                Some(_) | None => None,
+            },
+        }
+    } else {
+        tables.ticket(tuple).map(|ticket| ticket.workload)
+    };
+    let (source, identity) = match voucher {
+        Some(workload) => match tables.workload(workload) {
             Some(caller) if caller.v4 == tuple.source || caller.v6 == tuple.source => {
-                (ticket.workload, caller.identity)
+                (workload, caller.identity)
             }
             Some(_) | None => {
                 let reason = DropReason::ForgedSource;
-                return Inbound::Refuse { reason, rule: 0, source: ticket.workload, destination };
+                return Inbound::Refuse { reason, rule: 0, source: workload, destination };
             }
         },
         // Not even a rule about addresses admits it: a workload that gets no ticket (a full table, a datagram sent
@@ -88,12 +108,14 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     };
     let outcome = authorize(tables, record.table, identity, &tuple.source, tuple.destination_port);
     match outcome.refusal {
-        None if tables.connections() >= u64::from(config.max_connections) => Inbound::Refuse {
-            reason: DropReason::TooManyConnections,
-            rule: outcome.rule,
-            source,
-            destination,
-        },
+        None if tuple.protocol != UDP && tables.connections() >= u64::from(config.max_connections) => {
+            Inbound::Refuse {
+                reason: DropReason::TooManyConnections,
+                rule: outcome.rule,
+                source,
+                destination,
+            }
+        }
         None => Inbound::Admit { lane: Lane::Direct, source, destination, rule: outcome.rule },
         Some(reason) => Inbound::Refuse { reason, rule: outcome.rule, source, destination },
     }

@@ -13,6 +13,7 @@ extern crate std;
 
 mod authorize;
 mod balance;
+mod datagram;
 mod departure;
 #[cfg(test)]
 mod fake;
@@ -25,6 +26,7 @@ mod tables;
 
 pub use authorize::{Authorization, authorize};
 pub use balance::{Draw, choose, client_hash, less_loaded, nearest};
+pub use datagram::{Allowed, Passage, passage};
 pub use departure::{Departure, departure, refuse_arrival};
 pub use flow::{payload, tcp_state};
 pub use inbound::{Arrival, Inbound, inbound};

@@ -1,11 +1,18 @@
 //! The caller's side: what becomes of `connect()` or `sendmsg()`.
 
-use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, WorkloadRecord, workload_flag};
+use wabe_abi::{
+    Be16, Config, DropReason, Ip, Lane, ServiceKey, Tuple, UDP, WorkloadRecord, workload_flag,
+};
 
-use crate::{Tables, authorize, choose, limits, nearest};
+use crate::{
+    Tables, authorize,
+    balance::{choose_again, nearest},
+    datagram::is_asked_by_host,
+    limits,
+};
 
 /// Where names are asked for.
-const NAMES_PORT: Be16 = Be16::new(53);
+pub(crate) const NAMES_PORT: Be16 = Be16::new(53);
 /// Where systemd-resolved listens on the host; applications find it in `/etc/resolv.conf`.
 const STUB_RESOLVER: Ip = Ip::v4(u32::from_be_bytes([127, 0, 0, 53]).to_be());
 
@@ -20,8 +27,10 @@ pub struct Caller {
     pub destination: Ip,
     /// The port that it dialled.
     pub port: Be16,
+    /// The socket's own port; 0 if it has none yet.
+    pub source_port: Be16,
     /// `connect()` of UDP sends nothing: it is how resolvers ask for the source address that they would have
-    /// (RFC 6724), so it may name what datagrams could not be sent to.
+    /// (RFC 6724), so it may name what datagrams could not be sent to. Only that of a service's UDP port is a decision.
     pub only_names: bool,
 }
 
@@ -50,6 +59,8 @@ pub struct Target {
 pub enum Outbound {
     /// Goes to this target.
     Go(Target),
+    /// A datagram that answers one: [`crate::passage`] has the last word on it.
+    Answer,
     /// Fails at once.
     Refuse {
         /// Why.
@@ -101,17 +112,20 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
     if caller.destination.is_link_scoped() {
         return Outbound::refuse(DropReason::LinkScoped);
     }
-    if caller.only_names && is_in_mesh(&config, &caller.destination) {
-        return Outbound::Go(target);
+    if caller.protocol == UDP
+        && caller.source_port.host() != 0
+        && let Some(source) = tables.workload_at(&caller.destination)
+    {
+        let question = exchange(&record, caller, &caller.destination, caller.port).reversed();
+        if tables.exchange(&question).is_some_and(|asked| asked.source_workload == source) {
+            return Outbound::Answer;
+        }
     }
     let dialled = ServiceKey::port(caller.destination, caller.port, caller.protocol);
     if let Some(service) = nearest(tables, &dialled, record.locality) {
         target.service = service.service;
-        if caller.protocol != TCP {
-            return Outbound::refuse(DropReason::UdpUnsupported);
-        }
         let client = if caller.destination.is_v4() { &record.v4 } else { &record.v6 };
-        let Some(endpoint) = choose(tables, &service, client) else {
+        let Some(endpoint) = choose_again(tables, &service, client, datagram_port(caller)) else {
             let reason =
                 if service.endpoints == 0 { DropReason::NoEndpoint } else { DropReason::Inconsistent };
             return Outbound::Refuse { reason, rule: 0, workload: 0, service: target.service };
@@ -120,35 +134,63 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
         target.port = endpoint.port;
         target.workload = endpoint.workload;
         target.endpoint = endpoint.endpoint;
+    } else if caller.only_names && is_in_mesh(&config, &caller.destination) {
+        return Outbound::Go(target);
     } else if tables.service(&ServiceKey::address(caller.destination)).is_some() {
         return Outbound::refuse(DropReason::NoSuchPort);
     } else if let Some(workload) = tables.workload_at(&caller.destination) {
-        if caller.protocol != TCP {
-            return Outbound::refuse(DropReason::UdpUnsupported);
-        }
         target.workload = workload;
         target.endpoint = workload;
     } else {
-        return elsewhere(&config, &record, caller, target);
+        return elsewhere(tables, &config, &record, caller, target);
     }
     to_workload(tables, &config, &record, caller, target)
 }
 
+/// The port of a socket that sends datagrams; 0 for every other.
+#[inline(always)]
+const fn datagram_port(caller: &Caller) -> Be16 {
+    if caller.protocol == UDP { caller.source_port } else { Be16::new(0) }
+}
+
+/// The exchange that the caller's datagram to this address and port belongs to.
+#[inline(always)]
+fn exchange(record: &WorkloadRecord, caller: &Caller, address: &Ip, port: Be16) -> Tuple {
+    let source = if address.is_v4() { record.v4 } else { record.v6 };
+    Tuple::new(UDP, source, caller.source_port, *address, port)
+}
+
 /// The destination is no workload and no service.
 #[inline(always)]
-fn elsewhere(config: &Config, record: &WorkloadRecord, caller: &Caller, mut target: Target) -> Outbound {
-    let destination = &caller.destination;
-    if *destination == config.node_v4 || *destination == config.node_v6 {
-        return Outbound::refuse(DropReason::NoSuchPort);
+fn elsewhere<T: Tables>(
+    tables: &T,
+    config: &Config,
+    record: &WorkloadRecord,
+    caller: &Caller,
+    mut target: Target,
+) -> Outbound {
+    if caller.protocol == UDP
+        && is_asked_by_host(tables, config, record, &caller.destination, caller.source_port)
+    {
+        return Outbound::Answer;
     }
-    if is_in_mesh(config, destination) {
-        return Outbound::refuse(DropReason::NoSuchAddress);
-    }
-    if record.flags & workload_flag::EGRESS == 0 {
-        return Outbound::refuse(DropReason::Egress);
+    if let Some(reason) = may_connect(config, record, &caller.destination) {
+        return Outbound::refuse(reason);
     }
     target.lane = Lane::Outside;
     Outbound::Go(target)
+}
+
+/// Why nothing leads where no workload is; `None` if it is outside and the workload may go there.
+#[inline(always)]
+pub(crate) fn may_connect(config: &Config, record: &WorkloadRecord, destination: &Ip) -> Option<DropReason> {
+    if *destination == config.node_v4 || *destination == config.node_v6 {
+        return Some(DropReason::NoSuchPort);
+    }
+    if is_in_mesh(config, destination) {
+        return Some(DropReason::NoSuchAddress);
+    }
+    (record.flags & workload_flag::EGRESS == 0).then_some(DropReason::Egress)
 }
 
 /// The destination is a workload: its policy decides, here as well as at its own side.
@@ -163,6 +205,16 @@ fn to_workload<T: Tables>(
     if target.workload == caller.workload {
         return Outbound::Go(target);
     }
+    if caller.protocol == UDP && caller.source_port.host() != 0 {
+        let tuple = exchange(record, caller, &target.address, target.port);
+        if let Some(known) = tables.exchange(&tuple)
+            && known.generation == config.generation
+        {
+            target.rule = known.rule;
+            target.lane = Lane::Direct;
+            return Outbound::Go(target);
+        }
+    }
     let refuse =
         |reason, rule| Outbound::Refuse { reason, rule, workload: target.workload, service: target.service };
     let Some(destination) = tables.workload(target.workload) else {
@@ -176,6 +228,12 @@ fn to_workload<T: Tables>(
     if let Some(reason) = outcome.refusal {
         return refuse(reason, outcome.rule);
     }
+    target.rule = outcome.rule;
+    target.lane = Lane::Direct;
+    if caller.protocol == UDP {
+        let full = tables.exchanges_of(caller.workload) >= u64::from(config.max_exchanges);
+        return if full { refuse(DropReason::TooManyExchanges, 0) } else { Outbound::Go(target) };
+    }
     if tables.connections() >= u64::from(config.max_connections) {
         return refuse(DropReason::TooManyConnections, 0);
     }
@@ -186,14 +244,12 @@ fn to_workload<T: Tables>(
     {
         return refuse(reason, 0);
     }
-    target.rule = outcome.rule;
-    target.lane = Lane::Direct;
     Outbound::Go(target)
 }
 
 /// Loopback, `0.0.0.0` (which Linux takes for this host) and the workload's own address stay inside it.
 #[inline(always)]
-fn is_own(record: &WorkloadRecord, destination: &Ip) -> bool {
+pub(crate) fn is_own(record: &WorkloadRecord, destination: &Ip) -> bool {
     destination.is_loopback()
         || destination.is_unspecified()
         || *destination == record.v4
@@ -201,7 +257,7 @@ fn is_own(record: &WorkloadRecord, destination: &Ip) -> bool {
 }
 
 #[inline(always)]
-fn is_in_mesh(config: &Config, address: &Ip) -> bool {
+pub(crate) fn is_in_mesh(config: &Config, address: &Ip) -> bool {
     config.workloads_v4.contains(address)
         || config.workloads_v6.contains(address)
         || config.services_v4.contains(address)

@@ -3,7 +3,7 @@
 use core::ops::Deref;
 
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Ip, Pace, PolicyVerdict, PortKey,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace, PolicyVerdict, PortKey,
     PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
@@ -63,6 +63,10 @@ pub trait Tables {
     fn ticket(&self, tuple: &Tuple) -> Option<Self::Row<Ticket>>;
     /// Tickets that a workload has outstanding.
     fn tickets_of(&self, workload: u32) -> u64;
+    /// The exchange of datagrams that began with this one.
+    fn exchange(&self, tuple: &Tuple) -> Option<Self::Row<Exchange>>;
+    /// Exchanges that a workload has open as a caller.
+    fn exchanges_of(&self, workload: u32) -> u64;
     /// Accepted connections open in the mesh.
     fn connections(&self) -> u64;
     /// 32 random bits.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use wabe_abi::{Event, EventKind, Reporter};
+use wabe_abi::{Event, EventKind, Reporter, UDP};
 
 /// The services whose endpoints may be ejected, by id; the engine says which.
 pub type Watched = Arc<RwLock<BTreeSet<u32>>>;
@@ -34,6 +34,10 @@ impl Outcomes {
     }
 
     pub(crate) fn see(&mut self, event: &Event) -> Option<Outcome> {
+        // Nobody answers a first datagram: that it was sent is no success.
+        if event.protocol == UDP {
+            return None;
+        }
         let (service, endpoint) = (event.service, event.destination_workload);
         if Reporter::from_number(event.reporter) != Some(Reporter::Source) || service == 0 || endpoint == 0 {
             return None;

@@ -1,7 +1,7 @@
-//! The receiver's side of a connection that does not exist: with the ticket that its caller would write.
+//! The receiver's side of a connection that does not exist: with the ticket, or the exchange, that its caller would write.
 
 use wabe_abi::{
-    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip, Lane, Pace,
+    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Exchange, Ip, Lane, Pace,
     PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 use wabe_verdict::{Arrival, Inbound, Row, Tables, inbound};
@@ -37,7 +37,7 @@ pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, rule: u32) -> O
     }
 }
 
-/// Tables with one ticket more.
+/// Tables with one ticket more, and one exchange that no generation has seen yet.
 struct WithTicket<'a, T> {
     tables: &'a T,
     tuple: Tuple,
@@ -117,6 +117,19 @@ impl<T: Tables> Tables for WithTicket<'_, T> {
 
     fn tickets_of(&self, workload: u32) -> u64 {
         self.tables.tickets_of(workload)
+    }
+
+    fn exchange(&self, tuple: &Tuple) -> Option<Row<Exchange>> {
+        if *tuple == self.tuple {
+            let source_workload = self.ticket.workload;
+            Some(Row(Exchange { source_workload, ..Exchange::default() }))
+        } else {
+            self.tables.exchange(tuple).map(|row| Row(*row))
+        }
+    }
+
+    fn exchanges_of(&self, workload: u32) -> u64 {
+        self.tables.exchanges_of(workload)
     }
 
     fn connections(&self) -> u64 {

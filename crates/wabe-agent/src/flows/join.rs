@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use wabe_abi::{Event, EventKind, Lane, Reporter, Tuple};
+use wabe_abi::{Event, EventKind, Lane, Reporter, TCP, Tuple};
 
 /// Reports that wait for their twins; more than this and the oldest goes alone.
 const WAITING: usize = 16_384;
@@ -81,7 +81,9 @@ fn has_twin(event: &Event) -> bool {
         Some(EventKind::Opened | EventKind::Closed) => true,
         Some(EventKind::Refused | EventKind::Failed) | None => false,
     };
+    // Only the source tells of datagrams.
     established
+        && event.protocol == TCP
         && Lane::from_number(event.lane) == Some(Lane::Direct)
         && event.source_workload != 0
         && event.destination_workload != 0
@@ -113,7 +115,7 @@ fn merge(one: &Joined, other: &Joined) -> Joined {
 
 #[cfg(test)]
 mod tests {
-    use wabe_abi::{Be16, TCP};
+    use wabe_abi::{Be16, UDP};
 
     use super::*;
 
@@ -185,6 +187,13 @@ mod tests {
         outside.lane = Lane::Outside as u8;
         outside.destination_workload = 0;
         assert_eq!(run(&[(outside, 10)], 0).len(), 1);
+    }
+
+    #[test]
+    fn datagrams_are_told_of_by_their_source_alone() {
+        let mut datagrams = event(EventKind::Closed, Reporter::Source, 4000);
+        datagrams.protocol = UDP;
+        assert_eq!(run(&[(datagrams, 10)], 0).len(), 1);
     }
 
     #[test]

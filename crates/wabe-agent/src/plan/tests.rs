@@ -68,6 +68,7 @@ fn desired(choice: &Choice) -> Desired {
                 service: *service,
                 balance: Balance::TwoChoices,
                 affinity: 0,
+                datagrams: false,
                 flags: 0,
                 endpoints,
             },
@@ -77,6 +78,7 @@ fn desired(choice: &Choice) -> Desired {
             service: *service,
             balance: Balance::TwoChoices,
             affinity: 0,
+            datagrams: false,
             flags: 0,
             endpoints: Vec::new(),
         };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use wabe_abi::Balance;
-use wabe_model::DestinationRule;
+use wabe_model::{DestinationRule, Transport};
 
 use super::{Engine, Later, SWEEP};
 use crate::{
@@ -131,9 +131,12 @@ impl<D: Datapath> Engine<D> {
         }
     }
 
-    /// Keeps sweeping while a service promises callers their endpoint.
+    /// Keeps sweeping while a service promises callers their endpoint, or has sockets that send datagrams stay at theirs.
     pub(super) fn keep_sweeping(&mut self) {
-        let promised = self.state.objects.services().any(|service| service.affinity.is_some());
+        let stays = |service: &wabe_model::Service| {
+            service.affinity.is_some() || service.ports.iter().any(|it| it.transport == Transport::Udp)
+        };
+        let promised = self.state.objects.services().any(stays);
         if promised && !self.balancing.sweeping {
             self.balancing.sweeping = true;
             self.timers.add(self.now + SWEEP, Later::SweepAffinities);

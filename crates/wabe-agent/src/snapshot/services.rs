@@ -19,6 +19,8 @@ pub struct DesiredService {
     pub affinity: u32,
     /// [`wabe_abi::service_flag`] bits.
     pub flags: u8,
+    /// Datagrams come, whose sockets stay at their endpoints.
+    pub datagrams: bool,
     /// Where connections may go; empty for an address.
     pub endpoints: Vec<DesiredEndpoint>,
 }
@@ -52,14 +54,21 @@ pub(super) fn add<'a>(
             let rule = objects.destination_rules().find(|rule| rule.service == service.name);
             let balance = balance(service, rule);
             let affinity = service.affinity.unwrap_or(0);
-            let with = |endpoints| DesiredService { service: id, balance, affinity, flags: 0, endpoints };
+            let with = |datagrams, endpoints| DesiredService {
+                service: id,
+                balance,
+                affinity,
+                flags: 0,
+                datagrams,
+                endpoints,
+            };
             let key = ServiceKey::address(Ip::from(virtual_address));
-            desired.services.insert(key, with(Vec::new()));
+            desired.services.insert(key, with(false, Vec::new()));
             for port in &service.ports {
                 let endpoints = endpoints(port, &selected, virtual_address.is_ipv4());
                 let key =
                     ServiceKey::port(Ip::from(virtual_address), Be16::new(port.port), number(port.transport));
-                desired.services.insert(key, with(endpoints));
+                desired.services.insert(key, with(port.transport == Transport::Udp, endpoints));
             }
         }
         for port in &service.ports {

@@ -10,7 +10,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Ip, Pace,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Exchange, Ip, Pace,
     PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
     WorkloadRecord, maps,
 };
@@ -54,6 +54,8 @@ pub(crate) struct Tables {
     pub(crate) tickets: Rows<Tuple, Ticket>,
     pub(crate) ticket_counts: Array<MapData, u64>,
     pub(crate) connections: Rows<Tuple, Connection>,
+    pub(crate) exchanges: Rows<Tuple, Exchange>,
+    pub(crate) exchange_counts: Array<MapData, u64>,
     pub(crate) veths: HashMap<MapData, u32, Wire<VethRecord>>,
     pub(crate) counters: Array<MapData, u64>,
     /// The same maps for calls that aya does not have.
@@ -99,6 +101,8 @@ impl Tables {
             tickets: typed(open(maps::TICKETS)?)?,
             ticket_counts: typed(open(maps::TICKET_COUNTS)?)?,
             connections: typed(open(maps::CONNECTIONS)?)?,
+            exchanges: typed(open(maps::EXCHANGES)?)?,
+            exchange_counts: typed(open(maps::EXCHANGE_COUNTS)?)?,
             veths: typed(open(maps::VETHS)?)?,
             counters: typed(open(maps::COUNTERS)?)?,
             fds,
@@ -257,15 +261,16 @@ impl Tables {
 
     /// How full the maps are that programs write; of the others only what they have room for.
     pub(crate) fn usage_of_programs(&self) -> Result<Vec<MapUse>, Error> {
-        // Every ticket and every connection is counted where it is made, so nobody has to go through them.
-        let tickets: u64 = self
-            .ticket_counts
-            .iter()
-            .sum::<Result<u64, _>>()
-            .map_err(|error| Error::map(maps::TICKET_COUNTS, error))?;
+        // Tickets, exchanges and connections are counted where they are made, so nobody has to go through them.
+        let tickets = sum(maps::TICKET_COUNTS, &self.ticket_counts)?;
+        let exchanges = sum(maps::EXCHANGE_COUNTS, &self.exchange_counts)?;
         let live = maps::counter::CONNECTIONS_LIVE;
         let connections = self.counters.get(&live, 0).map_err(|error| Error::map(maps::COUNTERS, error))?;
-        Ok(self.usage_of(&BTreeMap::from([(maps::TICKETS, tickets), (maps::CONNECTIONS, connections)])))
+        Ok(self.usage_of(&BTreeMap::from([
+            (maps::TICKETS, tickets),
+            (maps::EXCHANGES, exchanges),
+            (maps::CONNECTIONS, connections),
+        ])))
     }
 
     /// How full all maps are, by reading all of them.
@@ -283,6 +288,7 @@ impl Tables {
             (maps::POLICY_VERDICTS, self.count(maps::POLICY_VERDICTS, &self.verdicts)?),
             (maps::TICKETS, self.count(maps::TICKETS, &self.tickets)?),
             (maps::CONNECTIONS, self.count(maps::CONNECTIONS, &self.connections)?),
+            (maps::EXCHANGES, self.count(maps::EXCHANGES, &self.exchanges)?),
             (maps::VETHS, self.count(maps::VETHS, &self.veths)?),
         ]);
         Ok(self.usage_of(&used.into_iter().map(|(name, count)| (name, count as u64)).collect()))
@@ -316,6 +322,11 @@ fn prefix_key(key: &Key<PrefixBytes>) -> Option<PrefixKey> {
 
 fn typed<T: TryFrom<Map, Error = MapError>>((name, map): (&'static str, Map)) -> Result<T, Error> {
     map.try_into().map_err(|error| Error::map(name, error))
+}
+
+/// What a map's rows add up to.
+fn sum(name: &'static str, map: &Array<MapData, u64>) -> Result<u64, Error> {
+    map.iter().sum::<Result<u64, _>>().map_err(|error| Error::map(name, error))
 }
 
 fn put<K: aya::Pod, V: aya::Pod>(

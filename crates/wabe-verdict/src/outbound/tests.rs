@@ -8,19 +8,28 @@ fn call(tables: &Fake, protocol: u8, destination: &str, port: u16) -> Outbound {
 }
 
 fn caller(protocol: u8, destination: &str, port: u16) -> Caller {
-    Caller { workload: 1, protocol, destination: ip(destination), port: Be16::new(port), only_names: false }
+    let source_port = Be16::new(if protocol == UDP { 4000 } else { 0 });
+    Caller {
+        workload: 1,
+        protocol,
+        destination: ip(destination),
+        port: Be16::new(port),
+        source_port,
+        only_names: false,
+    }
 }
 
 fn lane(outcome: Outbound) -> Lane {
     match outcome {
         Outbound::Go(target) => target.lane,
+        Outbound::Answer => Lane::Direct,
         Outbound::Refuse { .. } => Lane::Refused,
     }
 }
 
 fn reason(outcome: Outbound) -> Option<DropReason> {
     match outcome {
-        Outbound::Go(_) => None,
+        Outbound::Go(_) | Outbound::Answer => None,
         Outbound::Refuse { reason, .. } => Some(reason),
     }
 }
@@ -52,7 +61,8 @@ fn lanes_and_refusals() {
         ("10.9.0.2", 80, TCP, Lane::Refused, Some(DropReason::NoEndpoint)),
         ("10.9.0.3", 80, TCP, Lane::Refused, Some(DropReason::NoSuchAddress)),
         ("10.8.1.2", 8080, TCP, Lane::Direct, None),
-        ("10.8.1.2", 8080, UDP, Lane::Refused, Some(DropReason::UdpUnsupported)),
+        ("10.8.1.2", 8080, UDP, Lane::Direct, None),
+        ("10.9.0.1", 80, UDP, Lane::Refused, Some(DropReason::NoSuchPort)),
         ("fd08::2", 8080, TCP, Lane::Direct, None),
         ("10.8.1.3", 8080, TCP, Lane::Refused, Some(DropReason::NoSuchAddress)),
         ("10.8.1.1", 8080, TCP, Lane::Local, None),

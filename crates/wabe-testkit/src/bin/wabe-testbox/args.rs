@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 const WITH_VALUE: [&str; 9] =
     ["bytes", "case", "count", "delay", "listen", "mac", "parallel", "rate", "timeout"];
-const WITHOUT_VALUE: [&str; 7] =
-    ["connected", "failures", "no-read", "resolve-each", "source-mapped", "summary", "udp"];
+const WITHOUT_VALUE: [&str; 8] =
+    ["connected", "failures", "no-read", "resolve-each", "source-mapped", "stay", "summary", "udp"];
 
 /// What followed the program's name.
 #[derive(Debug, Default)]
@@ -44,6 +44,11 @@ impl Args {
     /// The next word, if there is one.
     pub(crate) fn maybe_word(&mut self) -> Option<String> {
         self.words.pop_front()
+    }
+
+    /// Whether a word is left.
+    pub(crate) fn has_word(&self) -> bool {
+        !self.words.is_empty()
     }
 
     /// Whether this option is there.

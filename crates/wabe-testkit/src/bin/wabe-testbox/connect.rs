@@ -83,6 +83,11 @@ pub(crate) fn target(args: &mut Args) -> Result<SocketAddr> {
     Ok(target)
 }
 
+/// The next address, if there is one more.
+pub(crate) fn maybe_target(args: &mut Args) -> Result<Option<SocketAddr>> {
+    if args.has_word() { target(args).map(Some) } else { Ok(None) }
+}
+
 enum Target {
     Address(SocketAddr),
     /// Resolved for each connection, by the C library.

@@ -1,7 +1,9 @@
 //! Datagrams: a server and a caller.
 
 use std::{
+    io,
     net::{SocketAddr, UdpSocket},
+    thread,
     time::Instant,
 };
 
@@ -23,11 +25,16 @@ pub(crate) fn serve(address: SocketAddr, answer: impl Fn(&[u8]) -> Vec<u8>) -> R
     }
 }
 
-/// Sends datagrams from one socket, and waits for the answer to each.
+/// Sends datagrams from one socket to each address in turn, and waits for the answer to each.
 pub(crate) fn call(args: &mut Args) -> Result<()> {
     let target = connect::target(args)?;
     let timeout = args.millis("timeout", 2000)?;
-    let count: u32 = args.option("count")?.unwrap_or(1);
+    let pause = args.millis("delay", 0)?;
+    let count: usize = args.option("count")?.unwrap_or(1);
+    let mut targets = vec![target];
+    while let Some(more) = connect::maybe_target(args)? {
+        targets.push(more);
+    }
     let socket = UdpSocket::bind(if target.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" })?;
     socket.set_read_timeout(Some(timeout))?;
     let connected = if args.has("connected") { socket.connect(target) } else { Ok(()) };
@@ -35,7 +42,10 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         report::line(&report::attempt("connect", &connected));
         return Ok(());
     }
-    for number in 0..count {
+    for (number, target) in targets.iter().cycle().take(count * targets.len()).enumerate() {
+        if number > 0 {
+            thread::sleep(pause);
+        }
         let text = format!("datagram {number}");
         let start = Instant::now();
         let sent = if args.has("connected") {
@@ -55,6 +65,9 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         line["peer"] = json!(socket.peer_addr().ok().map(|it| it.to_string()));
         line["local"] = json!(socket.local_addr().ok().map(|it| it.to_string()));
         report::line(&line);
+    }
+    if args.has("stay") {
+        io::copy(&mut io::stdin(), &mut io::sink())?;
     }
     Ok(())
 }

@@ -1,0 +1,308 @@
+//! `cgroup_skb/egress`, which each datagram passes with its final addresses, and `sock_release`, where a socket's
+//! exchanges end.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated::bpf_get_socket_cookie,
+    macros::{cgroup_skb, cgroup_sock},
+    programs::{SkBuffContext, SockContext},
+};
+use wabe_abi::{
+    AffinityKey, Be16, DropReason, Event, EventKind, Exchange, Ip, Lane, PEERS_OF_A_SOCKET, Peer, Reporter,
+    SocketState, Tuple, UDP, maps::counter, socket_flag,
+};
+use wabe_verdict::{Allowed, Passage, Tables, Target, passage};
+
+use crate::{
+    report,
+    storage::{new_peers, peers_of, state_of},
+    tables::{AFFINITIES, EXCHANGE_COUNTS, EXCHANGES, KernelTables, add, count},
+};
+
+/// Go on; else the system call fails with EPERM.
+const PASS: i32 = 1;
+const FAIL: i32 = 0;
+const UDP_HEADER: u32 = 8;
+const IPV6_HEADER: u32 = 40;
+
+#[cgroup_skb(egress)]
+pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
+    let Some((tuple, payload)) = datagram(&ctx) else { return PASS };
+    // SAFETY: the context is valid while the program runs.
+    let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk }.cast::<c_void>();
+    let stamped = state_of(socket).filter(|state| state.flags & socket_flag::STAMPED != 0);
+    let Some(state) = stamped else { return refuse(0, &tuple, DropReason::Unstamped, 0, 0) };
+    match passage(&KernelTables, state.workload, &tuple) {
+        Passage::Free => PASS,
+        Passage::Continues(allowed) => {
+            note(&tuple, &allowed, payload, 0);
+            PASS
+        }
+        Passage::Answers(allowed) => {
+            note(&tuple.reversed(), &allowed, 0, payload);
+            PASS
+        }
+        Passage::Begins(allowed) => {
+            // SAFETY: the helper takes the hook's context.
+            let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+            if !begin(socket, cookie, &tuple, &connected(state, &tuple, &allowed)) {
+                return refuse(state.workload, &tuple, DropReason::TooManyExchanges, 0, allowed.workload);
+            }
+            note(&tuple, &allowed, payload, 0);
+            PASS
+        }
+        Passage::Refuse { reason, rule, workload } => refuse(state.workload, &tuple, reason, rule, workload),
+    }
+}
+
+#[cgroup_sock(sock_release)]
+pub fn wabe_release(ctx: SockContext) -> i32 {
+    // SAFETY: the context's socket is valid while the program runs.
+    if unsafe { (*ctx.sock).protocol } != u32::from(UDP) {
+        return report::ALLOW;
+    }
+    let Some(peers) = peers_of(ctx.sock.cast()) else { return report::ALLOW };
+    // SAFETY: the helper takes the hook's context.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.sock.cast()) };
+    for peer in peers.peers.iter().take(PEERS_OF_A_SOCKET as usize) {
+        // They are filled in turn.
+        if peer.tuple.protocol == 0 {
+            break;
+        }
+        end(peer, cookie);
+    }
+    report::ALLOW
+}
+
+/// Who begins an exchange by naming an address.
+pub struct Begin {
+    pub socket: *mut c_void,
+    pub cookie: u64,
+    pub workload: u32,
+    pub source_port: Be16,
+    pub dialled: Ip,
+    pub dialled_port: Be16,
+    pub service: u32,
+}
+
+/// Begins the exchange that a datagram to `target` belongs to, or goes on with it. `false` if there is no room.
+#[inline(always)]
+pub fn take_part(who: &Begin, target: &Target) -> bool {
+    let (Some(config), Some(record)) = (KernelTables.config(), KernelTables.workload(who.workload)) else {
+        return false;
+    };
+    let source = if target.address.is_v4() { record.v4 } else { record.v6 };
+    let tuple = Tuple::new(UDP, source, who.source_port, target.address, target.port);
+    if let Some(known) = EXCHANGES.get_ptr_mut(tuple) {
+        // SAFETY: a valid pointer into the map. The socket may have dialled the same receiver by another name before.
+        let known = unsafe { &mut *known };
+        if known.cookie == who.cookie {
+            if known.dialled != who.dialled || known.dialled_port != who.dialled_port {
+                known.dialled = who.dialled;
+                known.dialled_port = who.dialled_port;
+                known.service = who.service;
+            }
+            return true;
+        }
+    }
+    let exchange = Exchange {
+        dialled: who.dialled,
+        opened: report::now(),
+        generation: config.generation,
+        cookie: who.cookie,
+        source_workload: who.workload,
+        destination_workload: target.workload,
+        service: who.service,
+        rule: target.rule,
+        dialled_port: who.dialled_port,
+        ..Exchange::default()
+    };
+    begin(who.socket, who.cookie, &tuple, &exchange)
+}
+
+/// The first datagram of a connected socket: it has been decided where to, or that it names a workload itself.
+#[inline(always)]
+fn connected(state: &SocketState, tuple: &Tuple, allowed: &Allowed) -> Exchange {
+    let mut exchange = Exchange {
+        dialled: tuple.destination,
+        dialled_port: tuple.destination_port,
+        opened: report::now(),
+        generation: allowed.generation,
+        source_workload: state.workload,
+        destination_workload: allowed.workload,
+        rule: allowed.rule,
+        ..Exchange::default()
+    };
+    if state.lane == Lane::Direct as u8 && state.peer_workload == allowed.workload {
+        exchange.dialled = state.dialled;
+        exchange.dialled_port = state.dialled_port;
+        exchange.service = state.service;
+    }
+    exchange
+}
+
+/// Notes an exchange, and that it ends with the socket. `false` if there is no room.
+#[inline(always)]
+fn begin(socket: *mut c_void, cookie: u64, tuple: &Tuple, exchange: &Exchange) -> bool {
+    let mut exchange = *exchange;
+    exchange.cookie = cookie;
+    let Some(peers) = new_peers(socket) else {
+        count(counter::EXCHANGES_LOST);
+        return false;
+    };
+    // What an earlier socket with the same port left: it is counted already.
+    let is_new = EXCHANGES.insert(tuple, exchange, BPF_NOEXIST.into()).is_ok();
+    if !is_new && EXCHANGES.insert(tuple, exchange, 0).is_err() {
+        count(counter::EXCHANGES_LOST);
+        return false;
+    }
+    if is_new && let Some(open) = EXCHANGE_COUNTS.get_ptr_mut(exchange.source_workload) {
+        add(open, 1);
+    }
+    let place = peers.begun % PEERS_OF_A_SOCKET;
+    peers.begun += 1;
+    if let Some(peer) = peers.peers.get_mut(place as usize) {
+        if peer.tuple.protocol != 0 {
+            end(peer, cookie);
+        }
+        *peer = Peer { tuple: *tuple, service: exchange.service };
+    }
+    count(counter::LANES + lane(&exchange) as u32);
+    report::send(&event(tuple, &exchange, EventKind::Opened, exchange.opened));
+    true
+}
+
+/// Ends an exchange, if it is still this socket's.
+#[inline(always)]
+fn end(peer: &Peer, cookie: u64) {
+    let tuple = &peer.tuple;
+    let Some(exchange) = KernelTables.exchange(tuple) else { return };
+    if exchange.cookie != cookie {
+        return;
+    }
+    let key =
+        AffinityKey { client: tuple.source, service: peer.service, port: tuple.source_port, reserved: 0 };
+    if KernelTables.affinity(&key).is_some_and(|stays| stays.endpoint == exchange.destination_workload) {
+        let _ = AFFINITIES.remove(key);
+    }
+    let at = report::now();
+    let mut closed = event(tuple, exchange, EventKind::Closed, at);
+    closed.duration = at - exchange.opened;
+    closed.bytes_sent = exchange.sent;
+    closed.bytes_received = exchange.received;
+    let workload = exchange.source_workload;
+    if EXCHANGES.remove(tuple).is_ok()
+        && let Some(open) = EXCHANGE_COUNTS.get_ptr_mut(workload)
+    {
+        add(open, u64::MAX);
+    }
+    report::send(&closed);
+}
+
+/// Counts a datagram, and who allowed it.
+#[inline(always)]
+fn note(tuple: &Tuple, allowed: &Allowed, sent: u32, received: u32) {
+    let Some(exchange) = EXCHANGES.get_ptr_mut(tuple) else { return };
+    // SAFETY: a valid pointer into the map; see `Tables::exchange` for rows that are reused meanwhile.
+    unsafe {
+        add(&raw mut (*exchange).sent, sent.into());
+        add(&raw mut (*exchange).received, received.into());
+        if (*exchange).generation != allowed.generation {
+            (*exchange).generation = allowed.generation;
+            (*exchange).destination_workload = allowed.workload;
+            (*exchange).rule = allowed.rule;
+        }
+    }
+}
+
+#[inline(always)]
+fn lane(exchange: &Exchange) -> Lane {
+    match exchange.destination_workload {
+        0 => Lane::Outside,
+        itself if itself == exchange.source_workload => Lane::Local,
+        _ => Lane::Direct,
+    }
+}
+
+#[inline(always)]
+fn event(tuple: &Tuple, exchange: &Exchange, kind: EventKind, time: u64) -> Event {
+    Event {
+        source: tuple.source,
+        destination: tuple.destination,
+        dialled: exchange.dialled,
+        time,
+        generation: exchange.generation,
+        source_workload: exchange.source_workload,
+        destination_workload: exchange.destination_workload,
+        service: exchange.service,
+        rule: exchange.rule,
+        source_port: tuple.source_port,
+        destination_port: tuple.destination_port,
+        dialled_port: exchange.dialled_port,
+        kind: kind as u8,
+        reporter: Reporter::Source as u8,
+        lane: lane(exchange) as u8,
+        protocol: UDP,
+        ..Event::default()
+    }
+}
+
+#[inline(always)]
+fn refuse(workload: u32, tuple: &Tuple, reason: DropReason, rule: u32, peer_workload: u32) -> i32 {
+    report::tell(&report::Refusal {
+        source: tuple.source,
+        destination: tuple.destination,
+        generation: KernelTables.config().map_or(0, |config| config.generation),
+        workload,
+        peer_workload,
+        service: 0,
+        rule,
+        source_port: tuple.source_port,
+        port: tuple.destination_port,
+        protocol: UDP,
+        reporter: Reporter::Source,
+        reason,
+    });
+    FAIL
+}
+
+/// Addresses, ports and payload bytes; `None` if it is no UDP. A segmentation offload's datagrams come as one.
+#[inline(always)]
+fn datagram(ctx: &SkBuffContext) -> Option<(Tuple, u32)> {
+    let length = ctx.len();
+    let first: u8 = ctx.load(0).ok()?;
+    if first >> 4 == 4 {
+        let protocol: u8 = ctx.load(9).ok()?;
+        if protocol != UDP {
+            return None;
+        }
+        let header = u32::from(first & 0xf) * 4;
+        let [source, destination]: [u32; 2] = ctx.load(12).ok()?;
+        let [from, to]: [u16; 2] = ctx.load(header as usize).ok()?;
+        let tuple = Tuple::new(
+            UDP,
+            Ip::v4(source),
+            Be16::from_network(from),
+            Ip::v4(destination),
+            Be16::from_network(to),
+        );
+        return Some((tuple, length.saturating_sub(header + UDP_HEADER)));
+    }
+    let protocol: u8 = ctx.load(6).ok()?;
+    if protocol != UDP {
+        return None;
+    }
+    let source: [u32; 4] = ctx.load(8).ok()?;
+    let destination: [u32; 4] = ctx.load(24).ok()?;
+    let [from, to]: [u16; 2] = ctx.load(IPV6_HEADER as usize).ok()?;
+    let tuple = Tuple::new(
+        UDP,
+        Ip::v6(source),
+        Be16::from_network(from),
+        Ip::v6(destination),
+        Be16::from_network(to),
+    );
+    Some((tuple, length.saturating_sub(IPV6_HEADER + UDP_HEADER)))
+}

@@ -1,0 +1,339 @@
+//! Datagrams: services, policy and accounts for UDP, from connected and unconnected sockets.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use wabe_testkit::{Running, TestMesh, testbox};
+use wabe_tests::{
+    eventually,
+    facts::{Facts, until_all},
+    manifest::{Policy, Service, Workload, all},
+    steps,
+};
+
+const CALLER: &str = "a/caller";
+const OTHER: &str = "a/other";
+const SERVER: &str = "s/server";
+/// Answers with its name; not ready until told by nobody: datagrams have no handshake to probe.
+const PORT: u16 = 53;
+const TARGET_PORT: u16 = 5300;
+
+#[test]
+fn udp() {
+    let mesh = TestMesh::up(&all(&[&Workload::idle(CALLER), &Workload::idle(OTHER), &servers(3), &service()]));
+    until_all(&mesh, SERVER, true);
+    steps::run(
+        &mesh,
+        &wabe_tests::steps![
+            answers_come_from_what_was_dialled,
+            a_socket_stays_at_its_endpoint_and_sockets_are_spread,
+            a_workload_is_reached_by_its_own_address,
+            what_is_no_service_or_port_is_refused,
+            resolvers_may_connect_to_anything_of_the_mesh,
+            policy_refuses_and_a_change_is_in_force_for_open_sockets,
+            flows_and_explain_tell,
+            a_socket_has_so_many_receivers_and_leaves_nothing,
+            an_unconnected_socket_moves_on_when_its_endpoint_goes,
+            the_host_is_answered_if_a_rule_admits_it,
+            it_goes_on_without_the_agent,
+        ],
+    );
+    mesh.down();
+}
+
+fn servers(replicas: u32) -> Workload {
+    Workload::new(SERVER, &["$TESTBOX", "id", "--udp", "--listen", &format!("[::]:{TARGET_PORT}")])
+        .with("ports", json!([{ "name": "main", "port": TARGET_PORT, "protocol": "UDP" }]))
+        .with("replicas", json!(replicas))
+}
+
+fn service() -> Service {
+    Service::new(SERVER)
+        .with("ports", json!([{ "name": "main", "port": PORT, "targetPort": "main", "protocol": "UDP" }]))
+}
+
+/// From one socket of `from`: what each datagram came to.
+fn send(mesh: &TestMesh, from: &str, targets: &[SocketAddr], options: &[&str]) -> Vec<Value> {
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    mesh.testbox(from, &[&["udp"], &targets[..], options].concat()).success().json_lines()
+}
+
+fn targets(mesh: &TestMesh) -> [SocketAddr; 2] {
+    Facts::of(mesh).service(SERVER).map(|address| SocketAddr::from((address, PORT)))
+}
+
+/// Exchanges that are open, as the mesh counts them.
+fn open(mesh: &TestMesh) -> u64 {
+    let status = mesh.json(&["status"]);
+    let maps = status["maps"].as_array().expect("maps").clone();
+    let map = maps.iter().find(|it| it["name"] == "EXCHANGES").expect("a map of exchanges");
+    map["used"].as_u64().expect("a number")
+}
+
+fn until_none_is_open(mesh: &TestMesh) {
+    eventually("no exchange is open", || (open(mesh) == 0).then_some(()));
+}
+
+fn answers_come_from_what_was_dialled(mesh: &TestMesh) {
+    for target in targets(mesh) {
+        for options in [&["--connected"][..], &[], &["--source-mapped"], &["--source-mapped", "--connected"]] {
+            let said = send(mesh, CALLER, &[target], &[options, &["--count", "3"]].concat());
+            assert_eq!(said.len(), 3);
+            for line in said {
+                assert_eq!(line["ok"], true, "{target} {options:?}: {line}");
+                let from: SocketAddr = line["from"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+                let shown = SocketAddr::from((from.ip().to_canonical(), from.port()));
+                assert_eq!(shown, target, "{options:?}: {line}");
+                if options.contains(&"--connected") {
+                    assert_eq!(line["peer"], line["from"], "{line}");
+                }
+            }
+        }
+    }
+    until_none_is_open(mesh);
+}
+
+fn a_socket_stays_at_its_endpoint_and_sockets_are_spread(mesh: &TestMesh) {
+    for options in [&["--connected"][..], &[]] {
+        let mut seen = BTreeSet::new();
+        for target in targets(mesh) {
+            for _ in 0..8 {
+                let said = send(mesh, CALLER, &[target], &[options, &["--count", "20"]].concat());
+                let of_this: BTreeSet<String> = said.iter().map(|it| it["first"].to_string()).collect();
+                assert_eq!(of_this.len(), 1, "one socket, {options:?}: {of_this:?}");
+                seen.extend(of_this);
+            }
+        }
+        assert!(seen.len() >= 2, "16 sockets, {options:?}: {seen:?}");
+    }
+    // One socket, two services at once: each answer seems to come from the right one.
+    let [v4, v6] = targets(mesh);
+    let more = Service::new("s/again").with("selector", json!({ "app": "server" })).with(
+        "ports",
+        json!([{ "name": "main", "port": 99, "targetPort": "main", "protocol": "UDP" }]),
+    );
+    let _ = mesh.apply(&more.to_string()).success();
+    let again = Facts::of(mesh).service("s/again")[0];
+    let said = send(mesh, CALLER, &[v4, (again, 99).into()], &["--count", "10"]);
+    let from: Vec<&str> = said.iter().filter_map(|it| it["from"].as_str()).collect();
+    let expected = [v4.to_string(), format!("{again}:99")];
+    assert_eq!(from, (0..20).map(|it| expected[it % 2].as_str()).collect::<Vec<_>>());
+    let _ = mesh.delete(&more.to_string()).success();
+    let _ = v6;
+    until_none_is_open(mesh);
+}
+
+fn a_workload_is_reached_by_its_own_address(mesh: &TestMesh) {
+    for address in Facts::of(mesh).addresses(SERVER) {
+        let target = SocketAddr::from((address, TARGET_PORT));
+        for options in [&["--connected"][..], &[]] {
+            let said = send(mesh, CALLER, &[target], options);
+            assert_eq!(said[0]["from"], target.to_string(), "{options:?}: {said:?}");
+        }
+    }
+}
+
+fn what_is_no_service_or_port_is_refused(mesh: &TestMesh) {
+    let [service, _] = Facts::of(mesh).service(SERVER);
+    let nobody = Facts::of(mesh).addresses(SERVER)[0];
+    let last = |address: IpAddr| match address {
+        IpAddr::V4(it) => IpAddr::from(std::net::Ipv4Addr::from(u32::from(it) ^ 0x40)),
+        IpAddr::V6(_) => unreachable!("an IPv4 address was asked for"),
+    };
+    for (target, errno, reason) in [
+        (SocketAddr::from((service, 54)), "ECONNREFUSED", "no_such_port"),
+        ((last(nobody), 1).into(), "EHOSTUNREACH", "no_such_address"),
+    ] {
+        let before = Facts::of(mesh).refusals(reason);
+        let said = send(mesh, CALLER, &[target], &[]);
+        assert_eq!(said[0]["errno"], errno, "{said:?}");
+        // A connected socket hears of it from the first datagram.
+        let said = send(mesh, CALLER, &[target], &["--connected"]);
+        assert_eq!(said[0]["errno"], "EPERM", "{said:?}");
+        assert_eq!(Facts::of(mesh).refusals(reason), before + 2, "{reason}");
+    }
+}
+
+fn resolvers_may_connect_to_anything_of_the_mesh(mesh: &TestMesh) {
+    let facts = Facts::of(mesh);
+    for address in [facts.service(SERVER), facts.addresses(SERVER)].concat() {
+        // glibc, Go, musl.
+        for port in [0, 9, 65535] {
+            let code = format!(
+                "import socket\ns = socket.socket(socket.AF_INET{six}, socket.SOCK_DGRAM)\n\
+                 s.connect(('{address}', {port}))\nprint(s.getsockname()[0])",
+                six = if address.is_ipv6() { "6" } else { "" },
+            );
+            let said = mesh.exec(CALLER, &["python3", "-c", &code]).success();
+            let own: IpAddr = said.stdout.trim().parse().expect("an address");
+            assert!(facts.addresses(CALLER).contains(&own), "{address} {port}: {own}");
+        }
+    }
+}
+
+fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
+    let [v4, _] = targets(mesh);
+    let direct = SocketAddr::from((Facts::of(mesh).addresses(SERVER)[0], TARGET_PORT));
+    let mut open: Vec<(Running, SocketAddr, &[&str])> = Vec::new();
+    for (target, options) in
+        [(v4, &["--connected"][..]), (v4, &[]), (direct, &["--connected"][..]), (direct, &[][..])]
+    {
+        let address = target.to_string();
+        let args = [&["udp", &address, "--count", "1000", "--delay", "20", "--timeout", "500"], options].concat();
+        open.push((mesh.start_testbox(CALLER, &args), target, options));
+    }
+    for (running, target, options) in &mut open {
+        assert_eq!(running.next_json()["ok"], true, "{target} {options:?}");
+    }
+    let only_other = Policy::new(
+        "s/only-other",
+        json!({
+            "selector": { "matchLabels": { "app": "server" } },
+            "action": "ALLOW",
+            "rules": [{ "from": [{ "source": { "principals": ["cluster.local/ns/a/sa/other"] } }] }],
+        }),
+    );
+    let other = Workload::idle(OTHER).with("serviceAccount", json!("other"));
+    let _ = mesh.apply(&all(&[&only_other, &other])).success();
+    for (running, target, options) in &mut open {
+        // Answers that were on the way may still come; then not one more.
+        eventually(&format!("{target} {options:?} is refused"), || {
+            (running.next_json()["errno"] == "EPERM").then_some(())
+        });
+        for _ in 0..20 {
+            assert_eq!(running.next_json()["errno"], "EPERM", "{target} {options:?}");
+        }
+    }
+    for target in [v4, direct] {
+        for options in [&["--connected"][..], &[]] {
+            let said = send(mesh, CALLER, &[target], options);
+            assert_eq!(said[0]["errno"], "EPERM", "{target} {options:?}: {said:?}");
+            eventually("another identity is allowed", || {
+                (send(mesh, OTHER, &[target], options)[0]["ok"] == true).then_some(())
+            });
+        }
+    }
+    let _ = mesh.delete(&only_other.to_string()).success();
+    for (running, target, options) in &mut open {
+        eventually(&format!("{target} {options:?} is allowed again"), || {
+            (running.next_json()["ok"] == true).then_some(())
+        });
+    }
+    drop(open);
+    until_none_is_open(mesh);
+}
+
+fn flows_and_explain_tell(mesh: &TestMesh) {
+    let [v4, _] = targets(mesh);
+    for options in [&["--connected"][..], &[]] {
+        let said = send(mesh, CALLER, &[v4], &[options, &["--count", "10"]].concat());
+        let port = said[0]["local"].as_str().and_then(|it| it.rsplit_once(':')).expect("a port").1.to_owned();
+        let is_its = |line: &Value| line["protocol"] == "udp" && line["from"]["port"].to_string() == port;
+        let lines = eventually("both ends of an exchange in the flows", || {
+            let lines = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
+            let lines: Vec<Value> = lines.into_iter().filter(is_its).collect();
+            (lines.len() == 2).then_some(lines)
+        });
+        assert_eq!((&lines[0]["kind"], &lines[1]["kind"]), (&json!("opened"), &json!("closed")));
+        for line in &lines {
+            assert_eq!(line["from"]["workload"], CALLER, "{line}");
+            assert_eq!(line["to"]["workload"], SERVER, "{line}");
+            assert_eq!(line["service"], SERVER, "{line}");
+            assert_eq!(line["dialled"], v4.ip().to_string(), "{line}");
+            assert_eq!(line["lane"], "direct", "{line}");
+        }
+        // "datagram 0" to "datagram 9", and ten times a name.
+        assert_eq!(lines[1]["bytesSent"], 100, "{}", lines[1]);
+        let name = said[0]["first"].as_str().expect("a name").len();
+        assert_eq!(lines[1]["bytesReceived"], 10 * name, "{}", lines[1]);
+    }
+    let said = mesh.json(&["explain", CALLER, &format!("server.s:{PORT}"), "--udp"]);
+    assert_eq!((&said["verdict"], &said["lane"]), (&json!("allowed"), &json!("direct")), "{said}");
+    assert_eq!(said["candidates"].as_array().map(Vec::len), Some(3), "{said}");
+}
+
+fn a_socket_has_so_many_receivers_and_leaves_nothing(mesh: &TestMesh) {
+    until_none_is_open(mesh);
+    let most = u64::from(wabe_abi::PEERS_OF_A_SOCKET);
+    let [address, _] = Facts::of(mesh).addresses(SERVER);
+    // Nobody listens at most of them: they are exchanges all the same.
+    let ports: Vec<String> = (0..most + 20).map(|it| format!("{address}:{}", 7000 + it)).collect();
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    let args = [&["udp"], &ports[..], &["--timeout", "10", "--stay"]].concat();
+    let mut running = mesh.start_testbox(CALLER, &args);
+    for _ in &ports {
+        assert_eq!(running.next_json()["errno"], "timeout");
+    }
+    assert_eq!(open(mesh), most);
+    drop(running);
+    until_none_is_open(mesh);
+}
+
+fn an_unconnected_socket_moves_on_when_its_endpoint_goes(mesh: &TestMesh) {
+    let [v4, _] = targets(mesh);
+    let address = v4.to_string();
+    let args = ["udp", &address, "--count", "100000", "--delay", "5", "--timeout", "100"];
+    let mut running = mesh.start_testbox(CALLER, &args);
+    let first = running.next_json()["first"].as_str().expect("an answer").to_owned();
+    let replica: usize = first.rsplit_once('/').and_then(|it| it.1.parse().ok()).expect("a replica's number");
+    let pid = Facts::of(mesh).instances(SERVER)[replica]["pid"].as_u64().expect("it runs");
+    signal("KILL", pid);
+    let other = eventually("answers by another, or by its successor", || {
+        let line = running.next_json();
+        (line["ok"] == true).then(|| line["first"].clone())
+    });
+    println!("{first}, then {other}");
+    for _ in 0..50 {
+        assert_eq!(running.next_json()["ok"], true);
+    }
+    drop(running);
+    until_all(mesh, SERVER, true);
+}
+
+fn the_host_is_answered_if_a_rule_admits_it(mesh: &TestMesh) {
+    let target = SocketAddr::from((Facts::of(mesh).addresses(SERVER)[0], TARGET_PORT)).to_string();
+    let ask = |options: &[&str]| {
+        let mut command = Command::new(testbox());
+        command.args(["udp", &target, "--timeout", "1000"]).args(options);
+        mesh.machine().run(command).success().json()
+    };
+    for options in [&["--connected"][..], &[]] {
+        assert_eq!(ask(options)["ok"], false, "a stranger");
+    }
+    let rule = Policy::new(
+        "s/strangers",
+        json!({ "selector": { "matchLabels": { "app": "server" } }, "action": "ALLOW",
+                "rules": [{ "from": [{ "source": { "ipBlocks": ["0.0.0.0/0"] } }] }] }),
+    );
+    let _ = mesh.apply(&rule.to_string()).success();
+    for options in [&["--connected"][..], &[]] {
+        eventually("the host is answered", || (ask(options)["ok"] == true).then_some(()));
+    }
+    let _ = mesh.delete(&rule.to_string()).success();
+    eventually("the host is refused again", || (ask(&[])["ok"] == false).then_some(()));
+}
+
+fn it_goes_on_without_the_agent(mesh: &TestMesh) {
+    let [v4, _] = targets(mesh);
+    let agent = mesh.json(&["status"])["agent"].as_u64().expect("a process");
+    signal("STOP", agent);
+    for options in [&["--connected"][..], &[]] {
+        for _ in 0..20 {
+            let said = send(mesh, CALLER, &[v4], options);
+            assert_eq!(said[0]["from"], v4.to_string(), "{options:?}: {said:?}");
+        }
+    }
+    signal("CONT", agent);
+    // Sockets end their exchanges themselves.
+    until_none_is_open(mesh);
+}
+
+fn signal(name: &str, pid: u64) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+    assert!(sent.expect("kill(1)").success(), "SIG{name} to {pid}");
+}
