@@ -26,6 +26,7 @@ use wabe_keeper::{
 use crate::{
     api,
     balance::outcomes::Watched,
+    datagrams,
     flows::{self, FlowLog, SharedNames},
     metrics,
     reconcile::{Engine, Input, Parts, RecoverError, Running},
@@ -111,6 +112,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         datapath: kernel,
         jobs,
         close: Box::new(close),
+        follow: datagrams::follower(mesh).map_err(|source| AgentError::Io { action: "move UDP sockets", source })?,
         names: Arc::clone(&names),
         metrics: scrapes.as_ref().and_then(|it| it.local_addr().ok()),
         watched: Arc::clone(&watched),

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use wabe_abi::{Connection, EndpointLoad, Event, Tuple};
+use wabe_abi::{Connection, EndpointLoad, Event, Exchange, Tuple};
 use wabe_datapath::{Error, Kernel, MapUse, Sizes, Write};
 
 /// The data plane of one mesh.
@@ -24,6 +24,9 @@ pub trait Datapath: Send {
 
     /// Every accepted connection that is open.
     fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error>;
+
+    /// Every exchange of datagrams that is open.
+    fn exchanges(&self) -> Result<Vec<(Tuple, Exchange)>, Error>;
 
     /// Forgets where callers stayed whose time is over.
     fn sweep_affinities(&mut self) -> Result<(), Error>;
@@ -76,6 +79,10 @@ impl Datapath for Kernel {
 
     fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
         Self::connections(self)
+    }
+
+    fn exchanges(&self) -> Result<Vec<(Tuple, Exchange)>, Error> {
+        Self::exchanges(self)
     }
 
     fn sweep_affinities(&mut self) -> Result<(), Error> {

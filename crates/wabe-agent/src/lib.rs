@@ -11,6 +11,7 @@ mod agent;
 mod alias;
 pub mod api;
 mod balance;
+mod datagrams;
 mod datapath;
 pub mod explain;
 mod flows;

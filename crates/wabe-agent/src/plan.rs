@@ -33,7 +33,7 @@ pub struct Installed {
     /// The tables, with what awaits removal.
     pub mirror: Mirror,
     /// The set of a service's port, and the endpoints that it was made from.
-    sets: BTreeMap<ServiceKey, Set>,
+    pub(crate) sets: BTreeMap<ServiceKey, Set>,
     /// The policy that a table was made from.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
     /// The highest ids ever given.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_abi::{Connection, Tuple};
+use wabe_abi::{Connection, Exchange, Tuple};
 use wabe_datapath::Write;
 use wabe_keeper::protocol::EventKind;
 
@@ -32,6 +32,7 @@ use crate::{
 
 mod balance;
 mod change;
+mod follow;
 mod install;
 mod lifecycle;
 mod news;
@@ -44,6 +45,7 @@ mod tests;
 mod wait;
 
 pub use recover::{RecoverError, Running};
+use follow::Receiving;
 use simulate::Simulating;
 use wait::Wait;
 
@@ -76,6 +78,8 @@ enum Later {
     Remove(Vec<Write>),
     /// Live connections of these workloads are examined once more.
     Examine(BTreeSet<u32>),
+    /// Connected UDP sockets whose endpoint is lost are looked for once more.
+    Follow,
     /// A draining instance may have come to rest.
     Drained(u32),
     /// An instance that should have stopped may hang.
@@ -97,6 +101,9 @@ enum Later {
 /// Ends connections, in the network namespace whose `sock_diag` socket is given.
 pub type Close = Box<dyn FnMut(&Handles, &[(Tuple, Connection)]) -> std::io::Result<()> + Send>;
 
+/// Sees to a workload's connected UDP sockets whose receiver is lost: moves or disconnects them, in its own time.
+pub type Follow = Box<dyn FnMut(u32, &Handles, Vec<(Tuple, Exchange)>) -> std::io::Result<()> + Send>;
+
 /// What the engine is made of; the rest of its fields are its own.
 pub struct Parts<D> {
     /// The mesh's name.
@@ -115,6 +122,8 @@ pub struct Parts<D> {
     pub jobs: Sender<Job>,
     /// How connections are ended.
     pub close: Close,
+    /// How UDP sockets follow their service.
+    pub follow: Follow,
     /// The names for lines of flows.
     pub names: SharedNames,
     /// Where metrics are served over TCP.
@@ -133,6 +142,7 @@ pub struct Engine<D> {
     datapath: D,
     jobs: Sender<Job>,
     close: Close,
+    follow: Follow,
     names: SharedNames,
     metrics: Option<SocketAddr>,
     now: Instant,
@@ -146,6 +156,8 @@ pub struct Engine<D> {
     /// Until when draining instances may keep their connections.
     drains: BTreeMap<u32, Instant>,
     timers: Timers<Later>,
+    /// Where datagrams went when that was last looked at; `None` by an earlier agent.
+    receivers: Option<BTreeSet<Receiving>>,
     balancing: balance::Balancing,
     waits: Vec<Wait>,
     published: Published,
@@ -170,6 +182,7 @@ impl<D: Datapath> Engine<D> {
             datapath,
             jobs,
             close,
+            follow,
             names,
             metrics,
             watched,
@@ -183,6 +196,7 @@ impl<D: Datapath> Engine<D> {
             datapath,
             jobs,
             close,
+            follow,
             names,
             metrics,
             now,
@@ -193,6 +207,7 @@ impl<D: Datapath> Engine<D> {
             to_start: BTreeSet::new(),
             drains: BTreeMap::new(),
             timers: Timers::default(),
+            receivers: None,
             balancing: balance::Balancing::new(watched),
             waits: Vec::new(),
             published: Published::default(),
@@ -249,6 +264,7 @@ impl<D: Datapath> Engine<D> {
         match later {
             Later::Remove(writes) => self.remove_rows(&writes),
             Later::Examine(workloads) => self.examine(&workloads),
+            Later::Follow => self.follow_once(),
             Later::Drained(id) => self.drained(id),
             Later::Overdue(id) => self.overdue(id),
             Later::Again(job) => self.again(job),

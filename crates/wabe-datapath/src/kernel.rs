@@ -13,7 +13,7 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
 };
-use wabe_abi::{Connection, EndpointLoad, Tuple, maps};
+use wabe_abi::{Connection, EndpointLoad, Exchange, Tuple, maps};
 
 use crate::{
     Error, Events, OBJECT, Sizes, Write, attach,
@@ -148,6 +148,14 @@ impl Kernel {
     /// The map can't be read.
     pub fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
         self.tables.connections()
+    }
+
+    /// Every exchange of datagrams that is open.
+    ///
+    /// # Errors
+    /// The map can't be read.
+    pub fn exchanges(&self) -> Result<Vec<(Tuple, Exchange)>, Error> {
+        self.tables.exchanges()
     }
 
     /// Forgets where callers stayed whose time is over, by the monotonic clock now.

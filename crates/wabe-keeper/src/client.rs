@@ -13,9 +13,7 @@ use thiserror::Error;
 
 use crate::{
     layout::Mesh,
-    protocol::{
-        Created, Event, ExecSpec, ExitStatus, InstanceSpec, InstanceState, KeeperState, Request, Response,
-    },
+    protocol::{Created, Event, ExecSpec, ExitStatus, InstanceSpec, InstanceState, KeeperState, Reconnection, Request, Response},
     wire,
 };
 
@@ -189,6 +187,17 @@ impl Client {
             Ok(received) => received.map(|(event, _)| Ok(event)),
             Err(error) => Some(Err(error.into())),
         }))
+    }
+
+    /// Connects UDP sockets of a workload's processes anew; returns the inodes of those for which that went well.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; also if there is no such workload.
+    pub fn reconnect(&mut self, id: u32, sockets: Vec<Reconnection>) -> Result<Vec<u32>, ClientError> {
+        match self.call(&Request::Reconnect { id, sockets })? {
+            Response::Reconnected(inodes) => Ok(inodes),
+            _ => Err(ClientError::Misunderstood),
+        }
     }
 
     /// Ends the mesh: returns when nothing of it runs any more.

@@ -1,4 +1,4 @@
-//! TCP connections of a network namespace: seeing them and ending them, by `sock_diag(7)`.
+//! TCP connections and connected UDP sockets of a network namespace: seeing them and ending them, by `sock_diag(7)`.
 //!
 //! Everything here works on a `NETLINK_SOCK_DIAG` socket that was made inside the namespace, and needs no entering.
 //! One request at a time per socket. IPv4 connections of IPv6 sockets (`::ffff:a.b.c.d`) count as IPv4 throughout.
@@ -22,6 +22,10 @@ const INET: u8 = 2;
 const INET6: u8 = 10;
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+const UDP: u8 = 17;
+/// What the kernel calls a UDP socket that is connected.
+const ESTABLISHED: u32 = 1 << 1;
 
 /// `INET_DIAG_NOCOOKIE`: any socket will do.
 const NO_COOKIE: u64 = u64::MAX;
@@ -53,7 +57,7 @@ pub fn connections(diag: BorrowedFd<'_>) -> io::Result<Vec<Connection>> {
     let mut found = Vec::new();
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     for family in [INET, INET6] {
-        let request = request(family, LIVE, nobody, nobody, 0);
+        let request = request((family, TCP), LIVE, nobody, nobody, 0);
         talk(diag, QUERY, flag::DUMP, &request, |_, answer| found.extend(parse(answer)))?;
     }
     Ok(found)
@@ -67,7 +71,7 @@ pub fn connections(diag: BorrowedFd<'_>) -> io::Result<Vec<Connection>> {
 pub fn destroy(diag: BorrowedFd<'_>, remote: SocketAddr, local: SocketAddr) -> io::Result<bool> {
     let (remote, local) = (canonical(remote), canonical(local));
     let mut found = None;
-    let query = request(family(local), u32::MAX, remote, local, NO_COOKIE);
+    let query = request((family(local), TCP), u32::MAX, remote, local, NO_COOKIE);
     let asked = talk(diag, QUERY, flag::ACK, &query, |_, answer| found = parse(answer));
     if !existed(asked)? {
         return Ok(false);
@@ -85,8 +89,35 @@ pub fn destroy(diag: BorrowedFd<'_>, remote: SocketAddr, local: SocketAddr) -> i
 /// # Errors
 /// As [`destroy`].
 pub fn destroy_this(diag: BorrowedFd<'_>, connection: &Connection) -> io::Result<bool> {
-    let Connection { local, remote, cookie, .. } = *connection;
-    let request = request(family(local), u32::MAX, remote, local, cookie);
+    destroy_socket(diag, TCP, connection)
+}
+
+/// All UDP sockets of the namespace that are connected, and the inodes by which processes hold them.
+///
+/// # Errors
+/// If the kernel has no `sock_diag` for UDP.
+pub fn datagram_sockets(diag: BorrowedFd<'_>) -> io::Result<Vec<(Connection, u32)>> {
+    let mut found = Vec::new();
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for family in [INET, INET6] {
+        let request = request((family, UDP), ESTABLISHED, nobody, nobody, 0);
+        talk(diag, QUERY, flag::DUMP, &request, |_, answer| found.extend(parse(answer).zip(inode(answer))))?;
+    }
+    Ok(found)
+}
+
+/// Disconnects a UDP socket that [`datagram_sockets`] has shown: a blocked read fails with `ECONNABORTED`. `false` if it
+/// is no more.
+///
+/// # Errors
+/// As [`destroy`].
+pub fn destroy_datagram_socket(diag: BorrowedFd<'_>, socket: &Connection) -> io::Result<bool> {
+    destroy_socket(diag, UDP, socket)
+}
+
+fn destroy_socket(diag: BorrowedFd<'_>, protocol: u8, socket: &Connection) -> io::Result<bool> {
+    let Connection { local, remote, cookie, .. } = *socket;
+    let request = request((family(local), protocol), u32::MAX, remote, local, cookie);
     existed(talk(diag, DESTROY, flag::ACK, &request, |_, _| {}))
 }
 
@@ -107,9 +138,15 @@ fn existed(result: io::Result<()>) -> io::Result<bool> {
 }
 
 /// `struct inet_diag_req_v2`: family, protocol, extensions, padding, states; then `struct inet_diag_sockid`.
-fn request(family: u8, states: u32, remote: SocketAddr, local: SocketAddr, cookie: u64) -> [u8; 56] {
+fn request(
+    (family, protocol): (u8, u8),
+    states: u32,
+    remote: SocketAddr,
+    local: SocketAddr,
+    cookie: u64,
+) -> [u8; 56] {
     let mut request = [0; 56];
-    request[..2].copy_from_slice(&[family, TCP]);
+    request[..2].copy_from_slice(&[family, protocol]);
     request[4..8].copy_from_slice(&states.to_ne_bytes());
     request[8..10].copy_from_slice(&local.port().to_be_bytes());
     request[10..12].copy_from_slice(&remote.port().to_be_bytes());
@@ -140,6 +177,11 @@ fn parse(answer: &[u8]) -> Option<Connection> {
         state: answer[1],
         cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
     })
+}
+
+/// The last of the counters.
+fn inode(answer: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(*answer.get(68..72)?.first_chunk()?))
 }
 
 fn low_word(number: u64) -> u32 {
@@ -174,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_laid_out_as_the_kernel_reads_it() {
         let bytes = request(
-            INET,
+            (INET, TCP),
             LIVE,
             "10.1.2.3:258".parse().unwrap(),
             "10.4.5.6:772".parse().unwrap(),

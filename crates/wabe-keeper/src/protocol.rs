@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -64,6 +64,13 @@ pub enum Request {
     Exec(ExecSpec),
     /// Events from now on, [`EventKind::State`] first.
     Subscribe,
+    /// Connect these UDP sockets of its processes anew, who notice nothing. Answered by [`Response::Reconnected`].
+    Reconnect {
+        /// Which.
+        id: u32,
+        /// The sockets, and to where.
+        sockets: Vec<Reconnection>,
+    },
     /// Stop everything, remove everything, exit. Answered when all is gone.
     Shutdown,
     /// Go on as this program (a path), with everything that runs; it then starts agent and dns anew. Answered only if
@@ -86,6 +93,8 @@ pub enum Response {
     Created(Created),
     /// To [`Request::List`], by id.
     List(Vec<InstanceState>),
+    /// To [`Request::Reconnect`]: the inodes of those that were. The others are gone, or nothing is there to connect to.
+    Reconnected(Vec<u32>),
     /// To [`Request::Exec`].
     Exited(ExitStatus),
     /// It can't be done; nothing was changed. The message says what to do instead.
@@ -93,6 +102,15 @@ pub enum Response {
         /// For people.
         message: String,
     },
+}
+
+/// A UDP socket that is to be connected anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconnection {
+    /// The inode of the socket.
+    pub inode: u32,
+    /// As its application dialled it.
+    pub to: SocketAddr,
 }
 
 /// What the kernel calls a workload that was created.

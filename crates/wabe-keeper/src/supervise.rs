@@ -25,6 +25,7 @@ mod commands;
 mod heir;
 mod instance;
 mod lives;
+mod reconnect;
 mod role;
 mod roles;
 mod runs;
@@ -171,6 +172,9 @@ impl Supervisor {
             Request::Remove { id } => return self.remove(id, answer),
             Request::List => {
                 (Ok(Response::List(self.instances.values().map(Instance::state).collect())), Vec::new())
+            }
+            Request::Reconnect { id, sockets } => {
+                (self.instance(id).map(|it| reconnect::all(&it.cgroup, &sockets)), Vec::new())
             }
             Request::Exec(spec) => return self.exec(client, spec, descriptors, answer),
             Request::Subscribe => {

@@ -64,6 +64,7 @@ impl<D: Datapath> Engine<D> {
         self.installed.commit(plan);
         self.state.last = self.installed.last;
         self.revoke(examine);
+        self.follow();
         self.forget_gone();
         self.keep_sweeping();
         self.warnings = desired.warnings.clone();

@@ -56,6 +56,7 @@ impl Bench {
                 record.lock().expect("whole").extend(connections.iter().map(|(tuple, _)| *tuple));
                 Ok(())
             }),
+            follow: Box::new(|_, _, _| Ok(())),
             names: SharedNames::default(),
             metrics: None,
             watched: Watched::default(),

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use wabe_abi::{Connection, EndpointLoad, Tuple, maps::counter};
+use wabe_abi::{Connection, EndpointLoad, Exchange, Tuple, maps::counter};
 use wabe_datapath::{Error, MapUse, Sizes, Write};
 
 use crate::{datapath::Datapath, mirror::Mirror};
@@ -19,6 +19,7 @@ pub(crate) struct Memory {
     pub(crate) engaged: usize,
     pub(crate) guarded: Vec<u32>,
     pub(crate) connections: Vec<(Tuple, Connection)>,
+    pub(crate) exchanges: Vec<(Tuple, Exchange)>,
     pub(crate) loads: BTreeMap<u32, EndpointLoad>,
     /// Writes until one fails, as if a map were full.
     pub(crate) fails_after: Option<usize>,
@@ -83,6 +84,10 @@ impl Datapath for FakeKernel {
 
     fn connections(&self) -> Result<Vec<(Tuple, Connection)>, Error> {
         Ok(self.look().connections.clone())
+    }
+
+    fn exchanges(&self) -> Result<Vec<(Tuple, Exchange)>, Error> {
+        Ok(self.look().exchanges.clone())
     }
 
     fn sweep_affinities(&mut self) -> Result<(), Error> {

@@ -201,6 +201,12 @@ impl Tables {
         Ok(all)
     }
 
+    pub(crate) fn exchanges(&self) -> Result<Vec<(Tuple, Exchange)>, Error> {
+        let mut all = Vec::new();
+        self.each(maps::EXCHANGES, &self.exchanges, |k, v| all.push((k.0, v.0)))?;
+        Ok(all)
+    }
+
     /// Hands over each row of a map.
     fn each<K, V>(
         &self,
