@@ -10,11 +10,11 @@ use aya_ebpf::{
 };
 use wabe_abi::{
     Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Event,
-    Exchange, Ip, Pace, PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey, ServiceRecord, Ticket,
-    Tuple, VerdictKey, VethRecord, WorkloadRecord,
+    Exchange, Ip, Pace, PolicyVerdict, PortKey, PrefixKey, RefusalKey, RefusalSeen, ServiceKey,
+    ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord,
     maps::{
-        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_EXCHANGES, MAX_POLICY_ROWS, MAX_REFUSALS,
-        MAX_SERVICES, MAX_TICKETS, MAX_WORKLOADS, counter,
+        EVENTS_BYTES, MAX_AFFINITIES, MAX_CONNECTIONS, MAX_ENDPOINTS, MAX_EXCHANGES, MAX_POLICY_ROWS,
+        MAX_REFUSALS, MAX_SERVICES, MAX_TICKETS, MAX_WORKLOADS, counter,
     },
 };
 use wabe_verdict::{Side, Tables};

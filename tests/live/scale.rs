@@ -82,7 +82,8 @@ fn a_simulated_service_refuses_cleanly_and_a_load_that_does_not_fit_says_what_wo
     assert_eq!(call(&mesh, CALLER, target), "EPERM");
     let refusals = mesh.json(&["status"])["refusals"].clone();
     // A namespace's own IPv6 chatter may be refused beside it.
-    let refused = refusals.as_array().expect("a list").contains(&json!({ "name": "inconsistent", "count": 1 }));
+    let refused =
+        refusals.as_array().expect("a list").contains(&json!({ "name": "inconsistent", "count": 1 }));
     assert!(refused, "{refusals}");
     mesh.down();
 }

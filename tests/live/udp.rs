@@ -24,7 +24,8 @@ const TARGET_PORT: u16 = 5300;
 
 #[test]
 fn udp() {
-    let mesh = TestMesh::up(&all(&[&Workload::idle(CALLER), &Workload::idle(OTHER), &servers(3), &service()]));
+    let mesh =
+        TestMesh::up(&all(&[&Workload::idle(CALLER), &Workload::idle(OTHER), &servers(3), &service()]));
     until_all(&mesh, SERVER, true);
     steps::run(
         &mesh,
@@ -82,12 +83,14 @@ fn until_none_is_open(mesh: &TestMesh) {
 
 fn answers_come_from_what_was_dialled(mesh: &TestMesh) {
     for target in targets(mesh) {
-        for options in [&["--connected"][..], &[], &["--source-mapped"], &["--source-mapped", "--connected"]] {
+        for options in [&["--connected"][..], &[], &["--source-mapped"], &["--source-mapped", "--connected"]]
+        {
             let said = send(mesh, CALLER, &[target], &[options, &["--count", "3"]].concat());
             assert_eq!(said.len(), 3);
             for line in said {
                 assert_eq!(line["ok"], true, "{target} {options:?}: {line}");
-                let from: SocketAddr = line["from"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+                let from: SocketAddr =
+                    line["from"].as_str().and_then(|it| it.parse().ok()).expect("an address");
                 let shown = SocketAddr::from((from.ip().to_canonical(), from.port()));
                 assert_eq!(shown, target, "{options:?}: {line}");
                 if options.contains(&"--connected") {
@@ -114,10 +117,9 @@ fn a_socket_stays_at_its_endpoint_and_sockets_are_spread(mesh: &TestMesh) {
     }
     // One socket, two services at once: each answer seems to come from the right one.
     let [v4, _] = targets(mesh);
-    let more = Service::new("s/again").with("selector", json!({ "app": "server" })).with(
-        "ports",
-        json!([{ "name": "main", "port": 99, "targetPort": "main", "protocol": "UDP" }]),
-    );
+    let more = Service::new("s/again")
+        .with("selector", json!({ "app": "server" }))
+        .with("ports", json!([{ "name": "main", "port": 99, "targetPort": "main", "protocol": "UDP" }]));
     let _ = mesh.apply(&more.to_string()).success();
     let again = Facts::of(mesh).service("s/again")[0];
     let said = send(mesh, CALLER, &[v4, (again, 99).into()], &["--count", "10"]);
@@ -184,7 +186,8 @@ fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
         [(v4, &["--connected"][..]), (v4, &[]), (direct, &["--connected"][..]), (direct, &[][..])]
     {
         let address = target.to_string();
-        let args = [&["udp", &address, "--count", "1000", "--delay", "20", "--timeout", "500"], options].concat();
+        let args =
+            [&["udp", &address, "--count", "1000", "--delay", "20", "--timeout", "500"], options].concat();
         open.push((mesh.start_testbox(CALLER, &args), target, options));
     }
     for (running, target, options) in &mut open {
@@ -282,7 +285,8 @@ fn sockets_follow_their_service_when_an_endpoint_goes(mesh: &TestMesh) {
         let target = target(options).to_string();
         let options: Vec<&str> = options.iter().copied().filter(|it| *it != "v6").collect();
         let args =
-            [&["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "1000"], &options[..]].concat();
+            [&["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "1000"], &options[..]]
+                .concat();
         at_last.push(eventually(&format!("a socket at {last}, {options:?}"), || {
             let mut running = mesh.start_testbox(CALLER, &args);
             (running.next_json()["first"] == last).then_some((running, options.clone()))

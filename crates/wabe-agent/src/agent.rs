@@ -112,7 +112,8 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         datapath: kernel,
         jobs,
         close: Box::new(close),
-        follow: datagrams::follower(mesh).map_err(|source| AgentError::Io { action: "move UDP sockets", source })?,
+        follow: datagrams::follower(mesh)
+            .map_err(|source| AgentError::Io { action: "move UDP sockets", source })?,
         names: Arc::clone(&names),
         metrics: scrapes.as_ref().and_then(|it| it.local_addr().ok()),
         watched: Arc::clone(&watched),

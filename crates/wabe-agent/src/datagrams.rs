@@ -40,7 +40,12 @@ fn work(mesh: &Mesh, tasks: &Receiver<Task>) {
         match see_to(mesh, &task) {
             Ok((0, 0)) => {}
             Ok((moved, disconnected)) => {
-                tracing::info!(workload = task.workload, moved, disconnected, "UDP sockets of a lost receiver");
+                tracing::info!(
+                    workload = task.workload,
+                    moved,
+                    disconnected,
+                    "UDP sockets of a lost receiver"
+                );
             }
             Err(error) => {
                 tracing::error!(workload = task.workload, %error, "UDP sockets of a lost receiver can't be seen to");

@@ -4,8 +4,9 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord, maps,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, PolicyVerdict,
+    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord, WorkloadRecord,
+    maps,
 };
 use wabe_datapath::Write;
 use wabe_verdict::{Row, Tables};

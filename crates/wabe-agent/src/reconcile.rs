@@ -44,8 +44,8 @@ mod status;
 mod tests;
 mod wait;
 
-pub use recover::{RecoverError, Running};
 use follow::Receiving;
+pub use recover::{RecoverError, Running};
 use simulate::Simulating;
 use wait::Wait;
 

@@ -13,7 +13,10 @@ use thiserror::Error;
 
 use crate::{
     layout::Mesh,
-    protocol::{Created, Event, ExecSpec, ExitStatus, InstanceSpec, InstanceState, KeeperState, Reconnection, Request, Response},
+    protocol::{
+        Created, Event, ExecSpec, ExitStatus, InstanceSpec, InstanceState, KeeperState, Reconnection,
+        Request, Response,
+    },
     wire,
 };
 
@@ -194,10 +197,10 @@ impl Client {
     /// # Errors
     /// As [`Client::call`]; also if there is no such workload.
     pub fn reconnect(&mut self, id: u32, sockets: Vec<Reconnection>) -> Result<Vec<u32>, ClientError> {
-        match self.call(&Request::Reconnect { id, sockets })? {
-            Response::Reconnected(inodes) => Ok(inodes),
-            _ => Err(ClientError::Misunderstood),
-        }
+        let Response::Reconnected(inodes) = self.call(&Request::Reconnect { id, sockets })? else {
+            return Err(ClientError::Misunderstood);
+        };
+        Ok(inodes)
     }
 
     /// Ends the mesh: returns when nothing of it runs any more.

@@ -1,7 +1,9 @@
 //! A datagram as it leaves a workload's socket, with its final addresses. Connected sockets send without naming an
 //! address, and connected receivers are found without `sk_lookup`: so this is where each datagram is judged.
 
-use wabe_abi::{Be16, Config, DropReason, Exchange, Ip, STRANGER, ServiceKey, Tuple, WorkloadRecord, workload_flag};
+use wabe_abi::{
+    Be16, Config, DropReason, Exchange, Ip, STRANGER, ServiceKey, Tuple, WorkloadRecord, workload_flag,
+};
 
 use crate::{
     Tables, authorize,
@@ -45,11 +47,7 @@ pub struct Allowed {
 impl Allowed {
     #[inline(always)]
     fn before(exchange: &Exchange) -> Self {
-        Self {
-            generation: exchange.generation,
-            workload: exchange.destination_workload,
-            rule: exchange.rule,
-        }
+        Self { generation: exchange.generation, workload: exchange.destination_workload, rule: exchange.rule }
     }
 }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use wabe_abi::{
-    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace, PolicyVerdict,
-    PortKey, Prefix, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, Balance, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace,
+    PolicyVerdict, PortKey, Prefix, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
+    WorkloadRecord,
 };
 
 use crate::{Row, Side, Tables};

@@ -137,7 +137,7 @@ fn is_from_itself(tuple: &Tuple) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use wabe_abi::{Action, ClassKey, Ticket};
+    use wabe_abi::{Action, ClassKey, Exchange, Ticket};
 
     use super::*;
     use crate::fake::{Fake, ip};
@@ -237,6 +237,64 @@ mod tests {
         assert_eq!(inbound(&tables, &arrival), refused(DropReason::ForgedSource, 1, 2));
         let unknown = with_ticket(Fake::two_workloads(), &arrival, 7);
         assert_eq!(inbound(&unknown, &arrival), refused(DropReason::ForgedSource, 7, 2));
+    }
+
+    #[test]
+    fn an_exchange_vouches_for_its_datagrams() {
+        let asks = arrival(UDP, "10.8.1.1", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        let known = Exchange { source_workload: 1, destination_workload: 2, rule: 5, ..Exchange::default() };
+        tables.exchanges.insert(asks.tuple, known);
+        let admitted = |rule| Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule };
+        assert_eq!(inbound(&tables, &asks), admitted(0), "judged by this generation's policy");
+        tables.exchanges.insert(asks.tuple, Exchange { generation: 1, ..known });
+        assert_eq!(inbound(&tables, &asks), admitted(5), "judged when it left");
+        // A ticket is another protocol's.
+        let tables = with_ticket(Fake::two_workloads(), &asks, 1);
+        assert_eq!(inbound(&tables, &asks), Inbound::Stray);
+    }
+
+    #[test]
+    fn an_exchange_of_an_earlier_generation_is_judged_anew() {
+        let asks = arrival(UDP, "10.8.1.1", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        tables.exchanges.insert(asks.tuple, Exchange { source_workload: 1, ..Exchange::default() });
+        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.identity_classes.insert(ClassKey { table: 9, identity: 11 }, 0);
+        tables.admit(9, 0, 0, 0, Action::Deny as u8);
+        let denied = Inbound::Refuse { reason: DropReason::PolicyDeny, rule: 77, source: 1, destination: 2 };
+        assert_eq!(inbound(&tables, &asks), denied);
+    }
+
+    #[test]
+    fn an_answer_comes_in_to_whom_it_answers_whatever_its_own_policy() {
+        let answer = arrival(UDP, "10.8.1.2", 80, "10.8.1.1");
+        let mut tables = Fake::two_workloads();
+        tables.workloads.get_mut(&1).expect("workload").table = 9;
+        let known = Exchange { source_workload: 1, destination_workload: 2, rule: 5, ..Exchange::default() };
+        tables.exchanges.insert(answer.tuple.reversed(), known);
+        let admitted = Inbound::Admit { lane: Lane::Direct, source: 2, destination: 1, rule: 5 };
+        assert_eq!(inbound(&tables, &answer), admitted);
+        // From outside the mesh, too.
+        let outside = arrival(UDP, "192.0.2.1", 123, "10.8.1.1");
+        let known = Exchange { source_workload: 1, ..Exchange::default() };
+        tables.exchanges.insert(outside.tuple.reversed(), known);
+        let admitted = Inbound::Admit { lane: Lane::Outside, source: 0, destination: 1, rule: 0 };
+        assert_eq!(inbound(&tables, &outside), admitted);
+        // Nobody else's exchange will do.
+        let foreign = Exchange { source_workload: 2, ..Exchange::default() };
+        tables.exchanges.insert(outside.tuple.reversed(), foreign);
+        assert_eq!(inbound(&tables, &outside), refused(DropReason::PolicyUnknown, 0, 1));
+    }
+
+    #[test]
+    fn a_full_table_of_connections_is_nothing_to_datagrams() {
+        let asks = arrival(UDP, "10.8.1.1", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        tables.connections = tables.config.max_connections.into();
+        tables.exchanges.insert(asks.tuple, Exchange { source_workload: 1, ..Exchange::default() });
+        let admitted = Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule: 0 };
+        assert_eq!(inbound(&tables, &asks), admitted);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The caller's side: what becomes of `connect()` or `sendmsg()`.
 
-use wabe_abi::{
-    Be16, Config, DropReason, Ip, Lane, ServiceKey, Tuple, UDP, WorkloadRecord, workload_flag,
-};
+use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, Tuple, UDP, WorkloadRecord, workload_flag};
 
 use crate::{
     Tables, authorize,

@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace, PolicyVerdict, PortKey,
-    PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, ClassKey, Config, EndpointKey, EndpointRecord, Exchange, Ip, Pace, PolicyVerdict,
+    PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
 };
 
 use crate::Side;

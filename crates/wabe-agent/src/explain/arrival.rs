@@ -1,8 +1,9 @@
 //! The receiver's side of a connection that does not exist: with the ticket, or the exchange, that its caller would write.
 
 use wabe_abi::{
-    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Exchange, Ip, Lane, Pace,
-    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Exchange, Ip,
+    Lane, Pace, PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
+    WorkloadRecord,
 };
 use wabe_verdict::{Arrival, Inbound, Row, Tables, inbound};
 

@@ -10,9 +10,9 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use wabe_abi::{
-    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Exchange, Ip, Pace,
-    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, VethRecord,
-    WorkloadRecord, maps,
+    Affinity, AffinityKey, ClassKey, Config, Connection, EndpointKey, EndpointLoad, EndpointRecord, Exchange,
+    Ip, Pace, PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
+    VethRecord, WorkloadRecord, maps,
 };
 use zerocopy::{FromBytes, IntoBytes};
 

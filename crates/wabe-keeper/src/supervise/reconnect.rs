@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -40,7 +40,8 @@ fn held_by(pid: Pid) -> io::Result<Vec<(i32, u32)>> {
     for entry in fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))? {
         let entry = entry?;
         let Ok(target) = fs::read_link(entry.path()) else { continue };
-        let inode = target.to_str().and_then(|it| it.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let inode =
+            target.to_str().and_then(|it| it.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
         let descriptor = entry.file_name().to_str().and_then(|it| it.parse().ok());
         held.extend(descriptor.zip(inode));
     }
@@ -55,12 +56,17 @@ fn copy(pid: Pid, descriptor: i32) -> io::Result<OwnedFd> {
 /// The hooks of the socket's own cgroup decide where to, as if its application had dialled.
 fn anew(socket: BorrowedFd<'_>, to: SocketAddr) -> io::Result<()> {
     let is_v6 = sockopt::socket_domain(socket)? == AddressFamily::INET6;
-    let to = match to {
-        SocketAddr::V4(v4) if is_v6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
-        other => other,
-    };
+    let is_mapped = is_v6 && to.is_ipv4();
+    let to = if is_mapped { SocketAddr::new(mapped(to.ip()), to.port()) } else { to };
     connect(socket, &to)?;
     // What the old receiver's end left: it is nobody's business any more.
     sockopt::socket_error(socket)?.ok();
     Ok(())
+}
+
+fn mapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use wabe_abi::{
-    Action, Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Ip,
-    PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey, WorkloadRecord,
+    Action, Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Exchange,
+    Ip, PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
+    WorkloadRecord,
 };
 use wabe_model::{AuthorizationPolicy, Identity};
 use wabe_policy::{CompiledPolicy, Decision, Evaluation, ROW_LIMIT, RuleRef, compile};
@@ -146,6 +147,12 @@ impl Tables for Kernel {
         None
     }
     fn tickets_of(&self, _: u32) -> u64 {
+        0
+    }
+    fn exchange(&self, _: &Tuple) -> Option<Row<Exchange>> {
+        None
+    }
+    fn exchanges_of(&self, _: u32) -> u64 {
         0
     }
     fn connections(&self) -> u64 {

@@ -1,4 +1,4 @@
-use wabe_abi::{Action, Balance, ClassKey, UDP};
+use wabe_abi::{Action, Balance, ClassKey, Exchange, Limits, TCP, UDP};
 
 use super::*;
 use crate::fake::{Fake, ip};
@@ -174,4 +174,108 @@ fn naming_an_address_without_sending_is_no_refusal() {
             assert_eq!((target.lane, target.address), (Lane::Local, ip(destination)));
         }
     }
+}
+
+/// Workload 2 behind 10.9.0.1:53, and its second copy 3.
+fn datagram_mesh() -> Fake {
+    let mut tables = Fake::two_workloads();
+    let third = tables.workloads[&2];
+    tables.workloads.insert(3, WorkloadRecord { v4: ip("10.8.1.3"), v6: ip("fd08::3"), ..third });
+    tables.addresses.insert(ip("10.8.1.3"), 3);
+    let service = tables.service_with(Balance::RoundRobin, &[100, 100]);
+    for (index, workload) in [(0, 2), (1, 3)] {
+        let key = wabe_abi::EndpointKey { set: service.endpoint_set, index };
+        let endpoint = tables.endpoints.get_mut(&key).expect("endpoint");
+        (endpoint.workload, endpoint.endpoint) = (workload, workload);
+        (endpoint.address, endpoint.port) = (ip(&std::format!("10.8.1.{workload}")), Be16::new(5300));
+        let listed = *endpoint;
+        tables.endpoints.insert(wabe_abi::member(service.endpoint_set, workload), listed);
+    }
+    tables.services.insert(ServiceKey::port(ip("10.9.0.1"), Be16::new(53), UDP), service);
+    tables
+}
+
+fn chosen(tables: &Fake, caller: &Caller) -> u32 {
+    let Outbound::Go(target) = outbound(tables, caller) else { panic!("refused") };
+    target.workload
+}
+
+#[test]
+fn a_socket_s_datagrams_stay_at_their_endpoint_until_it_leaves_or_time_passes() {
+    let mut tables = datagram_mesh();
+    let mine = caller(UDP, "10.9.0.1", 53);
+    let other = Caller { source_port: Be16::new(4001), ..mine };
+    let first = chosen(&tables, &mine);
+    assert_ne!(chosen(&tables, &other), first, "in turn");
+    for second in 0..200 {
+        tables.now.set(second * 1_000_000_000);
+        assert_eq!(chosen(&tables, &mine), first, "each datagram puts it off");
+    }
+    tables.now.set(300_000_000_000);
+    let again = chosen(&tables, &mine);
+    let service = tables.services.values().next().copied().expect("a service");
+    tables.endpoints.remove(&wabe_abi::member(service.endpoint_set, again));
+    let moved: std::collections::BTreeSet<u32> = (0..4).map(|_| chosen(&tables, &mine)).collect();
+    assert!(moved.len() > 1 || !moved.contains(&again), "it is no endpoint any more: {moved:?}");
+    // A socket without a port has sent nothing.
+    let unbound = Caller { source_port: Be16::new(0), ..mine };
+    assert_ne!(chosen(&tables, &unbound), chosen(&tables, &unbound), "in turn");
+}
+
+#[test]
+fn connecting_a_socket_for_datagrams_is_a_decision_for_services_only() {
+    let tables = datagram_mesh();
+    let connect = |destination, port| {
+        let caller = Caller { only_names: true, source_port: Be16::new(0), ..caller(UDP, destination, port) };
+        outbound(&tables, &caller)
+    };
+    assert_eq!(lane(connect("10.9.0.1", 53)), Lane::Direct);
+    for (destination, port) in [("10.9.0.1", 9), ("10.8.1.2", 0), ("10.8.1.77", 65535)] {
+        assert_eq!(lane(connect(destination, port)), Lane::Local, "{destination}:{port}");
+    }
+}
+
+#[test]
+fn datagrams_are_no_connections_to_limits() {
+    let mut tables = datagram_mesh();
+    tables.connections = tables.config.max_connections.into();
+    tables.ticket_counts.insert(1, tables.config.max_tickets.into());
+    tables.live.insert(2, 10);
+    tables.live.insert(3, 10);
+    for workload in tables.workloads.values_mut() {
+        workload.inbound = Limits { connections: 1, per_second: 1 };
+        workload.outbound = Limits { connections: 1, per_second: 1 };
+    }
+    for _ in 0..10 {
+        assert_eq!(lane(call(&tables, UDP, "10.9.0.1", 53)), Lane::Direct);
+    }
+    assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 9)), None);
+    assert_ne!(reason(call(&tables, TCP, "10.8.1.2", 9)), None);
+}
+
+#[test]
+fn exchanges_are_bounded_and_those_that_are_open_go_on() {
+    let mut tables = datagram_mesh();
+    tables.exchange_counts.insert(1, tables.config.max_exchanges.into());
+    assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 9)), Some(DropReason::TooManyExchanges));
+    let tuple = Tuple::new(UDP, ip("10.8.1.1"), Be16::new(4000), ip("10.8.1.2"), Be16::new(9));
+    let known = Exchange { generation: 1, source_workload: 1, rule: 5, ..Exchange::default() };
+    tables.exchanges.insert(tuple, known);
+    let Outbound::Go(target) = call(&tables, UDP, "10.8.1.2", 9) else { panic!("refused") };
+    assert_eq!((target.rule, target.lane), (5, Lane::Direct));
+}
+
+#[test]
+fn an_answer_is_told_from_a_call() {
+    let mut tables = datagram_mesh();
+    // Workload 2 has asked from its port 4000; workload 1 answers from its own, 4000 as well.
+    let question = Tuple::new(UDP, ip("10.8.1.2"), Be16::new(4000), ip("10.8.1.1"), Be16::new(4000));
+    tables.exchanges.insert(question, Exchange { source_workload: 2, ..Exchange::default() });
+    // It would not be allowed to call.
+    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    assert_eq!(call(&tables, UDP, "10.8.1.2", 4000), Outbound::Answer);
+    assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 4001)), Some(DropReason::PolicyUnknown));
+    let other_port = Caller { source_port: Be16::new(1), ..caller(UDP, "10.8.1.2", 4000) };
+    assert_eq!(reason(outbound(&tables, &other_port)), Some(DropReason::PolicyUnknown));
+    assert_eq!(reason(call(&tables, TCP, "10.8.1.2", 4000)), Some(DropReason::PolicyUnknown));
 }
