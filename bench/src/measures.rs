@@ -89,7 +89,7 @@ fn hooks(place: &Place, core: usize) -> Result<Prepared> {
         ("+ guard and short cut", &["guard"]),
         ("+ connect", &CONNECT),
         // Before sk_lookup, which refuses a workload's connection for which sockops left no ticket.
-        ("+ sockops and flows", &["wabe_sockops"]),
+        ("+ sockops and flows", &["wabe_sockops", "wabe_egress", "wabe_release"]),
         ("+ sk_lookup", &["admission"]),
     ];
     for (number, (name, programs)) in added.into_iter().enumerate() {

@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::generated::bpf_get_socket_cookie,
     macros::{cgroup_skb, cgroup_sock},
-    programs::{SkBuffContext, SockContext},
+    programs::{SkBuffContext, SockContext, sk_buff::SkBuff},
 };
 use wabe_abi::{
     AffinityKey, Be16, DropReason, Event, EventKind, Exchange, Ip, Lane, PEERS_OF_A_SOCKET, Peer, Reporter,
@@ -16,6 +16,7 @@ use wabe_abi::{
 use wabe_verdict::{Allowed, Passage, Tables, Target, passage};
 
 use crate::{
+    packet::at,
     report,
     storage::{new_peers, peers_of, state_of},
     tables::{AFFINITIES, EXCHANGE_COUNTS, EXCHANGES, KernelTables, add, count},
@@ -25,11 +26,17 @@ use crate::{
 const PASS: i32 = 1;
 const FAIL: i32 = 0;
 const UDP_HEADER: u32 = 8;
+const IPV4_HEADER: u32 = 20;
 const IPV6_HEADER: u32 = 40;
+/// Offsets in an IP header; the destination's address follows the source's.
+const PROTOCOL_V4: usize = 9;
+const SOURCE_V4: usize = 12;
+const PROTOCOL_V6: usize = 6;
+const SOURCE_V6: usize = 8;
 
 #[cgroup_skb(egress)]
 pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
-    let Some((tuple, payload)) = datagram(&ctx) else { return PASS };
+    let Some((tuple, payload)) = datagram(&ctx.skb) else { return PASS };
     // SAFETY: the context is valid while the program runs.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk }.cast::<c_void>();
     let stamped = state_of(socket).filter(|state| state.flags & socket_flag::STAMPED != 0);
@@ -270,39 +277,27 @@ fn refuse(workload: u32, tuple: &Tuple, reason: DropReason, rule: u32, peer_work
 
 /// Addresses, ports and payload bytes; `None` if it is no UDP. A segmentation offload's datagrams come as one.
 #[inline(always)]
-fn datagram(ctx: &SkBuffContext) -> Option<(Tuple, u32)> {
-    let length = ctx.len();
-    let first: u8 = ctx.load(0).ok()?;
-    if first >> 4 == 4 {
-        let protocol: u8 = ctx.load(9).ok()?;
-        if protocol != UDP {
-            return None;
-        }
-        let header = u32::from(first & 0xf) * 4;
-        let [source, destination]: [u32; 2] = ctx.load(12).ok()?;
-        let [from, to]: [u16; 2] = ctx.load(header as usize).ok()?;
-        let tuple = Tuple::new(
-            UDP,
-            Ip::v4(source),
-            Be16::from_network(from),
-            Ip::v4(destination),
-            Be16::from_network(to),
-        );
-        return Some((tuple, length.saturating_sub(header + UDP_HEADER)));
-    }
-    let protocol: u8 = ctx.load(6).ok()?;
-    if protocol != UDP {
+fn datagram(packet: &SkBuff) -> Option<(Tuple, u32)> {
+    // As far as either protocol's number.
+    let head: [u8; PROTOCOL_V4 + 1] = at(packet, 0)?;
+    let is_v4 = head[0] >> 4 == 4;
+    if head[if is_v4 { PROTOCOL_V4 } else { PROTOCOL_V6 }] != UDP {
         return None;
     }
-    let source: [u32; 4] = ctx.load(8).ok()?;
-    let destination: [u32; 4] = ctx.load(24).ok()?;
-    let [from, to]: [u16; 2] = ctx.load(IPV6_HEADER as usize).ok()?;
-    let tuple = Tuple::new(
-        UDP,
-        Ip::v6(source),
-        Be16::from_network(from),
-        Ip::v6(destination),
-        Be16::from_network(to),
-    );
-    Some((tuple, length.saturating_sub(IPV6_HEADER + UDP_HEADER)))
+    let (source, destination, header) = if is_v4 {
+        let [source, destination] = at::<[u32; 2]>(packet, SOURCE_V4)?;
+        (Ip::v4(source), Ip::v4(destination), u32::from(head[0] & 0xf) * 4)
+    } else {
+        let [a, b, c, d, e, f, g, h] = at::<[u32; 8]>(packet, SOURCE_V6)?;
+        (Ip::v6([a, b, c, d]), Ip::v6([e, f, g, h]), IPV6_HEADER)
+    };
+    // With options where they are is not known beforehand.
+    let ports: Option<[u16; 2]> = match header {
+        IPV4_HEADER => at(packet, IPV4_HEADER as usize),
+        IPV6_HEADER => at(packet, IPV6_HEADER as usize),
+        _ => packet.load(header as usize).ok(),
+    };
+    let [from, to] = ports?;
+    let tuple = Tuple::new(UDP, source, Be16::from_network(from), destination, Be16::from_network(to));
+    Some((tuple, packet.len().saturating_sub(header + UDP_HEADER)))
 }

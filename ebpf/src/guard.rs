@@ -11,7 +11,10 @@ use aya_ebpf::{
 use wabe_abi::{DropReason, Ip, maps::counter};
 use wabe_verdict::{Departure, Tables, departure, refuse_arrival};
 
-use crate::tables::{KernelTables, VETHS, count};
+use crate::{
+    packet::at,
+    tables::{KernelTables, VETHS, count},
+};
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: on to whatever comes after.
 const NEXT: i32 = -1;
@@ -32,7 +35,7 @@ const SOURCE_V6: usize = 14 + 8;
 pub fn wabe_guard(ctx: TcContext) -> i32 {
     // Neighbours are permanent, so nothing but IP has any business here.
     let Some((source, destination)) = addresses(&ctx) else { return refuse(DropReason::Protocol) };
-    let Some(mac) = at::<[u8; 6]>(&ctx, SOURCE_MAC) else { return refuse(DropReason::Protocol) };
+    let Some(mac) = at::<[u8; 6]>(&ctx.skb, SOURCE_MAC) else { return refuse(DropReason::Protocol) };
     // SAFETY: entries are freed after an RCU grace period only, and a program runs inside one.
     let Some(veth) = (unsafe { VETHS.get(interface(&ctx)) }) else {
         return refuse(DropReason::UnknownWorkload);
@@ -80,27 +83,16 @@ fn interface(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ingress_ifindex }
 }
 
-/// A part of the packet, read where it lies or, if it is not in one piece there, copied; `None` if it is not there.
-#[inline(always)]
-fn at<T: Copy>(ctx: &TcContext, offset: usize) -> Option<T> {
-    let start = ctx.data() + offset;
-    if start + size_of::<T>() > ctx.data_end() {
-        return ctx.load(offset).ok();
-    }
-    // SAFETY: the bytes lie within the packet, as just compared; every type asked for is valid for all of them.
-    Some(unsafe { (start as *const T).read_unaligned() })
-}
-
 /// Source and destination; `None` for what is not IP or too short to have them.
 #[inline(always)]
 fn addresses(ctx: &TcContext) -> Option<(Ip, Ip)> {
-    match u16::from_be(at(ctx, PROTOCOL)?) {
+    match u16::from_be(at(&ctx.skb, PROTOCOL)?) {
         IPV4 => {
-            let [source, destination] = at::<[u32; 2]>(ctx, SOURCE_V4)?;
+            let [source, destination] = at::<[u32; 2]>(&ctx.skb, SOURCE_V4)?;
             Some((Ip::v4(source), Ip::v4(destination)))
         }
         IPV6 => {
-            let [a, b, c, d, e, f, g, h] = at::<[u32; 8]>(ctx, SOURCE_V6)?;
+            let [a, b, c, d, e, f, g, h] = at::<[u32; 8]>(&ctx.skb, SOURCE_V6)?;
             Some((Ip::v6([a, b, c, d]), Ip::v6([e, f, g, h])))
         }
         _ => None,

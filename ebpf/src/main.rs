@@ -16,6 +16,7 @@ mod datagram;
 mod exchange;
 mod guard;
 mod lookup;
+mod packet;
 mod peername;
 mod report;
 mod sock_addr;

@@ -50,7 +50,7 @@ const CONFIG: &str =
     "run a kernel of 6.1 or newer with CONFIG_BPF_SYSCALL, CONFIG_CGROUP_BPF and CONFIG_NET_CLS_BPF";
 
 /// The table. What is needed comes first.
-pub const KERNEL_FEATURES: [KernelFeature; 13] = [
+pub const KERNEL_FEATURES: [KernelFeature; 14] = [
     KernelFeature {
         name: "BTF of the kernel",
         since: "5.4",
@@ -64,6 +64,12 @@ pub const KERNEL_FEATURES: [KernelFeature; 13] = [
         "5.8",
         "`cgroup/connect`, `sendmsg`, `recvmsg`, `getpeername`",
         Test::Program(ProgramType::CgroupSockAddr),
+    ),
+    needed(
+        "cgroup/skb programs",
+        "5.2",
+        "`cgroup_skb/egress`: datagrams",
+        Test::Program(ProgramType::CgroupSkb),
     ),
     needed("sockops programs", "4.13", "`sockops`", Test::Program(ProgramType::SockOps)),
     needed("sk_lookup programs", "5.9", "`sk_lookup`: admission", Test::Program(ProgramType::SkLookup)),

@@ -51,13 +51,20 @@ impl Allowed {
     }
 }
 
-/// Decides on a datagram of a workload. Costs three look-ups for one of an exchange that this generation has seen.
+/// Decides on a datagram of a workload. Costs two look-ups for one of an exchange that this generation has seen.
 #[inline(always)]
 pub fn passage<T: Tables>(tables: &T, workload: u32, tuple: &Tuple) -> Passage {
     let refuse = |reason| Passage::Refuse { reason, rule: 0, workload: 0 };
     let Some(config) = tables.config() else { return refuse(DropReason::NotConfigured) };
     if config.generation == 0 {
         return refuse(DropReason::NotConfigured);
+    }
+    let known = tables.exchange(tuple);
+    if let Some(known) = &known
+        && known.generation == config.generation
+        && known.source_workload == workload
+    {
+        return Passage::Continues(Allowed::before(known));
     }
     let Some(record) = tables.workload(workload) else { return refuse(DropReason::UnknownWorkload) };
     if is_own(&record, &tuple.destination) {
@@ -74,10 +81,7 @@ pub fn passage<T: Tables>(tables: &T, workload: u32, tuple: &Tuple) -> Passage {
     {
         return Passage::Free;
     }
-    if let Some(known) = tables.exchange(tuple) {
-        if known.generation == config.generation {
-            return Passage::Continues(Allowed::before(&known));
-        }
+    if known.is_some() {
         // Whoever has the address now.
         let judged = match tables.workload_at(&tuple.destination) {
             Some(receiver) => allowed(tables, &config, receiver, record.identity, tuple),

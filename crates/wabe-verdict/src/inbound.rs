@@ -65,6 +65,14 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     {
         return Inbound::Admit { lane: Lane::Names, source: 0, destination: 0, rule: 0 };
     }
+    let known = if tuple.protocol == UDP { tables.exchange(tuple) } else { None };
+    if let Some(known) = &known
+        && known.generation == config.generation
+    {
+        // Judged already, as it left, by the same policy.
+        let (source, destination) = (known.source_workload, known.destination_workload);
+        return Inbound::Admit { lane: Lane::Direct, source, destination, rule: known.rule };
+    }
     let Some(destination) = tables.workload_at(&tuple.destination) else {
         return refuse(DropReason::NoSuchAddress);
     };
@@ -72,12 +80,7 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
         return Inbound::Refuse { reason: DropReason::Inconsistent, rule: 0, source: 0, destination };
     };
     let voucher = if tuple.protocol == UDP {
-        match tables.exchange(tuple) {
-            // Judged already, as it left, by the same policy.
-            Some(known) if known.generation == config.generation => {
-                let (source, rule) = (known.source_workload, known.rule);
-                return Inbound::Admit { lane: Lane::Direct, source, destination, rule };
-            }
+        match &known {
             Some(known) => Some(known.source_workload),
             None => match tables.exchange(&tuple.reversed()) {
                 Some(asked) if asked.source_workload == destination => {
@@ -248,6 +251,7 @@ mod tests {
         let admitted = |rule| Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule };
         assert_eq!(inbound(&tables, &asks), admitted(0), "judged by this generation's policy");
         tables.exchanges.insert(asks.tuple, Exchange { generation: 1, ..known });
+        tables.workloads.remove(&1);
         assert_eq!(inbound(&tables, &asks), admitted(5), "judged when it left");
         // A ticket is another protocol's.
         let tables = with_ticket(Fake::two_workloads(), &asks, 1);

@@ -110,12 +110,9 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
     if caller.destination.is_link_scoped() {
         return Outbound::refuse(DropReason::LinkScoped);
     }
-    if caller.protocol == UDP
-        && caller.source_port.host() != 0
-        && let Some(source) = tables.workload_at(&caller.destination)
-    {
+    if caller.protocol == UDP && caller.source_port.host() != 0 {
         let question = exchange(&record, caller, &caller.destination, caller.port).reversed();
-        if tables.exchange(&question).is_some_and(|asked| asked.source_workload == source) {
+        if tables.exchange(&question).is_some() {
             return Outbound::Answer;
         }
     }

@@ -25,7 +25,7 @@ struct Program {
 }
 
 /// Programs that run, those first in which kernels differ most.
-const CHOSEN: [Program; 5] = [
+const CHOSEN: [Program; 6] = [
     Program { name: "attacks", only: None, without: &[] },
     Program {
         name: "lifecycle",
@@ -71,6 +71,7 @@ const CHOSEN: [Program; 5] = [
             ),
         ],
     },
+    Program { name: "udp", only: None, without: &[] },
 ];
 const MANY: &str = "thousands of connections take minutes under emulation, and no kernel feature is in it that other \
                     steps lack";

@@ -108,6 +108,7 @@ mod tests {
             service: 7,
             balance: Balance::TwoChoices,
             affinity: 0,
+            datagrams: false,
             flags: 0,
             endpoints: places.keys().map(endpoint).collect(),
         };

@@ -26,8 +26,9 @@ wabe-testbox PROGRAM, one of:
           [--failures]                       with --summary: a line for each failure too, with its times
   ping ADDR [--parallel P] [--count N] [--delay MS]   keeps P connections, N echoes on each
   connect-each ADDR... [--timeout MS]        one connection to each, one after the other
-  udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--stay]
-                                             to each in turn, from one socket; --stay: until stdin ends
+  udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--wait]
+          [--stay]                           to each in turn, from one socket; --wait: then receives once more,
+                                             --stay: until stdin ends
   hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit
   resolve NAME                               asks the C library's resolver
   sockets | raw-socket | raw-socket6 | packet-socket | mptcp [ADDR] | udp-lite | icmp | icmp6 | sctp

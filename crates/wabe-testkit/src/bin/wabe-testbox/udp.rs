@@ -66,6 +66,9 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         line["local"] = json!(socket.local_addr().ok().map(|it| it.to_string()));
         report::line(&line);
     }
+    if args.has("wait") {
+        report::line(&report::attempt("wait", &socket.recv_from(&mut [0; 2048])));
+    }
     if args.has("stay") {
         io::copy(&mut io::stdin(), &mut io::sink())?;
     }
