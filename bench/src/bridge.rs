@@ -1,4 +1,4 @@
-//! Two network namespaces on a bridge in a third: what the mesh is compared with.
+//! Network namespaces on a bridge in another: what the mesh is compared with.
 
 use std::{
     io::Write as _,
@@ -26,10 +26,12 @@ pub(crate) enum Node {
     Filtered(usize),
 }
 
-/// A bridge with nginx behind it; dropped, it goes.
+/// A bridge with nginx behind it, once or several times; dropped, it goes.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     name: String,
+    /// How many namespaces have a server.
+    places: u8,
     servers: Vec<Child>,
 }
 
@@ -39,21 +41,34 @@ impl Bridge {
     /// Where datagrams are echoed.
     pub(crate) const ECHO: &str = "192.0.2.2:9000";
 
-    /// Makes it. `name` tells it from others; `core` is the servers'.
+    /// Makes one with one server. `name` tells it from others; `core` is the servers'.
     pub(crate) fn new(place: &Place, name: &str, node: Node, core: usize) -> Result<Self> {
-        let mut bridge = Self { name: format!("{PREFIX}{name}"), servers: Vec::new() };
+        Self::with(1, place, name, node, core)
+    }
+
+    /// Makes one with so many servers, each in a namespace of its own.
+    pub(crate) fn with(places: u8, place: &Place, name: &str, node: Node, core: usize) -> Result<Self> {
+        let mut bridge = Self { name: format!("{PREFIX}{name}"), places, servers: Vec::new() };
         bridge.wire()?;
         match node {
             Node::Bare => bridge.sysctl("net/bridge/bridge-nf-call-iptables", "0")?,
             Node::Filtered(rules) => bridge.filter(rules)?,
         }
-        let text = server::nginx(core, place.folder(), name);
-        let config = place.write(&format!("{name}.conf"), &text)?;
-        bridge.serve(place, Command::new("nginx").arg("-c").arg(config))?;
+        for server in 0..places {
+            let name = format!("{name}{server}");
+            let text = server::nginx(core, place.folder(), &name);
+            let config = place.write(&format!("{name}.conf"), &text)?;
+            bridge.serve(place, server, Command::new("nginx").arg("-c").arg(config))?;
+        }
         let echo = ["echo", Self::ECHO, &core.to_string()].map(str::to_owned);
-        bridge.serve(place, Command::new(place.program()).args(echo))?;
+        bridge.serve(place, 0, Command::new(place.program()).args(echo))?;
         bridge.wait(place)?;
         Ok(bridge)
+    }
+
+    /// Where its nginx answer, separated by commas.
+    pub(crate) fn all_http(&self) -> String {
+        (0..self.places).map(http).collect::<Vec<_>>().join(",")
     }
 
     /// A command that runs `program` in the client's namespace.
@@ -68,7 +83,8 @@ impl Bridge {
         ip(&format!("netns add {name}-n"))?;
         ip(&format!("-n {name}-n link add br0 type bridge"))?;
         ip(&format!("-n {name}-n link set br0 up"))?;
-        for (end, address) in [("c", "192.0.2.1/24"), ("s", "192.0.2.2/24")] {
+        for (number, end) in self.ends().into_iter().enumerate() {
+            let address = format!("192.0.2.{}/24", number + 1);
             ip(&format!("netns add {name}-{end}"))?;
             ip(&format!("-n {name}-n link add {end}0 type veth peer name eth0 netns {name}-{end}"))?;
             ip(&format!("-n {name}-n link set {end}0 master br0 up"))?;
@@ -77,6 +93,11 @@ impl Bridge {
             ip(&format!("-n {name}-{end} link set lo up"))?;
         }
         Ok(())
+    }
+
+    /// What the namespaces on the bridge are called: the client's, then the servers'.
+    fn ends(&self) -> Vec<String> {
+        std::iter::once("c".to_owned()).chain((0..self.places).map(|it| format!("s{it}"))).collect()
     }
 
     fn in_node(&self, words: &[&str]) -> Command {
@@ -122,9 +143,9 @@ impl Bridge {
         Ok(())
     }
 
-    fn serve(&mut self, place: &Place, command: &mut Command) -> Result<()> {
+    fn serve(&mut self, place: &Place, server: u8, command: &mut Command) -> Result<()> {
         let mut inside = Command::new("ip");
-        inside.args(["netns", "exec", &format!("{}-s", self.name)]).arg(command.get_program());
+        inside.args(["netns", "exec", &format!("{}-s{server}", self.name)]).arg(command.get_program());
         inside.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = inside.spawn().with_context(|| format!("{inside:?} could not be run"))?;
         let pid = child.id();
@@ -136,9 +157,10 @@ impl Bridge {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             place.check()?;
-            let probe = run(self.client(&place.program()).args(["probe", Self::HTTP]));
-            match probe {
-                Ok(_) => return Ok(()),
+            let mut probes =
+                (0..self.places).map(|it| run(self.client(&place.program()).args(["probe", &http(it)])));
+            match probes.try_for_each(|it| it.map(drop)) {
+                Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
                     return Err(error).context("nginx behind the bridge");
                 }
@@ -155,12 +177,17 @@ impl Drop for Bridge {
             crate::place::kill(child.id(), rustix::process::Signal::TERM);
             let _ = child.wait();
         }
-        for end in ["c", "s", "n"] {
+        for end in self.ends().into_iter().chain(["n".to_owned()]) {
             if let Err(error) = ip(&format!("netns delete {}-{end}", self.name)) {
                 eprintln!("cleaning up: {error:#}");
             }
         }
     }
+}
+
+/// Where a server's nginx answers.
+fn http(server: u8) -> String {
+    format!("192.0.2.{}:8080", 2 + server)
 }
 
 /// Whether something accepts connections at `to`.

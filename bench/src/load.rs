@@ -59,15 +59,17 @@ pub(crate) fn pin(core: usize) -> Result<()> {
     sched_setaffinity(None, &set).with_context(|| format!("binding to core {core}"))
 }
 
-/// Loads `to` for about `time`, a tenth of that before it counts.
+/// Loads `to` for about `time`, a tenth of that before it counts. Of several addresses new connections take each in turn,
+/// other loads the first.
 ///
 /// # Errors
 /// It does not answer, or not with what was expected.
-pub(crate) fn run(kind: Kind, to: SocketAddr, connections: usize, time: Duration) -> Result<Sample> {
+pub(crate) fn run(kind: Kind, to: &[SocketAddr], connections: usize, time: Duration) -> Result<Sample> {
+    let first = *to.first().context("where to?")?;
     match kind {
-        Kind::Requests => requests(to, connections, time),
+        Kind::Requests => requests(first, connections, time),
         Kind::Connections => new_connections(to, time),
-        Kind::Datagrams => datagrams(to, time),
+        Kind::Datagrams => datagrams(first, time),
     }
 }
 
@@ -145,14 +147,14 @@ fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(head + 4 + length))
 }
 
-fn new_connections(to: SocketAddr, time: Duration) -> Result<Sample> {
+fn new_connections(to: &[SocketAddr], time: Duration) -> Result<Sample> {
     let begin = Instant::now() + time / 10;
     let end = begin + time;
     let (mut set_ups, mut buffer) = (Vec::new(), [0; 4096]);
-    loop {
+    for to in to.iter().cycle() {
         let start = Instant::now();
         let mut stream =
-            TcpStream::connect_timeout(&to, PATIENCE).with_context(|| format!("connecting to {to}"))?;
+            TcpStream::connect_timeout(to, PATIENCE).with_context(|| format!("connecting to {to}"))?;
         let set_up = start.elapsed();
         stream.set_read_timeout(Some(PATIENCE))?;
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;

@@ -41,9 +41,9 @@ fn main() -> Result<()> {
         ["load", kind, to, connections, milliseconds, core] => {
             load::pin(core.parse()?)?;
             let kind = load::Kind::ALL.into_iter().find(|it| it.word() == *kind).context("which load?")?;
-            let to: SocketAddr = to.parse()?;
+            let to = to.split(',').map(str::parse).collect::<Result<Vec<SocketAddr>, _>>()?;
             let sample =
-                load::run(kind, to, connections.parse()?, Duration::from_millis(milliseconds.parse()?))?;
+                load::run(kind, &to, connections.parse()?, Duration::from_millis(milliseconds.parse()?))?;
             println!("{}", serde_json::to_string(&sample)?);
             Ok(())
         }

@@ -112,23 +112,31 @@ fn hooks(place: &Place, core: usize) -> Result<Prepared> {
     })
 }
 
+/// Ten processes take turns on a core and its caches, with and without a mesh: so a service of ten is compared with ten.
 fn connect(place: &Place, core: usize) -> Result<Prepared> {
-    let bare = Rc::new(Bridge::new(place, "bare", Node::Bare, core)?);
+    let one = Rc::new(Bridge::new(place, "one", Node::Bare, core)?);
+    let ten = Rc::new(Bridge::with(10, place, "ten", Node::Bare, core)?);
     let mesh = Rc::new(Mesh::up(place, "ten", &Wanted { replicas: 10, ..Wanted::default() }, core)?);
-    let arms = || -> Result<Vec<Arm>> {
+    let of_one = || -> Result<Vec<Arm>> {
         Ok(vec![
-            Arm::bridge("bridge, bare, direct", &bare, Bridge::HTTP),
-            Arm::mesh("mesh, the workload's address", &mesh, mesh.workload("server", 8080)?),
-            Arm::mesh("mesh, service of 10 endpoints", &mesh, mesh.service("server", 80)?),
+            Arm::bridge("bridge, bare, one server", &one, Bridge::HTTP),
+            Arm::mesh("mesh, a workload's address", &mesh, mesh.workload("server", 8080)?),
         ])
     };
-    let comparison = |title: &str, figure| -> Result<Comparison> {
-        Ok(Comparison { title: title.into(), kind: Kind::Connections, figure, arms: arms()? })
+    let of_ten = || -> Result<Vec<Arm>> {
+        Ok(vec![
+            Arm::bridge("bridge, bare, ten servers in turn", &ten, &ten.all_http()),
+            Arm::mesh("mesh, a service of ten", &mesh, mesh.service("server", 80)?),
+        ])
     };
+    let comparison =
+        |title: &str, figure, arms| Comparison { title: title.into(), kind: Kind::Connections, figure, arms };
     Ok(Prepared {
         comparisons: vec![
-            comparison("connect: new connections, each with one request", Figure::Rate)?,
-            comparison("connect: set-up alone, the time of connect()", Figure::SetUps)?,
+            comparison("connect: new connections, each with one request", Figure::Rate, of_one()?),
+            comparison("connect: the same, of ten servers", Figure::Rate, of_ten()?),
+            comparison("connect: set-up alone, the time of connect()", Figure::SetUps, of_one()?),
+            comparison("connect: the same, of ten servers", Figure::SetUps, of_ten()?),
         ],
         ..Prepared::default()
     })

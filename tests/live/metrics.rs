@@ -68,6 +68,7 @@ fn metrics() {
     assert!(again.sum("wabe_generation", &[]) >= generation, "the generation went back");
     eventually("another agent", || mesh.machine().role("agent").filter(|it| *it != killed));
     assert_eq!(mesh.json(&["status"])["metrics"], address);
+    assert_eq!(over_tcp().sum("wabe_process_restarts", &["process=\"agent\""]), 1);
     mesh.down();
 }
 

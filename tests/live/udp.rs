@@ -229,8 +229,9 @@ fn flows_and_explain_tell(mesh: &TestMesh) {
     let [v4, _] = targets(mesh);
     for options in [&["--connected"][..], &[]] {
         let said = send(mesh, CALLER, &[v4], &[options, &["--count", "10"]].concat());
-        let port = said[0]["local"].as_str().and_then(|it| it.rsplit_once(':')).expect("a port").1.to_owned();
-        let is_its = |line: &Value| line["protocol"] == "udp" && line["from"]["port"].to_string() == port;
+        let port = said[0]["local"].as_str().and_then(|it| it.rsplit_once(':')).expect("a port").1;
+        let port: u64 = port.parse().expect("a number");
+        let is_its = |line: &Value| line["protocol"] == "udp" && line["from"]["port"] == port;
         let lines = eventually("both ends of an exchange in the flows", || {
             let lines = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
             let lines: Vec<Value> = lines.into_iter().filter(is_its).collect();

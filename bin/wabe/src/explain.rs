@@ -56,9 +56,9 @@ fn absent(mesh: &Mesh, error: &io::Error) -> Failure {
 
 /// The replica of a workload that is asked about: the one with this number, else the first that is ready.
 fn caller(names: &Published, text: &str, replica: Option<u32>) -> Result<u32, Failure> {
-    let full = Word::new(text).only("workload", names.workloads.values().map(|it| it.name.as_str()))?;
+    let full = Word::new(text).only("workload", names.workloads.values().map(|it| &*it.name))?;
     let fitting =
-        names.workloads.iter().filter(|(_, it)| it.name == full && replica.is_none_or(|n| n == it.replica));
+        names.workloads.iter().filter(|(_, it)| *it.name == *full && replica.is_none_or(|n| n == it.replica));
     let first = fitting.min_by_key(|(_, it)| (!it.ready, it.replica));
     let none = || Failure::refused(format!("{full} has no replica {}", replica.unwrap_or_default()));
     first.map(|(id, _)| *id).ok_or_else(none)

@@ -78,7 +78,7 @@ fn text(flow: &Flow) -> String {
 fn end(end: &End) -> String {
     match (&end.workload, end.replica, end.address) {
         (Some(workload), Some(replica), _) => format!("{workload}-{replica}"),
-        (Some(workload), None, _) => workload.clone(),
+        (Some(workload), None, _) => workload.to_string(),
         (None, _, Some(address)) if address.is_ipv6() => format!("[{address}]:{}", end.port),
         (None, _, Some(address)) => format!("{address}:{}", end.port),
         (None, _, None) => "?".into(),

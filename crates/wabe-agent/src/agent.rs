@@ -140,7 +140,8 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         &inputs,
     )
     .map_err(|message| failed("carry jobs to the keeper")(io::Error::other(message)))?;
-    metrics::serve(&mesh.metrics_socket(), scrapes, &inputs, &log).map_err(failed("serve metrics"))?;
+    metrics::serve(&mesh.metrics_socket(), scrapes, &inputs, &log, processes(mesh))
+        .map_err(failed("serve metrics"))?;
     api::serve(&mesh.agent_socket(), inputs, log).map_err(failed("listen on its socket"))?;
     tracing::info!(mesh = mesh.name(), "the agent answers");
     engine.run(&received);
@@ -151,6 +152,15 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
 fn metrics_listener() -> Option<TcpListener> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
     listener.local_addr().is_ok().then_some(listener)
+}
+
+/// Asks the keeper, each time anew: it may be another program by then.
+fn processes(mesh: &Mesh) -> metrics::Processes {
+    let mesh = mesh.clone();
+    Arc::new(move || {
+        let state = Client::connect(&mesh).and_then(|mut keeper| keeper.hello());
+        state.map(|it| it.children).unwrap_or_default()
+    })
 }
 
 /// Held as long as the agent lives; the kernel lets go of it whatever happens.

@@ -150,7 +150,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
     let identity = names.identities.get(&record.identity).cloned();
     let mut explanation = Explanation {
         generation,
-        from: caller.map_or_else(|| format!("workload {}", question.from), |it| it.name.clone()),
+        from: caller.map_or_else(|| format!("workload {}", question.from), |it| it.name.to_string()),
         replica: caller.map_or(0, |it| it.replica),
         identity: identity.unwrap_or_else(|| format!("identity {}", record.identity)),
         dialled: question.destination,
@@ -212,7 +212,7 @@ impl Explanation {
             name: names
                 .services
                 .get(&service.service)
-                .map_or_else(|| format!("service {}", service.service), |it| it.name.clone()),
+                .map_or_else(|| format!("service {}", service.service), |it| it.name.to_string()),
             balance: match Balance::from_number(service.balance) {
                 Some(Balance::TwoChoices) => "two-choices",
                 Some(Balance::Random) => "random",
@@ -282,7 +282,7 @@ impl Explanation {
             }
         };
         self.conclude(&[outcome]);
-        self.rule = (outcome.rule != 0).then(|| names.rule(outcome.rule));
+        self.rule = (outcome.rule != 0).then(|| names.rule(outcome.rule).to_string());
     }
 
     /// Both sides' verdicts on a connection to one workload.
@@ -309,7 +309,7 @@ impl Explanation {
         });
         let known = names.workloads.get(&workload);
         let candidate = Candidate {
-            workload: known.map_or_else(|| format!("workload {workload}"), |it| it.name.clone()),
+            workload: known.map_or_else(|| format!("workload {workload}"), |it| it.name.to_string()),
             replica: known.map(|it| it.replica),
             address: question.destination,
             port: question.port,
@@ -319,8 +319,8 @@ impl Explanation {
             share: 1.0,
             verdict: if outcome.refusal.is_none() { Verdict::Allowed } else { Verdict::Refused },
             reason: outcome.refusal.map(DropReason::name),
-            rule: (outcome.rule != 0).then(|| names.rule(outcome.rule)),
-            audit: marks.filter(|it| it.audit_rule != 0).map(|it| names.rule(it.audit_rule)),
+            rule: (outcome.rule != 0).then(|| names.rule(outcome.rule).to_string()),
+            audit: marks.filter(|it| it.audit_rule != 0).map(|it| names.rule(it.audit_rule).to_string()),
             dry_run: marks.and_then(|it| Action::from_number(it.dry_run_action)).map(|action| match action {
                 Action::Allow => "allow",
                 Action::Deny | Action::NoMatch | Action::Stranger => "deny",

@@ -2,13 +2,15 @@
 //!
 //! docs/metrics.md lists every family; a test compares.
 
+use wabe_keeper::protocol::ChildState;
+
 use crate::api::Status;
 
 mod serve;
 mod text;
 mod traffic;
 
-pub(crate) use serve::serve;
+pub(crate) use serve::{Processes, serve};
 pub(crate) use traffic::Traffic;
 
 use text::{
@@ -17,7 +19,7 @@ use text::{
 };
 
 /// Everything as OpenMetrics text.
-pub(crate) fn render(status: &Status, traffic: &Traffic) -> String {
+pub(crate) fn render(status: &Status, processes: &[ChildState], traffic: &Traffic) -> String {
     let mut text = Text::default();
     text.family("wabe_build", Kind::Info, "the agent's version");
     text.row("_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -37,6 +39,8 @@ pub(crate) fn render(status: &Status, traffic: &Traffic) -> String {
     text.row("_total", &[], status.events_lost);
     text.family("wabe_affinities_lost", Counter, "callers that could not be noted to stay at their endpoint");
     text.row("_total", &[], status.affinities_lost);
+    text.family("wabe_exchanges_lost", Counter, "exchanges of datagrams that found no room");
+    text.row("_total", &[], status.exchanges_lost);
     text.family("wabe_ejections", Counter, "endpoints ejected because connections to them failed");
     text.row("_total", &[], status.ejections);
     text.family("wabe_map_entries", Gauge, "rows in use of a map in the kernel");
@@ -48,6 +52,10 @@ pub(crate) fn render(status: &Status, traffic: &Traffic) -> String {
     text.family("wabe_map_limit", Gauge, "rows that a map in the kernel has room for");
     for map in &status.maps {
         text.row("", &[("map", &map.name)], map.limit);
+    }
+    text.family("wabe_process_restarts", Gauge, "how often the keeper started a process of the mesh again");
+    for process in processes {
+        text.row("", &[("process", &process.name)], process.restarts.into());
     }
     workloads(&mut text, status);
     services(&mut text, status);
@@ -180,7 +188,15 @@ mod tests {
         let mut traffic = Traffic::default();
         traffic.add(&flow(FlowKind::Opened));
         traffic.add(&flow(FlowKind::Closed));
-        render(&status(), &traffic)
+        let dns = ChildState {
+            name: "dns".into(),
+            pid: Some(8),
+            restarts: 6,
+            since_ms: 0,
+            last_exit: None,
+            problem: None,
+        };
+        render(&status(), &[dns], &traffic)
     }
 
     #[test]
@@ -209,6 +225,7 @@ mod tests {
             "wabe_lane_decisions_total{lane=\"direct\"} 5",
             "wabe_refusals_total{reason=\"egress\"} 4",
             "wabe_refusals_total{reason=\"policy_deny\"} 0",
+            "wabe_process_restarts{process=\"dns\"} 6",
             "wabe_map_entries{map=\"TICKETS\"} 3",
             "wabe_map_limit{map=\"TICKETS\"} 8",
             "wabe_workload_restarts{namespace=\"shop\",workload=\"web\"} 2",

@@ -1,7 +1,7 @@
 //! Names for the numbers in the kernel's tables, for whoever reads those: `wabe explain`, also with the agent dead, and
 //! the lines of `wabe flows`.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::Objects;
@@ -27,7 +27,7 @@ pub struct Published {
     /// Services by id.
     pub services: BTreeMap<u32, PublishedService>,
     /// Rules by id, as `shop/payment-callers rule 1`.
-    pub rules: BTreeMap<u32, String>,
+    pub rules: BTreeMap<u32, Arc<str>>,
     /// Principals by identity.
     pub identities: BTreeMap<u32, String>,
 }
@@ -37,7 +37,7 @@ pub struct Published {
 #[serde(rename_all = "camelCase")]
 pub struct PublishedWorkload {
     /// `namespace/name`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Which replica.
     pub replica: u32,
     /// Its addresses.
@@ -51,7 +51,7 @@ pub struct PublishedWorkload {
 #[serde(rename_all = "camelCase")]
 pub struct PublishedService {
     /// `namespace/name`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Virtual addresses; none if it is headless.
     pub addresses: Vec<IpAddr>,
     /// Its ports and their protocols (`tcp`, `udp`).
@@ -68,7 +68,7 @@ impl Published {
         generation: u64,
     ) -> Self {
         let workload = |instance: &Instance| PublishedWorkload {
-            name: instance.workload().to_string(),
+            name: instance.workload().to_string().into(),
             replica: instance.replica,
             addresses: instance.addresses(),
             ready: instance.takes_connections(),
@@ -83,7 +83,7 @@ impl Published {
             services.insert(
                 ids.service(&service.name),
                 PublishedService {
-                    name: service.name.to_string(),
+                    name: service.name.to_string().into(),
                     addresses: addresses.list(),
                     ports: service.ports.iter().map(|it| (it.port, transport(it.transport))).collect(),
                 },
@@ -94,14 +94,14 @@ impl Published {
             node: vec![IpAddr::V4(node.v4), IpAddr::V6(node.v6)],
             workloads: instances.map(|instance| (instance.id, workload(instance))).collect(),
             services,
-            rules: ids.rules().map(|(id, rule)| (id, rule.to_owned())).collect(),
+            rules: ids.rules().map(|(id, rule)| (id, rule.into())).collect(),
             identities: ids.identities().map(|(id, principal)| (id, principal.to_owned())).collect(),
         }
     }
 
     /// A rule by its number.
-    pub fn rule(&self, id: u32) -> String {
-        self.rules.get(&id).cloned().unwrap_or_else(|| format!("rule {id}, which is gone"))
+    pub fn rule(&self, id: u32) -> Arc<str> {
+        self.rules.get(&id).cloned().unwrap_or_else(|| format!("rule {id}, which is gone").into())
     }
 
     /// Reads the file that the agent wrote.

@@ -22,6 +22,7 @@ use crate::{
 
 mod backoff;
 mod commands;
+mod descriptors;
 mod heir;
 mod instance;
 mod lives;

@@ -75,6 +75,7 @@ fn is_refused_unless_asked_for_and_masquerades_if_it_is() {
         let (_, peer) = listener.accept().expect("somebody is waiting");
         assert_eq!(peer.ip().to_string(), node, "the world sees the machine, not the workload");
     }
+    datagrams_go_and_are_answered(&mesh, &host);
     // Nobody from outside comes in by the way that is now there.
     let inside = mesh.json(&["status"])["workloads"][0]["instances"][0]["addresses"][0].clone();
     let inside = format!("{}:8080", inside.as_str().expect("an address"));
@@ -88,6 +89,27 @@ fn is_refused_unless_asked_for_and_masquerades_if_it_is() {
     });
     assert!(via.is_err(), "a stranger reached {inside}");
     mesh.down();
+}
+
+/// From unconnected sockets, too, as of QUIC and NTP.
+fn datagrams_go_and_are_answered(mesh: &TestMesh, host: &NetworkNamespace) {
+    for address in ["192.0.2.2:123", "[2001:db8::2]:123"] {
+        let socket = host.run(|| std::net::UdpSocket::bind(address)).expect("nobody else is there");
+        let answering = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let mut buffer = [0; 64];
+                let (length, from) = socket.recv_from(&mut buffer).expect("somebody asks");
+                socket.send_to(&buffer[..length], from).expect("a way back");
+            }
+        });
+        for options in [&["--connected"][..], &[]] {
+            let said = mesh.testbox("shop/inside", &[&["udp", address], options].concat()).success().json();
+            assert_eq!(said["errno"], "ENETUNREACH", "{options:?}: {said}");
+            let said = mesh.testbox("shop/out", &[&["udp", address], options].concat()).success().json();
+            assert_eq!(said["from"], address, "{options:?}: {said}");
+        }
+        answering.join().expect("both were answered");
+    }
 }
 
 #[test]

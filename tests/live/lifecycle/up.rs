@@ -1,10 +1,12 @@
 //! What is there once `wabe up` has returned.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use wabe_tests::{
     manifest::{Policy, Service, Workload, all},
     status::named,
-    testkit::{Machine, TestMesh},
+    testkit::{Machine, TestMesh, testbox},
 };
 
 use super::mesh;
@@ -26,26 +28,51 @@ fn returns_when_all_is_ready() {
 
 #[test]
 fn two_meshes_on_one_machine_leave_each_other_alone() {
-    let mesh = TestMesh::up(&all(&[&Workload::idle("shop/caller"), &Workload::server("shop/cart")]));
-    // A second name, but on the first one's machine.
+    let service = Service::new("shop/cart");
+    let mesh =
+        TestMesh::up(&all(&[&Workload::idle("shop/caller"), &Workload::server("shop/cart"), &service]));
+    // A second name, but on the first one's machine; its `cart` is another workload.
     let second = Machine::new();
-    let wabe = |args: &[&str]| mesh.machine().run(second.wabe_command(args));
-    let _ =
-        wabe(&["up", "-f", &mesh.file("second.yaml", &Workload::server("shop/cart").to_string())]).success();
-    let address = |status: &Value| -> String {
-        let address = &named(&status["workloads"], "shop/cart")["instances"][0]["addresses"][0];
-        address.as_str().expect("an address").into()
+    let wabe = |args: &[&str]| mesh.machine().run(second.wabe_command(args)).success();
+    let cart = Workload::server("shop/second").label("app", "cart");
+    let manifests = mesh.file("second.yaml", &all(&[&Workload::idle("shop/caller"), &cart, &service]));
+    let _ = wabe(&["up", "-f", &manifests]);
+    let box_path = testbox();
+    let box_path = box_path.to_str().expect("a path in UTF-8");
+    let in_second = |args: &[&str]| wabe(&[&["exec", "shop/caller", "--", box_path], args].concat()).json();
+
+    // Names, services and explanations are each one's own.
+    let call = ["connect", "cart.shop:80"];
+    assert_eq!(mesh.testbox("shop/caller", &call).success().json()["first"], "cart/0");
+    assert_eq!(in_second(&call)["first"], "second/0");
+    let candidate = |said: &Value| said["candidates"][0]["workload"].clone();
+    let explain = ["explain", "shop/caller", "cart.shop:80", "-o", "json"];
+    assert_eq!(candidate(&mesh.wabe(&explain).success().json()), "shop/cart");
+    assert_eq!(candidate(&wabe(&explain).json()), "shop/second");
+    let receivers = |lines: Vec<Value>| -> BTreeSet<String> {
+        lines.iter().filter_map(|it| it["to"]["workload"].as_str().map(String::from)).collect()
     };
-    let own = address(&mesh.json(&["status"]));
-    let other = address(&wabe(&["status", "-o", "json"]).success().json());
-    assert_ne!(own, other);
-    let connect = |to: &str| {
-        mesh.testbox("shop/caller", &["connect", &format!("{to}:8080")]).success().json()["errno"].clone()
-    };
-    assert_eq!(connect(&own), Value::Null);
-    assert_eq!(connect(&other), "ENETUNREACH", "the other mesh is the outside, and there is no egress");
-    let _ = wabe(&["down"]).success();
-    assert_eq!(connect(&own), Value::Null);
+    let flows = ["flows", "-o", "json"];
+    assert_eq!(receivers(mesh.wabe(&flows).success().json_lines()), BTreeSet::from(["shop/cart".into()]));
+    assert_eq!(receivers(wabe(&flows).json_lines()), BTreeSet::from(["shop/second".into()]));
+
+    // Each is the outside of the other, and there is no egress.
+    let status = wabe(&["status", "-o", "json"]).json();
+    let other = &named(&status["workloads"], "shop/second")["instances"][0]["addresses"][0];
+    let other = format!("{}:8080", other.as_str().expect("an address"));
+    assert_eq!(mesh.testbox("shop/caller", &["connect", &other]).success().json()["errno"], "ENETUNREACH");
+
+    // A policy is in force where it was applied, and nowhere else.
+    let deny = Policy::new("shop/nobody", serde_json::json!({ "action": "DENY", "rules": [{}] }));
+    let _ = wabe(&["apply", "-f", &mesh.file("deny.yaml", &deny.to_string())]);
+    assert_eq!(in_second(&call)["errno"], "EPERM");
+    assert_eq!(mesh.testbox("shop/caller", &call).success().json()["first"], "cart/0");
+
+    // The end of one is nothing to the other.
+    let load = ["connect", "cart.shop:80", "--count", "2000", "--rate", "500", "--summary", "--resolve-each"];
+    let mut load = mesh.start_testbox("shop/caller", &load);
+    let _ = wabe(&["down"]);
+    assert_eq!(load.next_json()["by_answer"], serde_json::json!({ "cart/0": 2000 }));
     mesh.down();
 }
 

@@ -1,6 +1,6 @@
 //! Restarting, scaling and removing workloads, and what happens when they exit.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use serde_json::json;
 use wabe_tests::{
@@ -22,7 +22,7 @@ fn answering(mesh: &TestMesh, target: &str) -> BTreeSet<String> {
 }
 
 fn kill(mesh: &TestMesh, pid: u64) {
-    let mut kill = std::process::Command::new("kill");
+    let mut kill = Command::new("kill");
     kill.args(["-KILL", &pid.to_string()]);
     let _ = mesh.machine().run(kill).success();
 }
@@ -177,4 +177,33 @@ fn a_changed_workload_is_replaced_without_a_failed_connection() {
     });
     let said = calling.next_json();
     assert_eq!(said["by_errno"], json!({}), "{said}");
+}
+
+#[test]
+fn nothing_new_is_made_when_the_keeper_runs_short_of_descriptors() {
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle("shop/caller"),
+        &Workload::server("shop/cart"),
+        &Service::new("shop/cart"),
+    ]));
+    let keeper = mesh.machine().role("keeper").expect("a keeper");
+    let used = std::fs::read_dir(format!("/proc/{keeper}/fd")).expect("root may").count();
+    let limit = |most: usize| {
+        let done =
+            Command::new("prlimit").args([format!("--pid={keeper}"), format!("--nofile={most}:20000")]);
+        assert!(done.status().expect("prlimit(1)").success());
+    };
+    limit(used * 10 / 9);
+    let more = mesh.file("more.yaml", &Workload::idle("shop/more").to_string());
+    let said = mesh.wabe(&["apply", "--wait", "--timeout", "2", "-f", &more]);
+    assert_eq!(said.code(), Some(1), "{said}");
+    assert!(said.stderr.contains("descriptors") && said.stderr.contains("ulimit -n"), "{said}");
+    // What runs goes on, and is seen to.
+    assert_eq!(mesh.testbox("shop/caller", &["connect", "cart.shop:80"]).success().json()["first"], "cart/0");
+    let _ = mesh.wabe(&["restart", "shop/cart"]).success();
+    wabe_tests::facts::until_all(&mesh, "shop/cart", true);
+    assert_eq!(mesh.testbox("shop/caller", &["connect", "cart.shop:80"]).success().json()["first"], "cart/0");
+    limit(used * 2);
+    wabe_tests::facts::until_all(&mesh, "shop/more", true);
+    mesh.down();
 }

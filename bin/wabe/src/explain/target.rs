@@ -34,18 +34,18 @@ pub(super) fn resolve(
         ));
     }
     for full in full_names(host, asked.namespace) {
-        if let Some(service) = names.services.values().find(|it| it.name == full) {
+        if let Some(service) = names.services.values().find(|it| *it.name == *full) {
             return of_service(asked, port, service, dns);
         }
         let mut replicas: Vec<&PublishedWorkload> =
-            names.workloads.values().filter(|it| it.name == full).collect();
+            names.workloads.values().filter(|it| *it.name == *full).collect();
         replicas.sort_by_key(|it| (!it.ready, it.replica));
         if let Some(workload) = replicas.first() {
             let address = of_family(&workload.addresses, asked)?;
             return Ok((address, port.ok_or_else(|| no_port(asked, &[]))?));
         }
     }
-    let known: Vec<&str> = names.services.values().map(|it| it.name.as_str()).collect();
+    let known: Vec<&str> = names.services.values().map(|it| &*it.name).collect();
     Err(Failure::refused(format!(
         "{host} is no address, service or workload of this mesh; services are {}",
         if known.is_empty() { "none".into() } else { known.join(", ") }

@@ -1,6 +1,6 @@
 //! One connection, as `wabe flows` shows it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub enum FlowKind {
 #[serde(rename_all = "camelCase")]
 pub struct End {
     /// `namespace/name` of the workload there, if it is one.
-    pub workload: Option<String>,
+    pub workload: Option<Arc<str>>,
     /// Which replica.
     pub replica: Option<u32>,
     /// Its address, if it has one yet.
@@ -41,27 +41,27 @@ pub struct Flow {
     /// What happened.
     pub kind: FlowKind,
     /// Which ends reported it: `source`, `destination`.
-    pub reporters: Vec<String>,
+    pub reporters: Vec<Cow<'static, str>>,
     /// `tcp` or `udp`.
-    pub protocol: String,
+    pub protocol: Cow<'static, str>,
     /// The caller.
     pub from: End,
     /// The receiver, after balancing.
     pub to: End,
     /// `namespace/name` of the service that was dialled, if it was one.
-    pub service: Option<String>,
+    pub service: Option<Arc<str>>,
     /// The address that the application dialled.
     pub dialled: Option<IpAddr>,
     /// The port that the application dialled.
     pub dialled_port: u16,
     /// The lane that it took.
-    pub lane: String,
+    pub lane: Cow<'static, str>,
     /// `allowed` or `refused`.
-    pub verdict: String,
+    pub verdict: Cow<'static, str>,
     /// Why it was refused.
-    pub reason: Option<String>,
+    pub reason: Option<Cow<'static, str>>,
     /// The rule that decided, if one did.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// The generation that decided.
     pub generation: u64,
     /// Payload bytes from the caller; of closed ones.

@@ -29,6 +29,9 @@ pub struct Status {
     /// Callers that could not be noted to stay at their endpoint, for want of room.
     #[serde(default)]
     pub affinities_lost: u64,
+    /// Exchanges of datagrams that found no room.
+    #[serde(default)]
+    pub exchanges_lost: u64,
     /// How often an endpoint was ejected, since the agent started.
     #[serde(default)]
     pub ejections: u64,

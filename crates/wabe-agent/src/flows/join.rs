@@ -1,6 +1,6 @@
 //! Two reports of one connection, by its source and its destination, become one. Pure: time comes from outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 
 use wabe_abi::{Event, EventKind, Lane, Reporter, TCP, Tuple};
 
@@ -22,14 +22,13 @@ pub(super) struct Joined {
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     waiting: HashMap<(Tuple, u8), (Joined, u64)>,
-    /// In the order of deadlines; entries whose report was joined meanwhile are skipped.
-    deadlines: BTreeMap<(u64, u64), (Tuple, u8)>,
-    sequence: u64,
+    /// In the order of deadlines, which is that of their coming; entries whose report was joined meanwhile are skipped.
+    deadlines: VecDeque<(u64, (Tuple, u8))>,
 }
 
 impl Joiner {
     /// Takes a report. Emits it at once if nothing else will come, joined if the other one is there; else it waits until
-    /// `deadline` (nanoseconds of whatever clock `expire` is called with).
+    /// `deadline` (nanoseconds of whatever clock `expire` is called with), which is never before an earlier report's.
     pub(super) fn take(&mut self, event: &Event, deadline: u64, emit: &mut impl FnMut(&Joined)) {
         let reporter = Reporter::from_number(event.reporter);
         let joined = Joined {
@@ -48,19 +47,15 @@ impl Joiner {
             None => {}
         }
         if self.waiting.len() >= WAITING {
-            let oldest = self.deadlines.first_key_value().map(|(key, _)| key.0);
-            self.expire(oldest.unwrap_or(u64::MAX), emit);
+            self.expire(self.next_deadline().unwrap_or(u64::MAX), emit);
         }
-        self.sequence += 1;
         self.waiting.insert(key, (joined, deadline));
-        self.deadlines.insert((deadline, self.sequence), key);
+        self.deadlines.push_back((deadline, key));
     }
 
     /// Emits the reports that have waited long enough.
     pub(super) fn expire(&mut self, now: u64, emit: &mut impl FnMut(&Joined)) {
-        while let Some(entry) = self.deadlines.first_entry().filter(|entry| entry.key().0 <= now) {
-            let deadline = entry.key().0;
-            let key = entry.remove();
+        while let Some((deadline, key)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
             if self.waiting.get(&key).is_some_and(|(_, its)| *its == deadline)
                 && let Some((joined, _)) = self.waiting.remove(&key)
             {
@@ -71,7 +66,7 @@ impl Joiner {
 
     /// When `expire` has something to do next.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.deadlines.first_key_value().map(|(key, _)| key.0)
+        self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 }
 

@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use wabe_keeper::protocol::ChildState;
+
 use super::render;
 use crate::{
     api::{Reply, Request},
@@ -32,31 +34,43 @@ const BREATH: Duration = Duration::from_millis(100);
 const LONGEST_HEAD: usize = 8 << 10;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How the keeper's other processes are; empty if it can't tell.
+pub(crate) type Processes = Arc<dyn Fn() -> Vec<ChildState> + Send + Sync>;
+
+/// What a scrape asks.
+#[derive(Clone)]
+struct Sources {
+    inputs: Sender<Input>,
+    flows: Arc<FlowLog>,
+    processes: Processes,
+}
+
 /// Answers at `socket`, for root only, and at `listener`, for everybody on the machine, until the process ends.
 pub(crate) fn serve(
     socket: &Path,
     listener: Option<TcpListener>,
     inputs: &Sender<Input>,
     flows: &Arc<FlowLog>,
+    processes: Processes,
 ) -> io::Result<()> {
+    let sources = Sources { inputs: inputs.clone(), flows: Arc::clone(flows), processes };
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let unix = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-    let (asked, log) = (inputs.clone(), Arc::clone(flows));
+    let of_unix = sources.clone();
     let answer = move || {
         for stream in unix.incoming() {
-            attend(stream, &asked, &log);
+            attend(stream, &of_unix);
         }
     };
     thread::Builder::new().name("metrics".into()).spawn(answer)?;
     if let Some(listener) = listener {
-        let (asked, log) = (inputs.clone(), Arc::clone(flows));
         let answer = move || {
             for stream in listener.incoming() {
-                attend(stream, &asked, &log);
+                attend(stream, &sources);
             }
         };
         thread::Builder::new().name("metrics-tcp".into()).spawn(answer)?;
@@ -91,19 +105,19 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 }
 
 /// A connection, or why there is none: then a breath, as the next try would fail as well.
-fn attend<S: Stream>(stream: io::Result<S>, inputs: &Sender<Input>, flows: &FlowLog)
+fn attend<S: Stream>(stream: io::Result<S>, sources: &Sources)
 where
     for<'a> &'a S: Read + Write,
 {
     match stream {
         // What goes wrong on a connection is between it and the client.
-        Ok(stream) => drop(converse(&stream, inputs, flows)),
+        Ok(stream) => drop(converse(&stream, sources)),
         Err(_) => thread::sleep(BREATH),
     }
 }
 
 /// One request, one answer.
-fn converse<S: Stream>(stream: &S, inputs: &Sender<Input>, flows: &FlowLog) -> io::Result<()>
+fn converse<S: Stream>(stream: &S, sources: &Sources) -> io::Result<()>
 where
     for<'a> &'a S: Read + Write,
 {
@@ -111,7 +125,7 @@ where
     let head = head(stream, deadline)?;
     let mut words = head.split(' ');
     let (status, body) = match (words.next(), words.next()) {
-        (Some("GET"), Some("/metrics" | "/")) => match scrape(inputs, flows) {
+        (Some("GET"), Some("/metrics" | "/")) => match scrape(sources) {
             Some(text) => ("200 OK", text),
             None => ("503 Service Unavailable", "the agent is about to end; try again\n".into()),
         },
@@ -151,9 +165,9 @@ where
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-fn scrape(inputs: &Sender<Input>, flows: &FlowLog) -> Option<String> {
+fn scrape(sources: &Sources) -> Option<String> {
     let (replies, answers) = mpsc::channel();
-    inputs.send(Input::Request(Request::Status, replies)).ok()?;
+    sources.inputs.send(Input::Request(Request::Status, replies)).ok()?;
     let Reply::Status(status) = answers.recv().ok()? else { return None };
-    Some(render(&status, &flows.traffic()))
+    Some(render(&status, &(sources.processes)(), &sources.flows.traffic()))
 }

@@ -1,6 +1,6 @@
 //! Connections and bytes between workloads, under Istio's standard names and labels.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::text::{Kind::Counter, Text};
 use crate::api::{Flow, FlowKind};
@@ -13,15 +13,26 @@ const UNKNOWN: &str = "unknown";
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pairs: BTreeMap<Pair, Counts>,
+    unknown: Unknown,
+}
+
+/// In place of a name.
+#[derive(Debug)]
+struct Unknown(Arc<str>);
+
+impl Default for Unknown {
+    fn default() -> Self {
+        Self(UNKNOWN.into())
+    }
 }
 
 /// Who spoke with whom, as one of both reports it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Pair {
-    reporter: String,
-    source: String,
-    destination: String,
-    service: String,
+    reporter: Cow<'static, str>,
+    source: Arc<str>,
+    destination: Arc<str>,
+    service: Arc<str>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +50,8 @@ impl Traffic {
             return;
         }
         for reporter in &flow.reporters {
-            let name = |workload: &Option<String>| workload.clone().unwrap_or_else(|| UNKNOWN.into());
+            let unknown = || Arc::clone(&self.unknown.0);
+            let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(unknown);
             let mut pair = Pair {
                 reporter: reporter.clone(),
                 source: name(&flow.from.workload),
@@ -47,7 +59,6 @@ impl Traffic {
                 service: name(&flow.service),
             };
             if self.pairs.len() >= MOST && !self.pairs.contains_key(&pair) {
-                let unknown = || UNKNOWN.to_owned();
                 (pair.source, pair.destination, pair.service) = (unknown(), unknown(), unknown());
             }
             let counts = self.pairs.entry(pair).or_default();
@@ -90,7 +101,7 @@ impl Traffic {
                 let (source, destination) = (of(&pair.source), of(&pair.destination));
                 let service = of(&pair.service);
                 let labels = [
-                    ("reporter", pair.reporter.as_str()),
+                    ("reporter", &*pair.reporter),
                     ("source_workload", &source.1),
                     ("source_workload_namespace", &source.0),
                     ("destination_workload", &destination.1),

@@ -52,6 +52,7 @@ impl<D: Datapath> Engine<D> {
             metrics: self.metrics.map(|it| it.to_string()),
             ejections: self.balancing.ejections.total(),
             affinities_lost: at(counter::AFFINITIES_LOST),
+            exchanges_lost: at(counter::EXCHANGES_LOST),
             maps: usage
                 .into_iter()
                 .map(|it| MapStatus {
@@ -122,7 +123,7 @@ impl<D: Datapath> Engine<D> {
 
     fn ejected(&self, service: &wabe_model::Service) -> BTreeSet<u32> {
         let name = service.name.to_string();
-        let known = self.published.services.iter().find(|(_, it)| it.name == name);
+        let known = self.published.services.iter().find(|(_, it)| *it.name == *name);
         known.map(|(id, _)| self.balancing.ejections.out(*id, self.now)).unwrap_or_default()
     }
 

@@ -54,6 +54,7 @@ impl Supervisor {
         if !is_file_name(&spec.name) {
             return Err(format!("`{}` can't name a log: use letters, digits, `.`, `-` and `_`", spec.name));
         }
+        descriptors::must_be_left().map_err(|why| format!("can't make {}: {why}", spec.name))?;
         let id = spec.id;
         let log = Pump::start(&self.mesh.logs_dir().join(format!("{}.log", spec.name)), FULL)
             .map_err(|error| format!("can't write the log of {}: {error}", spec.name))?;
