@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    Answer, LOOK_AGAIN, Message, Reply, Supervisor,
+    Answer, LOOK_AGAIN, Message, Reply, Supervisor, descriptors,
     instance::{Instance, Life, Next, Stopping, Then},
     runs::Owner,
     tell,
