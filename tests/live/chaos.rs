@@ -31,7 +31,7 @@ const RATE: u64 = 200;
 const INTRUSIONS: u64 = 50;
 /// Connections that stay, to a service that nothing happens to.
 const STAYING: u64 = 10;
-/// Milliseconds between two messages on each of them.
+/// Milliseconds between two messages on each of them, and between two datagrams.
 const PAUSE: u64 = 10;
 
 #[test]
@@ -72,6 +72,10 @@ fn manifests() -> String {
             .with("readiness", json!({ "tcp": { "port": 8080 } }))
             .with("ports", json!([{ "name": "main", "port": 8080 }])),
         &Service::new("shop/echo"),
+        &Workload::new("shop/answers", &["$TESTBOX", "id", "--udp", "--listen", "[::]:5300"])
+            .with("replicas", json!(2)),
+        &Service::new("shop/answers")
+            .with("ports", json!([{ "port": 53, "targetPort": 5300, "protocol": "UDP" }])),
         &Workload::server("shop/vault"),
         &Service::new("shop/vault"),
         &Workload::server("shop/bystander").with("replicas", json!(2)),
@@ -101,7 +105,11 @@ fn callers(seconds: u64) -> String {
     let ping = ["$TESTBOX", "ping", "echo.shop:80", "--parallel"].map(String::from).into_iter();
     let ping = ping.chain([STAYING.to_string(), "--delay".into(), PAUSE.to_string()]);
     let messages = (seconds * 1000 / PAUSE).to_string();
-    let ping: Vec<_> = ping.chain(["--count".into(), messages, "--timeout".into(), "20000".into()]).collect();
+    let ping: Vec<_> =
+        ping.chain(["--count".into(), messages.clone(), "--timeout".into(), "20000".into()]).collect();
+    let ask = ["$TESTBOX", "udp", "answers.shop:53", "--summary", "--timeout", "5000", "--delay"];
+    let ask = ask.map(String::from).into_iter().chain([PAUSE.to_string(), "--count".into(), messages]);
+    let ask: Vec<_> = ask.collect();
     let caller = |name: &str, command: &[String]| {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         Workload::new(name, &words).with("restartPolicy", json!("Never"))
@@ -110,5 +118,6 @@ fn callers(seconds: u64) -> String {
         &caller("shop/load", &connect("cart.shop:80", RATE)),
         &caller("shop/intruder", &connect("vault.shop:80", INTRUSIONS)),
         &caller("shop/ping", &ping),
+        &caller("shop/ask", &ask),
     ])
 }

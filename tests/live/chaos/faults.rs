@@ -30,13 +30,15 @@ const DOCUMENTED: u64 = 1000;
 type Fault = (&'static str, fn(&mut Chaos<'_>));
 
 /// All that can happen.
-pub(super) const FAULTS: [Fault; 11] = [
+pub(super) const FAULTS: [Fault; 13] = [
     ("the agent is killed", |it| it.kill_role("agent")),
     ("dns is killed", |it| it.kill_role("dns")),
     ("an endpoint is killed", |it| it.kill_endpoint()),
     ("an endpoint is frozen", |it| it.freeze_endpoint()),
     ("the policy flips", |it| it.flip_policy()),
     ("services come and go", |it| it.churn_services()),
+    ("endpoints change a thousand times a second", |it| it.change_endpoints()),
+    ("more is asked for than there is room for", |it| it.ask_too_much()),
     ("replicas come and go", |it| it.scale()),
     ("an interface is deleted", |it| it.delete_interface()),
     ("nobody reads the ring buffer", |it| it.stall_events()),
@@ -125,6 +127,23 @@ impl<'a> Chaos<'a> {
         self.agent_answers();
         let gone = self.mesh.delete(&services);
         assert!(gone.status.success() || agent_is_away(&gone.stderr), "{gone}");
+    }
+
+    fn change_endpoints(&mut self) {
+        self.agent_answers();
+        let count = (1000 + self.random(1000)).to_string();
+        let load = ["debug", "load", "--services", &count, "--endpoints", "10000"];
+        let change = ["--changes-per-second", "1000", "--seconds", "1"];
+        for words in [&[&load[..], &change[..]].concat()[..], &["debug", "load", "--clear"]] {
+            let done = self.mesh.wabe(words);
+            assert!(done.status.success() || agent_is_away(&done.stderr), "{done}");
+        }
+    }
+
+    fn ask_too_much(&mut self) {
+        self.agent_answers();
+        let refused = self.mesh.wabe(&["debug", "load", "--services", "100", "--endpoints", "90000000"]);
+        assert!(!refused.status.success(), "{refused}");
     }
 
     fn scale(&mut self) {

@@ -49,6 +49,11 @@ impl Judge {
         if ping["errors"] != serde_json::json!([]) || ping["echoes"] != STAYING * (seconds * 1000 / PAUSE) {
             violations.push(format!("bytes were lost: {ping}"));
         }
+        let (failures, ask) = said(mesh, "shop/ask");
+        println!("ask: {ask}");
+        if ask["errors"] != 0 || ask["datagrams"] != seconds * 1000 / PAUSE {
+            violations.push(format!("datagrams were lost: {ask}, {failures:?}"));
+        }
         violations
     }
 
@@ -75,7 +80,8 @@ fn said(mesh: &TestMesh, workload: &str) -> (Vec<Value>, Value) {
         let logs = mesh.wabe(&["logs", workload]);
         let mut lines: Vec<Value> =
             logs.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let last = lines.pop().filter(|it| it["connections"].is_u64())?;
+        let last =
+            lines.pop().filter(|it| ["connections", "datagrams"].iter().any(|count| it[count].is_u64()))?;
         Some((lines, last))
     })
 }

@@ -26,7 +26,7 @@ wabe-testbox PROGRAM, one of:
           [--failures]                       with --summary: a line for each failure too, with its times
   ping ADDR [--parallel P] [--count N] [--delay MS]   keeps P connections, N echoes on each
   connect-each ADDR... [--timeout MS]        one connection to each, one after the other
-  udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--wait]
+  udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--wait] [--summary]
           [--stay]                           to each in turn, from one socket; --wait: then receives once more,
                                              --stay: until stdin ends
   hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit

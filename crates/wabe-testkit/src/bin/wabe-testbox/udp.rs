@@ -1,6 +1,7 @@
 //! Datagrams: a server and a caller.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{SocketAddr, UdpSocket},
     thread,
@@ -42,6 +43,7 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         report::line(&report::attempt("connect", &connected));
         return Ok(());
     }
+    let (mut sent_all, mut by_answer, mut errors) = (0, BTreeMap::new(), 0);
     for (number, target) in targets.iter().cycle().take(count * targets.len()).enumerate() {
         if number > 0 {
             thread::sleep(pause);
@@ -64,7 +66,17 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         }
         line["peer"] = json!(socket.peer_addr().ok().map(|it| it.to_string()));
         line["local"] = json!(socket.local_addr().ok().map(|it| it.to_string()));
-        report::line(&line);
+        sent_all += 1;
+        errors += u64::from(line["ok"] == false);
+        if args.has("summary") {
+            *by_answer.entry(line["first"].as_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
+        }
+        if !args.has("summary") || line["ok"] == false {
+            report::line(&line);
+        }
+    }
+    if args.has("summary") {
+        report::line(&json!({ "datagrams": sent_all, "errors": errors, "by_answer": by_answer }));
     }
     if args.has("wait") {
         report::line(&report::attempt("wait", &socket.recv_from(&mut [0; 2048])));
