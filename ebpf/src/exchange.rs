@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use wabe_abi::{
     AffinityKey, Be16, DropReason, Event, EventKind, Exchange, Ip, Lane, PEERS_OF_A_SOCKET, Peer, Reporter,
-    SocketState, Tuple, UDP, maps::counter, socket_flag,
+    SocketState, TCP, Tuple, UDP, maps::counter, socket_flag,
 };
 use wabe_verdict::{Allowed, Passage, Tables, Target, passage};
 
@@ -67,7 +67,8 @@ pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
 #[cgroup_sock(sock_release)]
 pub fn wabe_release(ctx: SockContext) -> i32 {
     // SAFETY: the context's socket is valid while the program runs.
-    if unsafe { (*ctx.sock).protocol } != u32::from(UDP) {
+    // Raw sockets may have sent datagrams, too.
+    if unsafe { (*ctx.sock).protocol } == u32::from(TCP) {
         return report::ALLOW;
     }
     let Some(peers) = peers_of(ctx.sock.cast()) else { return report::ALLOW };

@@ -17,6 +17,8 @@ use wabe_tests::{
 
 const CALLER: &str = "a/caller";
 const OTHER: &str = "a/other";
+/// Has the capability NET_RAW.
+const RAW: &str = "a/raw";
 const SERVER: &str = "s/server";
 /// A service's port, which answers with the name of who answers.
 const PORT: u16 = 53;
@@ -24,8 +26,18 @@ const TARGET_PORT: u16 = 5300;
 
 #[test]
 fn udp() {
-    let mesh =
-        TestMesh::up(&all(&[&Workload::idle(CALLER), &Workload::idle(OTHER), &servers(3), &service()]));
+    let quic = Workload::new("s/quic", &["$TESTBOX", "quic-echo", "--listen", "[::]:4433"])
+        .with("replicas", json!(3));
+    let ports = json!([{ "name": "quic", "port": 443, "targetPort": 4433, "protocol": "UDP" }]);
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle(CALLER),
+        &Workload::idle(OTHER),
+        &Workload::idle(RAW).with("capabilities", json!(["NET_RAW"])),
+        &servers(3),
+        &service(),
+        &quic,
+        &Service::new("s/quic").with("ports", ports),
+    ]));
     until_all(&mesh, SERVER, true);
     steps::run(
         &mesh,
@@ -36,10 +48,12 @@ fn udp() {
             what_is_no_service_or_port_is_refused,
             resolvers_may_connect_to_anything_of_the_mesh,
             policy_refuses_and_a_change_is_in_force_for_open_sockets,
+            datagrams_round_the_hooks_are_judged_or_let_fall,
             flows_and_explain_tell,
             a_socket_has_so_many_receivers_and_leaves_nothing,
             sockets_follow_their_service_when_an_endpoint_goes,
             a_socket_without_another_endpoint_hears_of_it,
+            quic_connections_over_one_socket_stay_and_move_megabytes,
             the_host_is_answered_if_a_rule_admits_it,
             it_goes_on_without_the_agent,
         ],
@@ -225,6 +239,31 @@ fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
     until_none_is_open(mesh);
 }
 
+fn datagrams_round_the_hooks_are_judged_or_let_fall(mesh: &TestMesh) {
+    let facts = Facts::of(mesh);
+    let ways = || facts.addresses(RAW).into_iter().zip(facts.addresses(SERVER));
+    let send = |source: IpAddr, target: IpAddr| {
+        let args = ["spoof", &source.to_string(), &target.to_string(), &TARGET_PORT.to_string(), "--udp"];
+        mesh.testbox(RAW, &args).success().json_lines()
+    };
+    for (source, target) in ways() {
+        let strays = Facts::of(mesh).refusals("stray");
+        let sent = send(source, target);
+        assert!(sent.iter().all(|it| it["ok"] == true), "{sent:?}");
+        // A raw socket bears a stamp, a packet socket has no hook: what it sends has no exchange.
+        eventually("the packet socket's is let fall", || {
+            (Facts::of(mesh).refusals("stray") > strays).then_some(())
+        });
+    }
+    until_none_is_open(mesh);
+    let nobody = Policy::new("s/nobody", json!({ "action": "DENY", "rules": [{}] }));
+    let _ = mesh.apply(&nobody.to_string()).success();
+    for (source, target) in ways() {
+        assert_eq!(send(source, target)[0]["errno"], "EPERM", "{source} by raw socket");
+    }
+    let _ = mesh.delete(&nobody.to_string()).success();
+}
+
 fn flows_and_explain_tell(mesh: &TestMesh) {
     let [v4, _] = targets(mesh);
     for options in [&["--connected"][..], &[]] {
@@ -333,6 +372,32 @@ fn a_socket_without_another_endpoint_hears_of_it(mesh: &TestMesh) {
     let _ = mesh.apply(&servers(3).to_string()).success();
     until_all(mesh, SERVER, true);
     eventually("three answer again", || (send(mesh, CALLER, &[v4], &[])[0]["ok"] == true).then_some(()));
+}
+
+fn quic_connections_over_one_socket_stay_and_move_megabytes(mesh: &TestMesh) {
+    let [v4, v6] = Facts::of(mesh).service("s/quic").map(|it| SocketAddr::from((it, 443)).to_string());
+    // One socket, two services' addresses: the second is the same service by its other family.
+    let args = ["quic", &v6, "--source-mapped", "--parallel", "1", "--count", "3", "--bytes", "2000000"];
+    let mut running = mesh.start_testbox(CALLER, &args);
+    assert_eq!(running.next_json()["open"], 1);
+    assert_eq!(running.next_json(), json!({ "echoes": 3, "errors": [] }));
+    let _ = running.finish();
+    // While services change, policies are judged anew and the agent is away.
+    let args = ["quic", &v4, "--parallel", "8", "--count", "150", "--bytes", "3000", "--delay", "5"];
+    let mut running = mesh.start_testbox(CALLER, &args);
+    let opened = running.next_json();
+    assert_eq!(opened["open"], 8, "{opened}");
+    let from: BTreeSet<&str> =
+        opened["from"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert_eq!(from, BTreeSet::from([v4.as_str()]), "what was dialled");
+    for name in ["s/one", "s/two", "s/three"] {
+        let _ = mesh.apply(&Service::new(name).to_string()).success();
+    }
+    let _ = mesh.machine().kill_role("agent");
+    assert_eq!(running.next_json(), json!({ "echoes": 1200, "errors": [] }));
+    let _ = running.finish();
+    eventually("the agent answers", || mesh.wabe(&["status"]).status.success().then_some(()));
+    until_none_is_open(mesh);
 }
 
 fn the_host_is_answered_if_a_rule_admits_it(mesh: &TestMesh) {

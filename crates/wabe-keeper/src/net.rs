@@ -231,8 +231,13 @@ fn both(v4: Ipv4Addr, v6: Ipv6Addr) -> [IpAddr; 2] {
     [v4.into(), v6.into()]
 }
 
+/// Questions wait in it while dns is started again: some thousands of them.
 fn udp() -> io::Result<UdpSocket> {
-    Ok(UdpSocket::from(dual_stack(SocketType::DGRAM, ipproto::UDP)?))
+    const ROOM: usize = 4 << 20;
+    let socket = dual_stack(SocketType::DGRAM, ipproto::UDP)?;
+    // More than the host's sysctl allows, if that is low.
+    sockopt::set_socket_recv_buffer_size_force(&socket, ROOM)?;
+    Ok(UdpSocket::from(socket))
 }
 
 fn tcp() -> io::Result<TcpListener> {

@@ -17,7 +17,8 @@ use crate::{
 
 use super::{backoff::Backoff, instance::milliseconds};
 
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// Short: while dns is away all questions wait, and those that find no room in its socket are lost.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// What the agent keeps of root's powers: it loads programs and changes the mesh's own namespaces.
 const AGENT_CAPABILITIES: [&str; 3] = ["BPF", "PERFMON", "NET_ADMIN"];

@@ -21,18 +21,19 @@ pub(crate) use borrowed::{foreign_bind, inherited, options};
 pub(crate) use intrude::intrude;
 
 /// `spoof SRC DST PORT`: sends a SYN that claims to come from SRC, first by a raw socket, then by a packet socket (on
-/// the first interface that is not `lo`; addressed to the neighbour in the ARP table, or to `--mac`).
+/// the first interface that is not `lo`; addressed to the neighbour in the ARP table, or to `--mac`). With `--udp` a datagram.
 pub(crate) fn spoof(args: &mut Args) -> Result<()> {
     let source: IpAddr = args.word("a source address")?.parse()?;
     let destination: IpAddr = args.word("a destination address")?.parse()?;
     let port: u16 = args.word("a destination port")?.parse()?;
-    let syn = packet::syn(source, destination, port).context("source and destination differ in family")?;
-    report::line(&report::attempt("raw", &by_raw_socket(&syn, destination)));
+    let build = if args.has("udp") { packet::datagram } else { packet::syn };
+    let packet = build(source, destination, port).context("source and destination differ in family")?;
+    report::line(&report::attempt("raw", &by_raw_socket(&packet, destination)));
     let mac = match args.option::<String>("mac")? {
         Some(text) => parse_mac(&text).with_context(|| format!("{text:?} is no MAC address"))?,
         None => neighbour().unwrap_or([0xff; 6]),
     };
-    report::line(&report::attempt("packet", &by_packet_socket(&syn, destination, mac)));
+    report::line(&report::attempt("packet", &by_packet_socket(&packet, destination, mac)));
     Ok(())
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn setns(args: &mut Args) -> Result<()> {
     Ok(())
 }
 
-fn by_raw_socket(syn: &[u8], destination: IpAddr) -> io::Result<()> {
+fn by_raw_socket(packet: &[u8], destination: IpAddr) -> io::Result<()> {
     // IPPROTO_RAW: the packet brings its own header, source address included.
     let domain = if destination.is_ipv6() { AF_INET6 } else { AF_INET };
     let socket = sockets::open(domain, SOCK_RAW, IPPROTO_RAW)?;
@@ -60,8 +61,8 @@ fn by_raw_socket(syn: &[u8], destination: IpAddr) -> io::Result<()> {
     outcome(unsafe {
         libc::sendto(
             socket.as_raw_fd(),
-            syn.as_ptr().cast(),
-            syn.len(),
+            packet.as_ptr().cast(),
+            packet.len(),
             0,
             (&raw const address).cast(),
             length,
@@ -69,7 +70,7 @@ fn by_raw_socket(syn: &[u8], destination: IpAddr) -> io::Result<()> {
     })
 }
 
-fn by_packet_socket(syn: &[u8], destination: IpAddr, mac: [u8; 6]) -> io::Result<()> {
+fn by_packet_socket(packet: &[u8], destination: IpAddr, mac: [u8; 6]) -> io::Result<()> {
     let socket: OwnedFd = sockets::open(AF_PACKET, SOCK_DGRAM, 0)?;
     let protocol = if destination.is_ipv6() { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
     // SAFETY: all zeros is a valid sockaddr_ll.
@@ -83,8 +84,8 @@ fn by_packet_socket(syn: &[u8], destination: IpAddr, mac: [u8; 6]) -> io::Result
     outcome(unsafe {
         libc::sendto(
             socket.as_raw_fd(),
-            syn.as_ptr().cast(),
-            syn.len(),
+            packet.as_ptr().cast(),
+            packet.len(),
             0,
             (&raw const address).cast(),
             size_of::<libc::sockaddr_ll>() as u32,

@@ -8,6 +8,7 @@ mod connect;
 mod hold;
 mod ping;
 mod places;
+mod quic;
 mod report;
 mod serve;
 mod sockets;
@@ -29,10 +30,13 @@ wabe-testbox PROGRAM, one of:
   udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--wait] [--summary]
           [--stay]                           to each in turn, from one socket; --wait: then receives once more,
                                              --stay: until stdin ends
+  quic-echo --listen ADDR
+  quic ADDR... [--parallel P] [--count N] [--bytes EACH] [--delay MS] [--timeout MS]
+                                             P connections to each over one socket, N echoes on each connection
   hold ADDR --count N [--source-mapped]      keeps N connections; on stdin: count, quit
   resolve NAME                               asks the C library's resolver
   sockets | raw-socket | raw-socket6 | packet-socket | mptcp [ADDR] | udp-lite | icmp | icmp6 | sctp
-  spoof SRC DST PORT [--mac MAC]             a SYN with a forged source, by raw and by packet socket
+  spoof SRC DST PORT [--mac MAC] [--udp]     a SYN (a datagram) with a forged source, by raw and by packet socket
   setns PID                                  tries to enter that process's namespaces
   intrude PID                                tries to signal, trace, read and rob that process
   options                                    tries socket options that need a privilege
@@ -53,6 +57,8 @@ fn main() -> Result<()> {
         "connect" => connect::run(&mut args)?,
         "connect-each" => connect::each(&mut args)?,
         "udp" => udp::call(&mut args)?,
+        "quic-echo" => quic::serve(&args)?,
+        "quic" => quic::call(&mut args)?,
         "hold" => hold::run(&mut args)?,
         "ping" => ping::run(&mut args)?,
         "resolve" => connect::resolve(&mut args)?,

@@ -1,4 +1,4 @@
-//! A SYN, built by hand.
+//! Packets, built by hand.
 
 use std::net::IpAddr;
 
@@ -24,6 +24,32 @@ pub(super) fn syn(source: IpAddr, destination: IpAddr, port: u16) -> Option<Vec<
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
+}
+
+/// A datagram of one byte with IP header; `None` if the addresses differ in family.
+pub(super) fn datagram(source: IpAddr, destination: IpAddr, port: u16) -> Option<Vec<u8>> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let (source, destination) = (source.octets(), destination.octets());
+            let udp = udp(&[&source[..], &destination, &[0, 17, 0, 9]].concat(), port);
+            let mut ip = [&[0x45, 0, 0, 29, 0, 1, 0x40, 0, 64, 17, 0, 0][..], &source, &destination].concat();
+            put_checksum(&mut ip, 10, &[]);
+            Some([ip, udp].concat())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let (source, destination) = (source.octets(), destination.octets());
+            let udp = udp(&[&source[..], &destination, &[0, 0, 0, 9, 0, 0, 0, 17]].concat(), port);
+            Some([&[0x60, 0, 0, 0, 0, 9, 17, 64][..], &source, &destination, &udp].concat())
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
+}
+
+fn udp(pseudo_header: &[u8], port: u16) -> Vec<u8> {
+    // Ports, length, checksum, the byte.
+    let mut udp = [&SOURCE_PORT.to_be_bytes()[..], &port.to_be_bytes(), &[0, 9, 0, 0, b'x']].concat();
+    put_checksum(&mut udp, 6, pseudo_header);
+    udp
 }
 
 fn tcp(pseudo_header: &[u8], port: u16) -> Vec<u8> {
