@@ -257,6 +257,11 @@ fn uninstall_ends_all_meshes_the_dead_ones_too() {
             let mut kill = std::process::Command::new("kill");
             kill.args(["-KILL", &keeper.to_string()]);
             let _ = machine.run(kill).success();
+            // And whose folder somebody removed: the rest is still found.
+            let mut umount = std::process::Command::new("umount");
+            umount.args(["--lazy", &format!("/run/wabe/{other}/bpf")]);
+            let _ = machine.run(umount);
+            std::fs::remove_dir_all(format!("/run/wabe/{other}")).expect("root may");
 
             let asked = machine.wabe(&["uninstall"]);
             assert!(!asked.status.success() && asked.stderr.contains("--yes"), "{asked}");
@@ -264,6 +269,10 @@ fn uninstall_ends_all_meshes_the_dead_ones_too() {
             let report = machine.wabe(&["uninstall", "--yes", "-o", "json"]).success().json();
             assert_eq!(report["left"], json!([]), "{report}");
             assert_eq!(report["meshes"].as_array().map(Vec::len), Some(2), "{report}");
+            assert_eq!(report["problems"], json!([]), "{report}");
+            let counts = report["counts"].as_object().expect("counts");
+            assert!(counts["processes"][0].as_u64() > Some(0), "{report}");
+            assert!(counts.values().all(|it| it[1] == 0), "{report}");
             println!("removed: {}", report["removed"].as_array().map_or(0, Vec::len));
         });
     });

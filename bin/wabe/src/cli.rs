@@ -49,7 +49,9 @@ pub(crate) enum Command {
     Check(Files),
     /// Print the metrics of a mesh, as a scrape gets them.
     Metrics,
-    /// End every mesh that has a folder in /run/wabe, and remove all that there is of it.
+    /// Say what is wrong with the meshes of this machine, or left of them, and what to do about it.
+    Doctor(Doctor),
+    /// End every mesh on this machine, and remove all that there is of it.
     Uninstall(Uninstall),
     /// Make a running mesh this version of `wabe`, without a gap.
     Upgrade(Plain),
@@ -85,6 +87,15 @@ pub(crate) enum Output {
     Json,
     /// YAML manifests (`get` only).
     Yaml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Repair what can be repaired without harm to what runs: remove what dead meshes left, attach what is missing.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
 }
 
 #[derive(Debug, Args)]
@@ -272,6 +283,7 @@ impl Cli {
             Command::Up(it) => it.plain.output,
             Command::Down(it) | Command::Status(it) | Command::Upgrade(it) => it.output,
             Command::Logs(it) => it.plain.output,
+            Command::Doctor(it) => it.plain.output,
             Command::Uninstall(it) => it.plain.output,
             Command::Restart(it) => it.plain.output,
             Command::Scale(it) => it.plain.output,

@@ -62,18 +62,10 @@ pub(crate) fn take_down(mesh: &Mesh) -> Result<Vec<Leftover>, Failure> {
 }
 
 /// How many of what.
-fn summary(removed: &[Leftover]) -> String {
+pub(crate) fn summary(removed: &[Leftover]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for it in removed {
-        let what = match it {
-            Leftover::Process { .. } => "processes",
-            Leftover::Cgroup(_) => "cgroups",
-            Leftover::Mount(_) => "mounts",
-            Leftover::Interface(_) => "host interfaces",
-            Leftover::Table(_) => "nftables tables",
-            Leftover::Folder(_) => "folders",
-        };
-        *counts.entry(what).or_default() += 1;
+        *counts.entry(it.kind()).or_default() += 1;
     }
     counts.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
 }

@@ -46,7 +46,6 @@ impl Failure {
     }
 
     /// The message.
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

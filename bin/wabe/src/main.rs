@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod debug;
 mod delete;
+mod doctor;
 mod down;
 mod exec;
 mod explain;
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Up(arguments) => up::run(&mesh, &arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Down(arguments) => down::run(&mesh, &arguments),
         Command::Status(arguments) => status::run(&mesh, &arguments),
         Command::Apply(arguments) => apply::run(&mesh, &arguments),

@@ -1,7 +1,7 @@
-//! `wabe uninstall`: ends every mesh that has a folder in `/run/wabe`, removes all that there is of it, and shows what
+//! `wabe uninstall`: ends every mesh of which anything is on this machine, removes all that there is of it, and shows what
 //! is left.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use serde::Serialize;
 use wabe_keeper::{
@@ -20,12 +20,16 @@ use crate::{
 struct Report {
     meshes: Vec<String>,
     removed: Vec<String>,
+    /// Of each kind, before and after.
+    counts: BTreeMap<&'static str, [usize; 2]>,
     left: Vec<String>,
+    /// Why something is left.
+    problems: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Uninstall) -> Result<ExitCode, Failure> {
     require_root()?;
-    let meshes = Mesh::all().map_err(Failure::environment)?;
+    let meshes = Mesh::found().map_err(Failure::environment)?;
     if !arguments.yes && !meshes.is_empty() {
         let names: Vec<&str> = meshes.iter().map(Mesh::name).collect();
         return Err(Failure::usage(format!(
@@ -33,35 +37,78 @@ pub(crate) fn run(arguments: &Uninstall) -> Result<ExitCode, Failure> {
             names.join(", ")
         )));
     }
-    let mut removed = Vec::new();
+    let (mut removed, mut problems) = (Vec::new(), Vec::new());
     for mesh in &meshes {
-        removed.extend(down::take_down(mesh)?);
+        match down::take_down(mesh) {
+            Ok(found) => removed.extend(found),
+            Err(failure) => problems.push(format!("mesh `{mesh}`: {}", failure.message())),
+        }
     }
-    // Looked for again, of the same meshes: one whose folder is gone is not found, here or above.
+    // Looked for again, meshes too: one may have come meanwhile.
     let mut left: Vec<Leftover> = Vec::new();
-    for mesh in &meshes {
-        left.extend(inventory(mesh).map_err(Failure::environment)?);
+    for mesh in Mesh::found().map_err(Failure::environment)? {
+        match inventory(&mesh) {
+            Ok(found) => left.extend(found),
+            Err(error) => problems.push(format!("mesh `{mesh}`: {error}")),
+        }
     }
-    let words = |all: &[Leftover]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let report = Report {
         meshes: meshes.iter().map(|mesh| mesh.name().to_owned()).collect(),
+        counts: counts(&removed, &left),
         removed: words(&removed),
         left: words(&left),
+        problems,
     };
     match arguments.plain.output {
         Output::Json => json(&report)?,
-        Output::Text | Output::Yaml => {
-            report.removed.iter().try_for_each(|it| line(&format!("removed {it}")))?;
-            line(&format!(
-                "{} meshes, {} things removed; {} left. The program itself is a file that you may delete",
-                report.meshes.len(),
-                report.removed.len(),
-                report.left.len()
-            ))?;
-        }
+        Output::Text | Output::Yaml => print(&report)?,
     }
-    if left.is_empty() {
+    if report.left.is_empty() && report.problems.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::environment(format!("these could not be removed: {}", report.left.join(", "))))
+    let why = [&report.problems[..], &report.left[..]].concat().join(", ");
+    Err(Failure::environment(format!("not everything could be removed: {why}")))
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    report.removed.iter().try_for_each(|it| line(&format!("removed {it}")))?;
+    for (kind, [before, after]) in &report.counts {
+        line(&format!("{kind}: {before} before, {after} after"))?;
+    }
+    line(&format!(
+        "{} meshes, {} things removed; {} left. The program itself is a file that you may delete",
+        report.meshes.len(),
+        report.removed.len(),
+        report.left.len()
+    ))
+}
+
+/// How many of each kind there were and are. What could not be removed was there before, too.
+fn counts(removed: &[Leftover], left: &[Leftover]) -> BTreeMap<&'static str, [usize; 2]> {
+    let mut counts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    for it in removed {
+        counts.entry(it.kind()).or_default()[0] += 1;
+    }
+    for it in left {
+        let count = counts.entry(it.kind()).or_default();
+        count[0] += usize::from(!removed.contains(it));
+        count[1] += 1;
+    }
+    counts
+}
+
+fn words(all: &[Leftover]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_counted_before_and_after() {
+        let cgroup = |path: &str| Leftover::Cgroup(path.into());
+        let counted = counts(&[cgroup("/a"), cgroup("/b")], &[cgroup("/b"), Leftover::Folder("/c".into())]);
+        assert_eq!(counted, BTreeMap::from([("cgroups", [2, 1]), ("folders", [1, 1])]));
+    }
 }

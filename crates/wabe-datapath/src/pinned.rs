@@ -55,6 +55,11 @@ impl Pinned {
         self.tables.counters()
     }
 
+    /// The generation in force; 0 if none is yet.
+    pub fn generation(&self) -> u64 {
+        self.tables.config.get(&0, 0).map_or(0, |it| it.0.generation)
+    }
+
     /// How full each map is.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ use std::{
 };
 
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
@@ -31,6 +33,90 @@ struct LinkUpdate {
     new_program: u32,
     flags: u32,
     old_program: u32,
+}
+
+/// `bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct ObjectInfo {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// `bpf_link_info` of links to cgroups, network namespaces and interfaces.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    /// A cgroup's id; or in the first half the inode of a network namespace, or an interface's index.
+    target: [u32; 2],
+    more: [u32; 8],
+}
+
+/// `bpf_attr` of `BPF_PROG_QUERY`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramQuery {
+    target: u32,
+    hook: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    programs: u64,
+    count: u32,
+    padding: u32,
+    program_attach_flags: u64,
+    links: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+/// `bpf_attach_type` of the hooks of a cgroup that the mesh uses: ingress is not among them.
+pub(crate) const CGROUP_HOOKS: [u32; 12] = [1, 2, 3, 10, 11, 14, 15, 19, 20, 29, 30, 34];
+
+/// The number of what a link is attached to; 0 if that is gone, or the link was detached.
+pub(crate) fn link_target(link: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = LinkInfo::default();
+    let attributes = ObjectInfo {
+        fd: link.as_raw_fd() as u32,
+        length: size_of::<LinkInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the attributes are those of this command and live through the call, as does what they point to, which is
+    // as long as they say.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<ObjectInfo>())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    /// `BPF_LINK_TYPE_CGROUP`.
+    const CGROUP: u32 = 3;
+    let [low, high] = info.target.map(u64::from);
+    Ok(if info.kind == CGROUP { low | high << 32 } else { low })
+}
+
+/// Ids of the programs that are attached to a hook of a cgroup, at most 64.
+pub(crate) fn attached_programs(cgroup: BorrowedFd<'_>, hook: u32) -> io::Result<Vec<u32>> {
+    let mut programs = [0_u32; 64];
+    let mut attributes = ProgramQuery {
+        target: cgroup.as_raw_fd() as u32,
+        hook,
+        programs: programs.as_mut_ptr() as u64,
+        count: programs.len() as u32,
+        ..ProgramQuery::default()
+    };
+    // SAFETY: the attributes are those of this command and live through the call; the kernel writes at most `count`
+    // ids.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attributes, size_of::<ProgramQuery>())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(programs[..(attributes.count as usize).min(programs.len())].to_vec())
 }
 
 /// Opens a pinned object. aya's `PinnedLink` gives no file descriptor away.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 mod mesh_file;
 mod mounts;
+mod traces;
 
 pub use mesh_file::{MeshFile, Ranges, WORKLOAD_LEVEL_BELOW_MESH};
 pub(crate) use mounts::read_mounts;
@@ -58,6 +59,19 @@ impl Mesh {
             meshes.extend(entry.file_name().into_string().ok().and_then(|name| Self::new(name).ok()));
         }
         meshes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(meshes)
+    }
+
+    /// All meshes of which anything is on this machine, by name: a folder, a cgroup, an interface or an nftables table in
+    /// the caller's network namespace. Only what is made as Wabe makes it counts, not what is merely called so.
+    ///
+    /// # Errors
+    /// As [`Mesh::all`].
+    pub fn found() -> Result<Vec<Self>, LayoutError> {
+        let mut meshes = Self::all()?;
+        meshes.extend(traces::names().into_iter().filter_map(|name| Self::new(name).ok()));
+        meshes.sort_by(|a, b| a.name.cmp(&b.name));
+        meshes.dedup();
         Ok(meshes)
     }
 

@@ -45,6 +45,20 @@ pub enum Leftover {
     Folder(PathBuf),
 }
 
+impl Leftover {
+    /// What such things are called, in the plural.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Process { .. } => "processes",
+            Self::Cgroup(_) => "cgroups",
+            Self::Mount(_) => "mounts",
+            Self::Interface(_) => "host interfaces",
+            Self::Table(_) => "nftables tables",
+            Self::Folder(_) => "folders",
+        }
+    }
+}
+
 /// Why something of a mesh is still there.
 #[derive(Debug, Error)]
 pub enum SweepError {

@@ -11,6 +11,7 @@
 mod alone;
 mod command;
 mod force;
+mod foreign;
 mod inventory;
 mod machine;
 mod mesh;
@@ -21,6 +22,7 @@ mod shared;
 mod system;
 
 pub use command::{Finished, PATIENCE, scaled};
+pub use foreign::ForeignProgram;
 pub use inventory::{Inventory, Thing};
 pub use machine::{Machine, wabe};
 pub use mesh::{TestMesh, testbox};

@@ -4,6 +4,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{Reply, Request};
@@ -45,6 +46,14 @@ impl Client {
         line.push(b'\n');
         stream.write_all(&line)?;
         Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// How long to wait for each reply; for ever unless this is called.
+    ///
+    /// # Errors
+    /// The time is zero.
+    pub fn set_patience(&self, patience: Duration) -> Result<(), ClientError> {
+        Ok(self.stream.get_ref().set_read_timeout(Some(patience))?)
     }
 
     /// The next reply, as soon as there is one; `None` after the last.
