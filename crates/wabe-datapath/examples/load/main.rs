@@ -103,6 +103,7 @@ fn verify(ebpf: &mut Ebpf, name: &str) -> Outcome<u32> {
         Program::CgroupSock(it) => it.load().and_then(|()| it.info()),
         Program::CgroupSockAddr(it) => it.load().and_then(|()| it.info()),
         Program::SockOps(it) => it.load().and_then(|()| it.info()),
+        Program::CgroupSkb(it) => it.load().and_then(|()| it.info()),
         Program::SkLookup(it) => it.load().and_then(|()| it.info()),
         Program::SchedClassifier(it) => it.load().and_then(|()| it.info()),
         _ => return Err("of a kind that the loader does not know".into()),
