@@ -12,7 +12,7 @@ use thiserror::Error;
 
 mod mesh_file;
 mod mounts;
-mod traces;
+pub(crate) mod traces;
 
 pub use mesh_file::{MeshFile, Ranges, WORKLOAD_LEVEL_BELOW_MESH};
 pub(crate) use mounts::read_mounts;

@@ -79,7 +79,10 @@ const RATE: &str = "it asks for a rate of connections that emulation does not re
 
 /// Programs of which nothing runs.
 const LEFT_OUT: [(&str, &str); 10] = [
-    ("doctor", "it breaks a mesh by programs that are not in the machine, and what it reads other tests show"),
+    (
+        "doctor",
+        "it breaks a mesh by programs that are not in the machine, and what it reads other tests show",
+    ),
     ("names", "it needs Python, compilers and other resolvers in the machine"),
     ("explain", "it compares thousands of connections"),
     ("balance", "it compares counts of thousands of connections"),

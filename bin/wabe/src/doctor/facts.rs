@@ -1,6 +1,11 @@
 //! How things are, as far as they can be read. Nothing is judged here, and nothing changed.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use wabe_agent::api::{Client, Reply, Request, Status};
 use wabe_datapath::{Attachment, Feature, KernelFeature, MapUse, Pinned};
@@ -45,6 +50,8 @@ pub(crate) struct Living {
     pub(crate) foreign: Vec<String>,
     /// Why nothing can be written into the mesh's folder.
     pub(crate) unwritable: Option<String>,
+    /// How far the mesh's start is in the future.
+    pub(crate) clock_behind: Duration,
     /// Bytes that are left there.
     pub(crate) room: Option<u64>,
     /// Of keeper, agent and dns: name, descriptors in use, most it may have.
@@ -87,6 +94,7 @@ fn living(mesh: &Mesh) -> Option<Living> {
         tables: tables(mesh),
         foreign: cgroup.and_then(|it| wabe_datapath::foreign(&it).ok()).unwrap_or_default(),
         unwritable: unwritable(&mesh.run_dir()),
+        clock_behind: clock_behind(mesh),
         room: rustix::fs::statvfs(mesh.run_dir()).ok().map(|it| it.f_bavail * it.f_frsize),
         descriptors: pids
             .filter_map(|(name, pid)| descriptors(pid?).map(|(used, most)| (name, used, most)))
@@ -123,6 +131,12 @@ fn unwritable(folder: &Path) -> Option<String> {
         let _ = fs::remove_file(&file);
     }
     outcome.err().map(|error| error.to_string())
+}
+
+fn clock_behind(mesh: &Mesh) -> Duration {
+    let started = fs::metadata(mesh.mesh_file()).and_then(|it| it.modified());
+    let ahead = started.ok().and_then(|started| started.duration_since(SystemTime::now()).ok());
+    ahead.unwrap_or_default()
 }
 
 /// In use, and the most there may be.

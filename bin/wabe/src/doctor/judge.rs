@@ -105,6 +105,15 @@ fn judge(found: &mut Found<'_>, facts: &MeshFacts, living: &Living) {
         let what = format!("{} KiB are left in {}", room >> 10, facts.mesh.run_dir().display());
         found.add("folder_unfit", Severity::Warning, what, "make room there: logs are below it".into());
     }
+    if !living.clock_behind.is_zero() {
+        let what = format!("the clock is {} s before the mesh's start", living.clock_behind.as_secs());
+        found.add(
+            "clock_behind",
+            Severity::Warning,
+            what,
+            "set it: times in flows and logs are wrong".into(),
+        );
+    }
     for (name, used, most) in &living.descriptors {
         if used.saturating_mul(100) >= most.saturating_mul(MOST) {
             let what = format!("the {name} uses {used} of {most} descriptors");

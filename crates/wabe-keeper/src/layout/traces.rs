@@ -1,10 +1,10 @@
 //! Where names of meshes show whose folder is gone.
 
-use std::{fs, process::Command};
+use std::{fs, io, path::Path, process::Command};
 
 use netlink_packet_route::link::LinkAttribute;
 
-use super::find_cgroup2;
+use super::{Mesh, find_cgroup2};
 use crate::net::rtnl::Rtnl;
 
 /// Names that cgroups, interfaces and tables bear; some may be no names of meshes.
@@ -12,12 +12,22 @@ pub(super) fn names() -> Vec<String> {
     [cgroups(), interfaces(), tables()].concat()
 }
 
-/// `wabe-NAME` at the top, with a keeper's cgroup and one for workloads in it.
+/// `wabe-NAME` at the top, with cgroups that a mesh makes, some of which may have been removed, and no other.
 fn cgroups() -> Vec<String> {
+    const OWN: [&str; 5] = ["keeper", "agent", "dns", "vend", "w"];
     let Ok(cgroup2) = find_cgroup2() else { return Vec::new() };
-    let entries = fs::read_dir(cgroup2).into_iter().flatten().flatten();
-    let ours = entries.filter(|it| it.path().join("w").is_dir() && it.path().join("keeper").is_dir());
-    ours.filter_map(|it| Some(it.file_name().to_str()?.strip_prefix("wabe-")?.to_owned())).collect()
+    let is_ours = |name: &String| {
+        let below = folders(&cgroup2.join(name));
+        !below.is_empty() && below.iter().all(|it| OWN.contains(&it.as_str()))
+    };
+    let ours = folders(&cgroup2).into_iter().filter(|name| name.starts_with("wabe-")).filter(is_ours);
+    ours.filter_map(|name| Some(name.strip_prefix("wabe-")?.to_owned())).collect()
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|it| it.file_name().into_string().ok()).collect()
 }
 
 /// Described as `wabe mesh NAME`.
@@ -29,19 +39,27 @@ fn interfaces() -> Vec<String> {
     aliases.filter_map(|alias| Some(alias.strip_prefix("wabe mesh ")?.to_owned())).collect()
 }
 
-/// `wabe_NAME`, with the rule that is all there is in it.
+/// Those of meshes, not what is only called so.
 fn tables() -> Vec<String> {
-    // Without nft nobody could have made one.
-    let Ok(listed) = Command::new("nft").args(["list", "tables", "inet"]).output() else { return Vec::new() };
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let Ok(text) = nft(&["list", "tables", "inet"]) else { return Vec::new() };
     let names = text.lines().filter_map(|line| line.trim().strip_prefix("table inet wabe_"));
-    names.filter(|name| is_ours(&format!("wabe_{name}"))).map(String::from).collect()
+    let meshes = names.filter_map(|name| Mesh::new(name).ok());
+    meshes.filter(|mesh| has_table(mesh).unwrap_or(false)).map(|mesh| mesh.name().to_owned()).collect()
 }
 
-fn is_ours(table: &str) -> bool {
-    let shown = Command::new("nft").args(["list", "table", "inet", table]).output();
-    shown.is_ok_and(|it| {
-        let text = String::from_utf8_lossy(&it.stdout).into_owned();
-        text.contains("oifname != \"wabe-") && text.contains("masquerade")
-    })
+/// Whether the mesh's nftables table is in this network namespace. One of that name in which no rule names the mesh's
+/// interface is somebody else's.
+pub(crate) fn has_table(mesh: &Mesh) -> io::Result<bool> {
+    let mark = format!("oifname != \"{}\" masquerade", mesh.host_interface());
+    Ok(nft(&["list", "table", "inet", &mesh.nft_table()])?.contains(&mark))
+}
+
+/// What nft(8) prints. Nothing where it fails: there is no such table, or the kernel has no nf_tables. Nothing without
+/// the program: then nobody could have made a table.
+fn nft(arguments: &[&str]) -> io::Result<String> {
+    match Command::new("nft").args(arguments).output() {
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }

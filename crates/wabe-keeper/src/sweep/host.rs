@@ -1,12 +1,12 @@
 //! What a mesh has in the host's network namespace.
 
-use std::{io, os::fd::AsFd as _, process::Command};
+use std::os::fd::AsFd as _;
 
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use rustix::io::Errno;
 
 use crate::{
-    layout::Mesh,
+    layout::{Mesh, traces::has_table},
     net::{NetError, delete_table, namespace, nft, rtnl::Rtnl},
 };
 
@@ -41,18 +41,10 @@ pub(super) fn remove_interface(mesh: &Mesh) -> Result<(), NetError> {
     }
 }
 
-/// Name of the mesh's table, if it is there.
+/// Name of the mesh's table, if it is there and is the mesh's.
 pub(super) fn table(mesh: &Mesh) -> Result<Option<String>, NetError> {
-    let output = match Command::new("nft").args(["list", "tables", "inet"]).output() {
-        Ok(output) => output,
-        // Then nobody could have made a table.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(NetError::kernel("run nft")(error)),
-    };
-    let name = mesh.nft_table();
-    let line = format!("table inet {name}");
-    // Where it fails there are no tables: the kernel has no nf_tables, or the caller can't have got this far.
-    Ok(String::from_utf8_lossy(&output.stdout).lines().any(|it| it.trim() == line).then_some(name))
+    let is_there = has_table(mesh).map_err(NetError::kernel("run nft"))?;
+    Ok(is_there.then(|| mesh.nft_table()))
 }
 
 /// Removes it, if it is there.

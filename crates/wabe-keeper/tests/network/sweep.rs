@@ -87,8 +87,16 @@ fn all_there_is_of_a_mesh_goes_and_nothing_of_another() {
         let kept = other.0.host_interface();
         ip(&format!("link add {kept} type veth peer name more"));
         for mesh in [&mesh, &other] {
-            nft(format!("add table inet {}", mesh.0.nft_table()));
+            let (table, interface) = (mesh.0.nft_table(), mesh.0.host_interface());
+            nft(format!(
+                "table inet {table} {{ chain out {{ type nat hook postrouting priority 100; \
+                 oifname != \"{interface}\" masquerade; }}; }}"
+            ));
         }
+        // Only called so.
+        let stranger = Swept::new();
+        nft(format!("add table inet {}", stranger.0.nft_table()));
+        assert_eq!(inventory(&stranger.0).unwrap(), []);
         let before = inventory(&other.0).unwrap();
 
         let found = sweep(&mesh.0).unwrap();

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use wabe_agent::api::Status;
 use wabe_datapath::{Feature, MapUse};
@@ -39,6 +39,7 @@ fn healthy() -> MeshFacts {
         tables: Ok((7, vec![map])),
         foreign: Vec::new(),
         unwritable: None,
+        clock_behind: Duration::ZERO,
         room: Some(1 << 30),
         descriptors: vec![("keeper".into(), 10, 1024)],
     };
@@ -65,7 +66,7 @@ type Case = (fn(&mut Living), &'static str, Severity, bool);
 #[test]
 fn each_defect_is_found_by_itself() {
     use AttachmentState::{Detached, Missing};
-    let cases: [Case; 18] = [
+    let cases: [Case; 19] = [
         (|it| it.agent = Err("no".into()), "agent_away", Severity::Error, false),
         (|it| it.keeper.children[1].pid = None, "dns_away", Severity::Error, false),
         (|it| it.keeper.children.truncate(1), "dns_away", Severity::Error, false),
@@ -112,6 +113,7 @@ fn each_defect_is_found_by_itself() {
         (|it| it.unwritable = Some("no".into()), "folder_unfit", Severity::Error, false),
         (|it| it.room = Some(1000), "folder_unfit", Severity::Warning, false),
         (|it| it.descriptors[0].1 = 922, "descriptors_short", Severity::Warning, false),
+        (|it| it.clock_behind = Duration::from_secs(9), "clock_behind", Severity::Warning, false),
         (|it| it.is_here = false, "other_namespace", Severity::Info, false),
         (
             |it| it.agent.as_mut().expect("a status").warnings.push("this kernel lacks tcx".into()),
