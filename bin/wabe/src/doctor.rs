@@ -1,6 +1,7 @@
 //! `wabe doctor`: compares what should be with what is, on the whole machine, also with processes of the mesh dead.
 
 use std::{
+    fs,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -8,13 +9,17 @@ use std::{
 
 use serde::Serialize;
 use wabe_agent::api::Request;
-use wabe_keeper::{layout::Mesh, sweep::sweep};
+use wabe_keeper::{
+    layout::{Mesh, RUN},
+    sweep::sweep,
+};
 
 use crate::{
     ask,
     cli::{Doctor, Output},
     failure::{Failure, require_root},
     screen::{Colour, json, line, paint},
+    up::lock,
 };
 
 mod facts;
@@ -37,11 +42,17 @@ struct Report {
 
 pub(crate) fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
     require_root()?;
-    let mut report = examine()?;
-    if arguments.fix {
-        let repaired = repair(&report.findings);
-        report = Report { repaired: Some(repaired), ..examine()? };
-    }
+    let report = if arguments.fix {
+        // What is about to be born is not dead: no `up` may be under way, and what was found before is found again.
+        let lock = lock::meshes()?;
+        let repaired = repair(&examine()?.findings);
+        // As `down` does: it is there for the lock, or with the meshes' folders in it.
+        let _ = fs::remove_dir(RUN);
+        drop(lock);
+        Report { repaired: Some(repaired), ..examine()? }
+    } else {
+        examine()?
+    };
     match arguments.plain.output {
         Output::Json => json(&report)?,
         Output::Text | Output::Yaml => print(&report)?,

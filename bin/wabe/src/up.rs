@@ -21,7 +21,7 @@ use crate::{
 };
 
 mod interrupt;
-mod lock;
+pub(crate) mod lock;
 mod start;
 
 use interrupt::Interrupt;

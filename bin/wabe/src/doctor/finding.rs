@@ -40,10 +40,11 @@ pub(crate) enum Repair {
 }
 
 /// Every code, in the order of docs/operations.md.
-pub(crate) const CODES: [&str; 19] = [
+pub(crate) const CODES: [&str; 20] = [
     "kernel_lacks",
     "memory_short",
     "leftovers",
+    "keeper_away",
     "other_namespace",
     "unreadable",
     "agent_away",

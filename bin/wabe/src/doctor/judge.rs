@@ -49,9 +49,15 @@ pub(crate) fn mesh(facts: &MeshFacts) -> Vec<Finding> {
     match (&facts.living, &facts.leftovers) {
         (Some(living), _) => judge(&mut found, facts, living),
         (None, Ok(leftovers)) if leftovers.is_empty() => {}
+        (None, Ok(leftovers)) if leftovers.iter().any(|it| matches!(it, Leftover::Process { .. })) => {
+            let what = "its keeper does not answer, and processes of it run: nothing of it can be changed"
+                .to_owned();
+            let remedy = format!("`wabe --name {name} down` ends it with all that runs in it");
+            found.add("keeper_away", Severity::Error, what, remedy);
+        }
         (None, Ok(leftovers)) => {
             let list: Vec<String> = leftovers.iter().map(ToString::to_string).collect();
-            let what = format!("no keeper answers, and this is left: {}", list.join(", "));
+            let what = format!("nothing of it runs, and this is left: {}", list.join(", "));
             let remedy = format!("`wabe --name {name} down` or `wabe doctor --fix` removes it");
             found.add("leftovers", Severity::Error, what, remedy);
             found.repair_by(Repair::Sweep(name.to_owned()));

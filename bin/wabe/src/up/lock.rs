@@ -9,10 +9,10 @@ use crate::failure::Failure;
 
 /// Held until dropped.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "closing it releases the lock")] fs::File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "closing it releases the lock")] fs::File);
 
 /// Waits until no other `up` on this machine is starting a mesh.
-pub(super) fn meshes() -> Result<Lock, Failure> {
+pub(crate) fn meshes() -> Result<Lock, Failure> {
     loop {
         fs::create_dir_all(RUN)?;
         let folder = match fs::File::open(RUN) {

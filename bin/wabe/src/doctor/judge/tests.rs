@@ -152,6 +152,10 @@ fn what_a_dead_mesh_left_is_swept_up() {
     let found = mesh(&MeshFacts { living: None, leftovers: Ok(left), ..healthy() });
     assert_eq!(codes(&found), ["leftovers"]);
     assert_eq!(found[0].repair, Some(Repair::Sweep("m".into())));
+    // Whoever runs may be somebody's work: that takes more than `--fix`.
+    let left = vec![Leftover::Process { pid: 1, name: "app".into() }, Leftover::Folder("/run/wabe/m".into())];
+    let found = mesh(&MeshFacts { living: None, leftovers: Ok(left), ..healthy() });
+    assert_eq!((codes(&found), &found[0].repair), (vec!["keeper_away"], &None));
     let found = mesh(&MeshFacts { living: None, leftovers: Err("no".into()), ..healthy() });
     assert_eq!(codes(&found), ["unreadable"]);
 }
