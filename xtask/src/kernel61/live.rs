@@ -71,7 +71,17 @@ const CHOSEN: [Program; 6] = [
             ),
         ],
     },
-    Program { name: "udp", only: None, without: &[] },
+    Program {
+        name: "udp",
+        only: None,
+        without: &[
+            ("a_socket_stays_at_its_endpoint_and_sockets_are_spread", "it starts dozens of programs"),
+            (
+                "quic_connections_over_one_socket_stay_and_move_megabytes",
+                "its cryptography takes minutes under emulation, and what it asks of the kernel other steps ask too",
+            ),
+        ],
+    },
 ];
 const MANY: &str = "thousands of connections take minutes under emulation, and no kernel feature is in it that other \
                     steps lack";
