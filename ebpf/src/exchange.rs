@@ -36,19 +36,23 @@ const SOURCE_V6: usize = 8;
 
 #[cgroup_skb(egress)]
 pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
-    let Some((tuple, payload)) = datagram(&ctx.skb) else { return PASS };
+    let Some(packet) = datagram(&ctx.skb) else { return PASS };
+    let tuple = packet.tuple;
     // SAFETY: the context is valid while the program runs.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk }.cast::<c_void>();
     let stamped = state_of(socket).filter(|state| state.flags & socket_flag::STAMPED != 0);
     let Some(state) = stamped else { return refuse(0, &tuple, DropReason::Unstamped, 0, 0) };
+    if packet.is_hidden {
+        return refuse(state.workload, &tuple, DropReason::Protocol, 0, 0);
+    }
     match passage(&KernelTables, state.workload, &tuple) {
         Passage::Free => PASS,
         Passage::Continues(allowed) => {
-            note(&tuple, &allowed, payload, 0);
+            note(&tuple, &allowed, packet.payload, 0);
             PASS
         }
         Passage::Answers(allowed) => {
-            note(&tuple.reversed(), &allowed, 0, payload);
+            note(&tuple.reversed(), &allowed, 0, packet.payload);
             PASS
         }
         Passage::Begins(allowed) => {
@@ -57,7 +61,7 @@ pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
             if !begin(socket, cookie, &tuple, &connected(state, &tuple, &allowed)) {
                 return refuse(state.workload, &tuple, DropReason::TooManyExchanges, 0, allowed.workload);
             }
-            note(&tuple, &allowed, payload, 0);
+            note(&tuple, &allowed, packet.payload, 0);
             PASS
         }
         Passage::Refuse { reason, rule, workload } => refuse(state.workload, &tuple, reason, rule, workload),
@@ -276,13 +280,24 @@ fn refuse(workload: u32, tuple: &Tuple, reason: DropReason, rule: u32, peer_work
     FAIL
 }
 
-/// Addresses, ports and payload bytes; `None` if it is no UDP. A segmentation offload's datagrams come as one.
+/// What leaves a socket.
+struct Packet {
+    tuple: Tuple,
+    /// Bytes.
+    payload: u32,
+    /// What it is stands behind IPv6 extension headers. Nothing looks there, so it may be a datagram.
+    is_hidden: bool,
+}
+
+/// `None` if it is no UDP. A segmentation offload's datagrams come as one.
 #[inline(always)]
-fn datagram(packet: &SkBuff) -> Option<(Tuple, u32)> {
+fn datagram(packet: &SkBuff) -> Option<Packet> {
     // As far as either protocol's number.
     let head: [u8; PROTOCOL_V4 + 1] = at(packet, 0)?;
     let is_v4 = head[0] >> 4 == 4;
-    if head[if is_v4 { PROTOCOL_V4 } else { PROTOCOL_V6 }] != UDP {
+    let protocol = head[if is_v4 { PROTOCOL_V4 } else { PROTOCOL_V6 }];
+    let is_hidden = !is_v4 && is_extension(protocol);
+    if protocol != UDP && !is_hidden {
         return None;
     }
     let (source, destination, header) = if is_v4 {
@@ -299,6 +314,16 @@ fn datagram(packet: &SkBuff) -> Option<(Tuple, u32)> {
         _ => packet.load(header as usize).ok(),
     };
     let [from, to] = ports?;
-    let tuple = Tuple::new(UDP, source, Be16::from_network(from), destination, Be16::from_network(to));
-    Some((tuple, packet.len().saturating_sub(header + UDP_HEADER)))
+    let (from, to) = if is_hidden { (0, 0) } else { (from, to) };
+    Some(Packet {
+        tuple: Tuple::new(UDP, source, Be16::from_network(from), destination, Be16::from_network(to)),
+        payload: packet.len().saturating_sub(header + UDP_HEADER),
+        is_hidden,
+    })
+}
+
+/// Whether another header follows (the IANA registry "IPv6 Extension Header Types").
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, 0 | 43 | 44 | 50 | 51 | 60 | 135 | 139 | 140)
 }

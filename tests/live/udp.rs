@@ -49,6 +49,7 @@ fn udp() {
             resolvers_may_connect_to_anything_of_the_mesh,
             policy_refuses_and_a_change_is_in_force_for_open_sockets,
             datagrams_round_the_hooks_are_judged_or_let_fall,
+            what_hides_behind_extension_headers_is_refused,
             flows_and_explain_tell,
             a_socket_has_so_many_receivers_and_leaves_nothing,
             sockets_follow_their_service_when_an_endpoint_goes,
@@ -81,6 +82,12 @@ fn send(mesh: &TestMesh, from: &str, targets: &[SocketAddr], options: &[&str]) -
 
 fn targets(mesh: &TestMesh) -> [SocketAddr; 2] {
     Facts::of(mesh).service(SERVER).map(|address| SocketAddr::from((address, PORT)))
+}
+
+/// Lets it end after an answer: one that comes when its caller has gone begins an exchange the other way.
+fn quit(mut running: Running) {
+    running.send("quit");
+    let _ = running.finish();
 }
 
 /// Exchanges that are open, as the mesh counts them.
@@ -194,8 +201,11 @@ fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
         [(v4, &["--connected"][..]), (v4, &[]), (direct, &["--connected"][..]), (direct, &[][..])]
     {
         let address = target.to_string();
-        let args =
-            [&["udp", &address, "--count", "1000", "--delay", "20", "--timeout", "500"], options].concat();
+        let args = [
+            &["udp", &address, "--count", "100000", "--delay", "20", "--timeout", "500", "--until-quit"],
+            options,
+        ]
+        .concat();
         open.push((mesh.start_testbox(CALLER, &args), target, options));
     }
     for (running, target, options) in &mut open {
@@ -235,15 +245,17 @@ fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
             (running.next_json()["ok"] == true).then_some(())
         });
     }
-    drop(open);
+    open.into_iter().for_each(|(running, ..)| quit(running));
     until_none_is_open(mesh);
 }
 
 fn datagrams_round_the_hooks_are_judged_or_let_fall(mesh: &TestMesh) {
+    // Where nobody listens: an answer to a socket that is gone would begin an exchange the other way.
+    const NOBODY: u16 = TARGET_PORT + 1;
     let facts = Facts::of(mesh);
     let ways = || facts.addresses(RAW).into_iter().zip(facts.addresses(SERVER));
     let send = |source: IpAddr, target: IpAddr| {
-        let args = ["spoof", &source.to_string(), &target.to_string(), &TARGET_PORT.to_string(), "--udp"];
+        let args = ["spoof", &source.to_string(), &target.to_string(), &NOBODY.to_string(), "--udp"];
         mesh.testbox(RAW, &args).success().json_lines()
     };
     for (source, target) in ways() {
@@ -262,6 +274,21 @@ fn datagrams_round_the_hooks_are_judged_or_let_fall(mesh: &TestMesh) {
         assert_eq!(send(source, target)[0]["errno"], "EPERM", "{source} by raw socket");
     }
     let _ = mesh.delete(&nobody.to_string()).success();
+}
+
+fn what_hides_behind_extension_headers_is_refused(mesh: &TestMesh) {
+    let [_, target] = Facts::of(mesh).addresses(SERVER);
+    // Destination options, of padding; setting them needs NET_RAW.
+    let code = format!(
+        "import socket\ns = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n\
+         s.sendto(b'x', ('{target}', {TARGET_PORT}))\n\
+         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, bytes([0, 0, 1, 4, 0, 0, 0, 0]))\n\
+         try:\n  s.sendto(b'x', ('{target}', {TARGET_PORT}))\nexcept OSError as error:\n  print(error.errno)"
+    );
+    let before = Facts::of(mesh).refusals("protocol");
+    let said = mesh.exec(RAW, &["python3", "-c", &code]).success();
+    assert_eq!(said.stdout.trim(), "1", "EPERM: {said}");
+    assert_eq!(Facts::of(mesh).refusals("protocol"), before + 1);
 }
 
 fn flows_and_explain_tell(mesh: &TestMesh) {
@@ -318,12 +345,19 @@ fn sockets_follow_their_service_when_an_endpoint_goes(mesh: &TestMesh) {
     for options in [&["--connected"][..], &[], &["--connected", "--source-mapped"], &["--connected", "v6"]] {
         let target = target(options).to_string();
         let options: Vec<&str> = options.iter().copied().filter(|it| *it != "v6").collect();
-        let args =
-            [&["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "1000"], &options[..]]
-                .concat();
+        let args = [
+            &["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "1000", "--until-quit"],
+            &options[..],
+        ]
+        .concat();
         at_last.push(eventually(&format!("a socket at {last}, {options:?}"), || {
             let mut running = mesh.start_testbox(CALLER, &args);
-            (running.next_json()["first"] == last).then_some((running, options.clone()))
+            let is_there = running.next_json()["first"] == last;
+            if is_there {
+                return Some((running, options.clone()));
+            }
+            quit(running);
+            None
         }));
     }
     // The last replica is the one that goes.
@@ -346,7 +380,7 @@ fn sockets_follow_their_service_when_an_endpoint_goes(mesh: &TestMesh) {
             assert_eq!(line["ok"], true, "{options:?}: {line}");
         }
     }
-    drop(at_last);
+    at_last.into_iter().for_each(|(running, _)| quit(running));
     until_none_is_open(mesh);
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod kernel61;
+mod mutants;
 mod other_layout;
 mod reachable;
 mod setup;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   chaos [SECONDS [SEED]]   everything goes wrong under load, for ten minutes by default
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
             measures the mesh in release; docs/performance.md has the measures
+  mutants [PACKAGE]   changes the decisions one by one, and looks whether a test notices
   kernel61  loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine";
 
 fn main() -> Result<()> {
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
         ["chaos", rest @ ..] => chaos(rest),
         ["bench", words @ ..] => bench::run(words),
         ["kernel61"] => kernel61::run(),
+        ["mutants", words @ ..] => mutants::run(words),
         _ => bail!("{USAGE}"),
     }
 }

@@ -76,6 +76,7 @@ const CHOSEN: [Program; 6] = [
         only: None,
         without: &[
             ("a_socket_stays_at_its_endpoint_and_sockets_are_spread", "it starts dozens of programs"),
+            ("what_hides_behind_extension_headers_is_refused", "it needs Python in the machine"),
             (
                 "quic_connections_over_one_socket_stay_and_move_megabytes",
                 "its cryptography takes minutes under emulation, and what it asks of the kernel other steps ask too",

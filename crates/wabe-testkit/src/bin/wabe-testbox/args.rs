@@ -6,8 +6,18 @@ use anyhow::{Context as _, Result, bail};
 
 const WITH_VALUE: [&str; 9] =
     ["bytes", "case", "count", "delay", "listen", "mac", "parallel", "rate", "timeout"];
-const WITHOUT_VALUE: [&str; 9] =
-    ["connected", "failures", "no-read", "resolve-each", "source-mapped", "stay", "summary", "udp", "wait"];
+const WITHOUT_VALUE: [&str; 10] = [
+    "connected",
+    "failures",
+    "no-read",
+    "resolve-each",
+    "source-mapped",
+    "stay",
+    "summary",
+    "udp",
+    "until-quit",
+    "wait",
+];
 
 /// What followed the program's name.
 #[derive(Debug, Default)]

@@ -29,7 +29,8 @@ wabe-testbox PROGRAM, one of:
   connect-each ADDR... [--timeout MS]        one connection to each, one after the other
   udp ADDR... [--count N] [--timeout MS] [--delay MS] [--source-mapped] [--connected] [--wait] [--summary]
           [--stay]                           to each in turn, from one socket; --wait: then receives once more,
-                                             --stay: until stdin ends
+                                             --stay: until stdin ends,
+                                             --until-quit: goes on until a line comes from stdin
   quic-echo --listen ADDR
   quic ADDR... [--parallel P] [--count N] [--bytes EACH] [--delay MS] [--timeout MS]
                                              P connections to each over one socket, N echoes on each connection

@@ -4,6 +4,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Instant,
 };
@@ -43,8 +47,20 @@ pub(crate) fn call(args: &mut Args) -> Result<()> {
         report::line(&report::attempt("connect", &connected));
         return Ok(());
     }
+    let over = Arc::new(AtomicBool::new(false));
+    if args.has("until-quit") {
+        let over = Arc::clone(&over);
+        thread::spawn(move || {
+            // Whatever is said, and the end of it.
+            let _ = io::stdin().lines().next();
+            over.store(true, Ordering::Relaxed);
+        });
+    }
     let (mut sent_all, mut by_answer, mut errors) = (0, BTreeMap::new(), 0);
     for (number, target) in targets.iter().cycle().take(count * targets.len()).enumerate() {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
         if number > 0 {
             thread::sleep(pause);
         }
