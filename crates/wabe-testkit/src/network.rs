@@ -75,11 +75,17 @@ impl NetworkNamespace {
         })
     }
 
-    /// Makes `command` start in it.
+    /// Makes `command` start in it, as from a terminal: Ctrl-C ends it until it sees to that itself. (Shells have their
+    /// background jobs ignore it, and who starts from one inherits that.)
     pub fn put(&self, command: &mut Command) {
         let file = self.file.try_clone().expect("a descriptor to spare");
-        // SAFETY: setns is async-signal-safe, and the closure allocates nothing.
-        unsafe { command.pre_exec(move || enter(file.as_raw_fd())) };
+        let prepare = move || {
+            // SAFETY: no memory is passed, and the default needs no handler.
+            unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+            enter(file.as_raw_fd())
+        };
+        // SAFETY: signal and setns are async-signal-safe, and the closure allocates nothing.
+        unsafe { command.pre_exec(prepare) };
     }
 }
 
