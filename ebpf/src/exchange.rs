@@ -16,6 +16,7 @@ use wabe_abi::{
 use wabe_verdict::{Allowed, Passage, Tables, Target, passage};
 
 use crate::{
+    connect::generation,
     packet::at,
     report,
     storage::{new_peers, peers_of, state_of},
@@ -48,11 +49,11 @@ pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
     match passage(&KernelTables, state.workload, &tuple) {
         Passage::Free => PASS,
         Passage::Continues(allowed) => {
-            note(&tuple, &allowed, packet.payload, 0);
+            note(&tuple, &allowed, packet.payload, Way::There);
             PASS
         }
         Passage::Answers(allowed) => {
-            note(&tuple.reversed(), &allowed, 0, packet.payload);
+            note(&tuple.reversed(), &allowed, packet.payload, Way::Back);
             PASS
         }
         Passage::Begins(allowed) => {
@@ -61,7 +62,7 @@ pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
             if !begin(socket, cookie, &tuple, &connected(state, &tuple, &allowed)) {
                 return refuse(state.workload, &tuple, DropReason::TooManyExchanges, 0, allowed.workload);
             }
-            note(&tuple, &allowed, packet.payload, 0);
+            note(&tuple, &allowed, packet.payload, Way::There);
             PASS
         }
         Passage::Refuse { reason, rule, workload } => refuse(state.workload, &tuple, reason, rule, workload),
@@ -70,8 +71,8 @@ pub fn wabe_egress(ctx: SkBuffContext) -> i32 {
 
 #[cgroup_sock(sock_release)]
 pub fn wabe_release(ctx: SockContext) -> i32 {
+    // Not only those of UDP: a raw socket may have sent datagrams, too.
     // SAFETY: the context's socket is valid while the program runs.
-    // Raw sockets may have sent datagrams, too.
     if unsafe { (*ctx.sock).protocol } == u32::from(TCP) {
         return report::ALLOW;
     }
@@ -108,9 +109,10 @@ pub fn take_part(who: &Begin, target: &Target) -> bool {
     let source = if target.address.is_v4() { record.v4 } else { record.v6 };
     let tuple = Tuple::new(UDP, source, who.source_port, target.address, target.port);
     if let Some(known) = EXCHANGES.get_ptr_mut(tuple) {
-        // SAFETY: a valid pointer into the map. The socket may have dialled the same receiver by another name before.
+        // SAFETY: a valid pointer into the map.
         let known = unsafe { &mut *known };
-        if known.cookie == who.cookie {
+        if known.source_workload == who.workload {
+            // The same receiver by another name.
             if known.dialled != who.dialled || known.dialled_port != who.dialled_port {
                 known.dialled = who.dialled;
                 known.dialled_port = who.dialled_port;
@@ -164,13 +166,21 @@ fn begin(socket: *mut c_void, cookie: u64, tuple: &Tuple, exchange: &Exchange) -
         count(counter::EXCHANGES_LOST);
         return false;
     };
-    // What an earlier socket with the same port left: it is counted already.
-    let is_new = EXCHANGES.insert(tuple, exchange, BPF_NOEXIST.into()).is_ok();
-    if !is_new && EXCHANGES.insert(tuple, exchange, 0).is_err() {
-        count(counter::EXCHANGES_LOST);
-        return false;
+    if let Some(known) = KernelTables.exchange(tuple)
+        && known.source_workload != exchange.source_workload
+    {
+        // A workload left it that had the address before.
+        forget(tuple, known.source_workload);
     }
-    if is_new && let Some(open) = EXCHANGE_COUNTS.get_ptr_mut(exchange.source_workload) {
+    if EXCHANGES.insert(tuple, exchange, BPF_NOEXIST.into()).is_err() {
+        // Several sockets of a workload may have one port (SO_REUSEPORT): it is everybody's, and ends with the first's.
+        let is_there = KernelTables.exchange(tuple).is_some();
+        if !is_there {
+            count(counter::EXCHANGES_LOST);
+        }
+        return is_there;
+    }
+    if let Some(open) = EXCHANGE_COUNTS.get_ptr_mut(exchange.source_workload) {
         add(open, 1);
     }
     let place = peers.begun % PEERS_OF_A_SOCKET;
@@ -204,23 +214,37 @@ fn end(peer: &Peer, cookie: u64) {
     closed.duration = at - exchange.opened;
     closed.bytes_sent = exchange.sent;
     closed.bytes_received = exchange.received;
-    let workload = exchange.source_workload;
+    forget(tuple, exchange.source_workload);
+    report::send(&closed);
+}
+
+/// Removes an exchange; whoever succeeds uncounts it.
+#[inline(always)]
+fn forget(tuple: &Tuple, workload: u32) {
     if EXCHANGES.remove(tuple).is_ok()
         && let Some(open) = EXCHANGE_COUNTS.get_ptr_mut(workload)
     {
         add(open, u64::MAX);
     }
-    report::send(&closed);
+}
+
+/// Which way a datagram goes, seen from who began.
+enum Way {
+    There,
+    Back,
 }
 
 /// Counts a datagram, and who allowed it.
 #[inline(always)]
-fn note(tuple: &Tuple, allowed: &Allowed, sent: u32, received: u32) {
+fn note(tuple: &Tuple, allowed: &Allowed, payload: u32, way: Way) {
     let Some(exchange) = EXCHANGES.get_ptr_mut(tuple) else { return };
     // SAFETY: a valid pointer into the map; see `Tables::exchange` for rows that are reused meanwhile.
     unsafe {
-        add(&raw mut (*exchange).sent, sent.into());
-        add(&raw mut (*exchange).received, received.into());
+        let bytes = match way {
+            Way::There => &raw mut (*exchange).sent,
+            Way::Back => &raw mut (*exchange).received,
+        };
+        add(bytes, payload.into());
         if (*exchange).generation != allowed.generation {
             (*exchange).generation = allowed.generation;
             (*exchange).destination_workload = allowed.workload;
@@ -266,7 +290,7 @@ fn refuse(workload: u32, tuple: &Tuple, reason: DropReason, rule: u32, peer_work
     report::tell(&report::Refusal {
         source: tuple.source,
         destination: tuple.destination,
-        generation: KernelTables.config().map_or(0, |config| config.generation),
+        generation: generation(),
         workload,
         peer_workload,
         service: 0,

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{helpers::generated::bpf_get_socket_cookie, programs::SockAddrContext};
+use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_get_socket_cookie, programs::SockAddrContext};
 use wabe_abi::{Be16, Ip};
 
 /// Which of a hook's two forms runs.
@@ -54,25 +54,22 @@ pub fn socket(ctx: &SockAddrContext) -> *mut c_void {
 /// The socket's own port; 0 if it has none yet.
 #[inline(always)]
 pub fn own_port(ctx: &SockAddrContext) -> Be16 {
-    // SAFETY: the context is valid while the program runs.
-    let socket = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
-    if socket.is_null() {
-        return Be16::new(0);
-    }
-    // SAFETY: a socket of the context, not null. In host order.
-    Be16::new(unsafe { (*socket).src_port } as u16)
+    // SAFETY: a socket of the context. In host order.
+    Be16::new(sock(ctx).map_or(0, |socket| unsafe { (*socket).src_port } as u16))
 }
 
 /// The port that the socket is connected to; 0 if it is not.
 #[inline(always)]
 pub fn peer_port(ctx: &SockAddrContext) -> Be16 {
+    // SAFETY: a socket of the context.
+    Be16::from_network(sock(ctx).map_or(0, |socket| unsafe { (*socket).dst_port }))
+}
+
+#[inline(always)]
+fn sock(ctx: &SockAddrContext) -> Option<*mut bpf_sock> {
     // SAFETY: the context is valid while the program runs.
     let socket = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
-    if socket.is_null() {
-        return Be16::new(0);
-    }
-    // SAFETY: a socket of the context, not null.
-    Be16::from_network(unsafe { (*socket).dst_port })
+    (!socket.is_null()).then_some(socket)
 }
 
 /// The socket's cookie.

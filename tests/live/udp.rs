@@ -44,6 +44,7 @@ fn udp() {
         &wabe_tests::steps![
             answers_come_from_what_was_dialled,
             a_socket_stays_at_its_endpoint_and_sockets_are_spread,
+            two_sockets_with_one_port_share_an_exchange,
             a_workload_is_reached_by_its_own_address,
             what_is_no_service_or_port_is_refused,
             resolvers_may_connect_to_anything_of_the_mesh,
@@ -148,6 +149,36 @@ fn a_socket_stays_at_its_endpoint_and_sockets_are_spread(mesh: &TestMesh) {
     let expected = [v4.to_string(), format!("{again}:99")];
     assert_eq!(from, (0..20).map(|it| expected[it % 2].as_str()).collect::<Vec<_>>());
     let _ = mesh.delete(&more.to_string()).success();
+    until_none_is_open(mesh);
+}
+
+/// As of servers with a socket for each thread; the kernel gives all answers to one of them.
+fn two_sockets_with_one_port_share_an_exchange(mesh: &TestMesh) {
+    let [target, _] = targets(mesh);
+    let (address, port) = (target.ip(), target.port());
+    let code = format!(
+        "import select, socket\n\
+         both = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]\n\
+         for one in both: one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n\
+         both[0].bind(('', 0))\n\
+         both[1].bind(both[0].getsockname())\n\
+         answered = 0\n\
+         for number in range(300):\n\
+         \x20 both[number % 2].sendto(b'x', ('{address}', {port}))\n\
+         \x20 for one in select.select(both, [], [], 0.2)[0]:\n\
+         \x20   answered += one.recvfrom(99)[1] == ('{address}', {port})\n\
+         print(answered, both[0].getsockname()[1])"
+    );
+    let said = mesh.exec(CALLER, &["python3", "-c", &code]).success();
+    let (answered, own) = said.stdout.trim().split_once(' ').expect("two numbers");
+    assert_eq!(answered, "300", "{said}");
+    let own: u64 = own.parse().expect("a port");
+    let opened = eventually("the exchange is told", || {
+        let lines = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
+        let is_its = |line: &&Value| line["from"]["port"] == own && line["kind"] == "opened";
+        Some(lines.iter().filter(is_its).count()).filter(|it| *it > 0)
+    });
+    assert_eq!(opened, 1, "one exchange");
     until_none_is_open(mesh);
 }
 
@@ -319,6 +350,13 @@ fn flows_and_explain_tell(mesh: &TestMesh) {
     let said = mesh.json(&["explain", CALLER, &format!("server.s:{PORT}"), "--udp"]);
     assert_eq!((&said["verdict"], &said["lane"]), (&json!("allowed"), &json!("direct")), "{said}");
     assert_eq!(said["candidates"].as_array().map(Vec::len), Some(3), "{said}");
+    let hooks: Vec<&str> =
+        said["steps"].as_array().expect("steps").iter().filter_map(|it| it["hook"].as_str()).collect();
+    assert_eq!(
+        hooks,
+        ["sock_create", "sendmsg4", "sendmsg4", "cgroup_skb egress", "tc ingress", "sk_lookup"],
+        "{said}"
+    );
 }
 
 fn a_socket_has_so_many_receivers_and_leaves_nothing(mesh: &TestMesh) {

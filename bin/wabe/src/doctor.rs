@@ -78,8 +78,12 @@ fn examine() -> Result<Report, Failure> {
 
 /// Does each repair once; what fails is a finding again.
 fn repair(findings: &[Finding]) -> Vec<String> {
-    let mut repairs: Vec<&Repair> = findings.iter().filter_map(|it| it.repair.as_ref()).collect();
-    repairs.dedup();
+    let mut repairs: Vec<&Repair> = Vec::new();
+    for repair in findings.iter().filter_map(|it| it.repair.as_ref()) {
+        if !repairs.contains(&repair) {
+            repairs.push(repair);
+        }
+    }
     let mut done = Vec::new();
     for repair in repairs {
         let outcome = match repair {

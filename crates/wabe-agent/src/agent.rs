@@ -39,6 +39,8 @@ use crate::{
 const KEEPER_ABSENCE: Duration = Duration::from_secs(10);
 /// Pause between tries to reach it.
 const KEEPER_RETRY: Duration = Duration::from_millis(100);
+/// How long a scrape waits for it.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(1);
 /// `TCP_ESTABLISHED` of `tcp_states.h`.
 const ESTABLISHED: u8 = 1;
 /// Where the host's name servers are written.
@@ -158,7 +160,11 @@ fn metrics_listener() -> Option<TcpListener> {
 fn processes(mesh: &Mesh) -> metrics::Processes {
     let mesh = mesh.clone();
     Arc::new(move || {
-        let state = Client::connect(&mesh).and_then(|mut keeper| keeper.hello());
+        let ask = |mut keeper: Client| {
+            keeper.set_patience(Some(KEEPER_PATIENCE))?;
+            keeper.hello()
+        };
+        let state = Client::connect(&mesh).and_then(ask);
         state.map(|it| it.children).unwrap_or_default()
     })
 }

@@ -365,9 +365,14 @@ impl Explanation {
         };
         self.steps.push(Step { hook, text });
         if lane == Lane::Direct || self.verdict == Verdict::Depends {
-            let text = format!("a ticket vouches for {} in generation {}", self.identity, self.generation);
-            self.steps.push(Step { hook: "sockops TCP_CONNECT_CB", text });
-            let text = "the destination's policy admits the ticket's identity".to_owned();
+            let (hook, voucher) = match self.protocol {
+                "tcp" => ("sockops TCP_CONNECT_CB", "ticket"),
+                _ => ("cgroup_skb egress", "exchange"),
+            };
+            let text =
+                format!("the {voucher} vouches for {} in generation {}", self.identity, self.generation);
+            self.steps.push(Step { hook, text });
+            let text = format!("the destination's policy admits the {voucher}'s identity");
             self.steps.push(Step { hook: "sk_lookup", text });
         }
     }

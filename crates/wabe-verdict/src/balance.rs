@@ -10,9 +10,11 @@ use crate::Tables;
 /// 2^32 divided by the golden ratio: multiples of it modulo 2^32 spread evenly (Weyl's sequence; Knuth, TAOCP 6.4).
 const GOLDEN: u32 = 0x9e37_79b9;
 
-/// For how long a socket's datagrams to a service go where the last one went, in nanoseconds. Longer than QUIC
+/// For how long at least a socket's datagrams to a service go where the last one went, in nanoseconds. Longer than QUIC
 /// implementations keep an idle connection (30 s in most).
 const STAY: u64 = 60_000_000_000;
+/// How much more is noted each time, so that it need not be noted with each datagram.
+const AHEAD: u64 = 30_000_000_000;
 
 /// Two random numbers that name a place and a share of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +143,8 @@ pub(crate) fn choose_again<T: Tables>(
         None => choose(tables, service, client)?,
     };
     // Not with each datagram: writing costs more than all the rest.
-    if is_new || until < now + STAY / 2 {
-        tables.stay(&key, &Affinity { until: now + STAY, endpoint: chosen.endpoint, reserved: 0 });
+    if is_new || until < now + STAY {
+        tables.stay(&key, &Affinity { until: now + STAY + AHEAD, endpoint: chosen.endpoint, reserved: 0 });
     }
     Some(chosen)
 }

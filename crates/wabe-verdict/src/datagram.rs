@@ -59,10 +59,10 @@ pub fn passage<T: Tables>(tables: &T, workload: u32, tuple: &Tuple) -> Passage {
     if config.generation == 0 {
         return refuse(DropReason::NotConfigured);
     }
-    let known = tables.exchange(tuple);
+    // One of a workload that had the address before is nobody's.
+    let known = tables.exchange(tuple).filter(|known| known.source_workload == workload);
     if let Some(known) = &known
         && known.generation == config.generation
-        && known.source_workload == workload
     {
         return Passage::Continues(Allowed::before(known));
     }

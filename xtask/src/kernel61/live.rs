@@ -76,6 +76,7 @@ const CHOSEN: [Program; 6] = [
         only: None,
         without: &[
             ("a_socket_stays_at_its_endpoint_and_sockets_are_spread", "it starts dozens of programs"),
+            ("two_sockets_with_one_port_share_an_exchange", "it needs Python in the machine"),
             ("what_hides_behind_extension_headers_is_refused", "it needs Python in the machine"),
             (
                 "policy_refuses_and_a_change_is_in_force_for_open_sockets",

@@ -1,7 +1,7 @@
 //! How things are, as far as they can be read. Nothing is judged here, and nothing changed.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
     time::{Duration, SystemTime},
@@ -148,8 +148,7 @@ fn descriptors(pid: u32) -> Option<(u64, u64)> {
 }
 
 fn memory_left() -> Option<u64> {
-    let text: io::Result<String> = fs::read_to_string("/proc/meminfo");
-    let text = text.ok()?;
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, mpsc},
 };
 
-use wabe_abi::{Be16, Connection, EndpointLoad, Ip, TCP};
+use wabe_abi::{Be16, Connection, EndpointLoad, Exchange, Ip, TCP};
 use wabe_datapath::Sizes;
 use wabe_keeper::protocol::ExitStatus;
 use wabe_model::{Kind, Object, ObjectKey, ObjectName, TargetPort, Workload};
@@ -19,11 +19,16 @@ use crate::{
     testing::{FakeKernel, node, only, place, service, workload},
 };
 
+/// A caller, and the receivers that its sockets had lost.
+type Followed = (u32, Vec<u32>);
+
 struct Bench {
     engine: Engine<FakeKernel>,
     kernel: FakeKernel,
     jobs: Receiver<Job>,
     closed: Arc<Mutex<Vec<Tuple>>>,
+    /// Whose sockets were seen to.
+    followed: Arc<Mutex<Vec<Followed>>>,
     now: Instant,
     directory: tempfile::TempDir,
 }
@@ -43,6 +48,8 @@ impl Bench {
         let (jobs, given) = mpsc::channel();
         let closed = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&closed);
+        let followed = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&followed);
         let now = Instant::now();
         let parts = Parts {
             mesh: "test".into(),
@@ -56,12 +63,16 @@ impl Bench {
                 record.lock().expect("whole").extend(connections.iter().map(|(tuple, _)| *tuple));
                 Ok(())
             }),
-            follow: Box::new(|_, _, _| Ok(())),
+            follow: Box::new(move |workload, _, exchanges| {
+                let lost = exchanges.iter().map(|(_, exchange)| exchange.destination_workload).collect();
+                seen.lock().expect("whole").push((workload, lost));
+                Ok(())
+            }),
             names: SharedNames::default(),
             metrics: None,
             watched: Watched::default(),
         };
-        Self { engine: Engine::new(parts, now), kernel, jobs: given, closed, now, directory }
+        Self { engine: Engine::new(parts, now), kernel, jobs: given, closed, followed, now, directory }
     }
 
     fn react(&mut self, inputs: Vec<Input>) {
@@ -534,4 +545,64 @@ fn a_simulated_load_that_does_not_fit_is_refused_with_a_remedy() {
     assert!(message.contains("10.9.0.0/16") && message.contains("10.64.0.0/14"), "{message}");
     let reply = simulate(&mut bench, Simulate::Load { services: 10, endpoints: 5 });
     assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+}
+
+/// Two copies of `web` (1 and 2) that serve datagrams, and who calls them (3).
+fn serving_datagrams() -> (Bench, u32) {
+    let mut bench = Bench::new();
+    let mut web = workload("shop", "web");
+    web.replicas = 2;
+    let mut service = service("shop", "web", 53, TargetPort::Number(5300));
+    service.ports[0].transport = wabe_model::Transport::Udp;
+    bench.apply(vec![Object::Workload(web), Object::Service(service)]).expect("applied");
+    bench.keep();
+    bench.apply(vec![Object::Workload(workload("shop", "caller"))]).expect("applied");
+    bench.keep();
+    (1..=3).for_each(|id| bench.ready(id));
+    let id = {
+        let memory = bench.kernel.look();
+        let is_port = |(key, _): &(&wabe_abi::ServiceKey, _)| key.protocol == wabe_abi::UDP;
+        memory.mirror.services.iter().find(is_port).expect("the service").1.service
+    };
+    bench.followed.lock().expect("whole").clear();
+    (bench, id)
+}
+
+fn exchange(port: u16, service: u32, receiver: u32) -> (Tuple, Exchange) {
+    let any = Ip::UNSPECIFIED;
+    let tuple = Tuple::new(wabe_abi::UDP, any, Be16::new(port), any, Be16::new(5300));
+    let known =
+        Exchange { source_workload: 3, destination_workload: receiver, service, ..Exchange::default() };
+    (tuple, known)
+}
+
+#[test]
+fn sockets_are_seen_to_when_their_endpoint_leaves_the_service_and_once_more() {
+    let (mut bench, service) = serving_datagrams();
+    // To the service, to the workload itself, and to the outside.
+    bench.kernel.look().exchanges =
+        vec![exchange(1, service, 1), exchange(2, service, 2), exchange(3, 0, 1), exchange(4, 0, 0)];
+    let followed = Arc::clone(&bench.followed);
+    let followed = move || std::mem::take(&mut *followed.lock().expect("whole"));
+    bench.pass(1000);
+    assert_eq!(followed(), [], "nothing is lost");
+    bench.react(vec![Input::Keeper(EventKind::NotReady { id: 1, why: "no answer".into() })]);
+    assert_eq!(followed(), [(3, vec![1])], "who dialled the workload itself may go on");
+    bench.pass(150);
+    assert_eq!(followed(), [(3, vec![1])], "one that was being begun");
+    bench.pass(150);
+    assert_eq!(followed(), []);
+    // Back again: nobody is moved.
+    bench.ready(1);
+    assert_eq!(followed(), []);
+}
+
+#[test]
+fn a_new_agent_sees_to_what_was_lost_while_there_was_none() {
+    let (mut bench, service) = serving_datagrams();
+    bench.kernel.look().exchanges = vec![exchange(1, service, 2), exchange(2, service, 77)];
+    bench.engine.receivers = None;
+    bench.ready(3);
+    bench.apply(vec![Object::Workload(workload("shop", "more"))]).expect("applied");
+    assert_eq!(*bench.followed.lock().expect("whole"), [(3, vec![77])]);
 }

@@ -83,6 +83,15 @@ fn an_exchange_is_judged_by_whoever_has_the_address_now() {
 }
 
 #[test]
+fn what_another_workload_left_at_the_address_is_no_exchange() {
+    let mut tables = with(question(), 1);
+    let left = tables.workloads[&1];
+    tables.workloads.insert(7, left);
+    let allowed = Allowed { generation: 1, workload: 2, rule: 0 };
+    assert_eq!(passage(&tables, 7, &question()), Passage::Begins(allowed));
+}
+
+#[test]
 fn a_stopping_receiver_and_a_full_table_take_no_new_exchange_and_keep_the_old() {
     let stop = |tables: &mut Fake| {
         tables.workloads.get_mut(&2).expect("workload").flags |= workload_flag::STOPPING;

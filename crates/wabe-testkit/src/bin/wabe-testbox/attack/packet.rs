@@ -5,59 +5,54 @@ use std::net::IpAddr;
 /// Any port will do, as long as a test can look for it.
 const SOURCE_PORT: u16 = 40_999;
 
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 /// A SYN with IP header; `None` if the addresses differ in family.
 pub(super) fn syn(source: IpAddr, destination: IpAddr, port: u16) -> Option<Vec<u8>> {
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let (source, destination) = (source.octets(), destination.octets());
-            let tcp = tcp(&[&source[..], &destination, &[0, 6, 0, 20]].concat(), port);
-            // Version and length, TOS, total length, id, fragment, TTL, protocol, checksum, addresses.
-            let mut ip = [&[0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0][..], &source, &destination].concat();
-            put_checksum(&mut ip, 10, &[]);
-            Some([ip, tcp].concat())
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let (source, destination) = (source.octets(), destination.octets());
-            let tcp = tcp(&[&source[..], &destination, &[0, 0, 0, 20, 0, 0, 0, 6]].concat(), port);
-            // Version, class and label, payload length, next header, hop limit, addresses.
-            Some([&[0x60, 0, 0, 0, 0, 20, 6, 64][..], &source, &destination, &tcp].concat())
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
-    }
+    // Ports, sequence, acknowledgement, length and SYN, window, checksum, urgent pointer.
+    let mut tcp = [&SOURCE_PORT.to_be_bytes()[..], &port.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0]].concat();
+    tcp.extend([5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
+    packet(source, destination, TCP, tcp, 16)
 }
 
 /// A datagram of one byte with IP header; `None` if the addresses differ in family.
 pub(super) fn datagram(source: IpAddr, destination: IpAddr, port: u16) -> Option<Vec<u8>> {
+    // Ports, length, checksum, the byte.
+    let udp = [&SOURCE_PORT.to_be_bytes()[..], &port.to_be_bytes(), &[0, 9, 0, 0, b'x']].concat();
+    packet(source, destination, UDP, udp, 6)
+}
+
+/// `segment`, whose checksum belongs at `checksum`, behind an IP header.
+fn packet(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    mut segment: Vec<u8>,
+    checksum: usize,
+) -> Option<Vec<u8>> {
+    let length = u8::try_from(segment.len()).expect("invariant: some bytes");
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let (source, destination) = (source.octets(), destination.octets());
-            let udp = udp(&[&source[..], &destination, &[0, 17, 0, 9]].concat(), port);
-            let mut ip = [&[0x45, 0, 0, 29, 0, 1, 0x40, 0, 64, 17, 0, 0][..], &source, &destination].concat();
+            let pseudo = [&source[..], &destination, &[0, protocol, 0, length]].concat();
+            put_checksum(&mut segment, checksum, &pseudo);
+            // Version and length, TOS, total length, id, fragment, TTL, protocol, checksum, addresses.
+            let head = [0x45, 0, 0, 20 + length, 0, 1, 0x40, 0, 64, protocol, 0, 0];
+            let mut ip = [&head[..], &source, &destination].concat();
             put_checksum(&mut ip, 10, &[]);
-            Some([ip, udp].concat())
+            Some([ip, segment].concat())
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let (source, destination) = (source.octets(), destination.octets());
-            let udp = udp(&[&source[..], &destination, &[0, 0, 0, 9, 0, 0, 0, 17]].concat(), port);
-            Some([&[0x60, 0, 0, 0, 0, 9, 17, 64][..], &source, &destination, &udp].concat())
+            let pseudo = [&source[..], &destination, &[0, 0, 0, length, 0, 0, 0, protocol]].concat();
+            put_checksum(&mut segment, checksum, &pseudo);
+            // Version, class and label, payload length, next header, hop limit, addresses.
+            let head = [0x60, 0, 0, 0, 0, length, protocol, 64];
+            Some([&head[..], &source, &destination, &segment].concat())
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
-}
-
-fn udp(pseudo_header: &[u8], port: u16) -> Vec<u8> {
-    // Ports, length, checksum, the byte.
-    let mut udp = [&SOURCE_PORT.to_be_bytes()[..], &port.to_be_bytes(), &[0, 9, 0, 0, b'x']].concat();
-    put_checksum(&mut udp, 6, pseudo_header);
-    udp
-}
-
-fn tcp(pseudo_header: &[u8], port: u16) -> Vec<u8> {
-    // Ports, sequence, acknowledgement, length and SYN, window, checksum, urgent pointer.
-    let mut tcp = [&SOURCE_PORT.to_be_bytes()[..], &port.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 0]].concat();
-    tcp.extend([5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
-    put_checksum(&mut tcp, 16, pseudo_header);
-    tcp
 }
 
 /// RFC 1071.
