@@ -15,12 +15,16 @@ mod userland;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{setup, shell::root};
+use crate::{
+    setup,
+    shell::{execute, root},
+};
 use userland::Userland;
 
 /// Kernel modules that the mesh needs; a kernel on a disk would load them when they are asked for.
@@ -50,7 +54,9 @@ pub(crate) fn run() -> Result<()> {
     let begun = Instant::now();
     let console = machine::boot(&kernel.image, &path);
     fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    judge(&console?)?;
+    let console = console?;
+    judge(&console)?;
+    compare(&console)?;
     println!(
         "every program loads and the live tests pass on {} ({} s)",
         kernel.name,
@@ -104,9 +110,33 @@ fn judge(console: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Compares what the verifier counted with the golden table, which the tests of wabe-datapath own.
+fn compare(console: &[String]) -> Result<()> {
+    let path = root().join(format!("target/verified-{}.txt", std::process::id()));
+    fs::write(&path, verified(console)?).with_context(|| format!("writing {}", path.display()))?;
+    let test = "verified_counts_of_another_kernel_are_the_golden_ones";
+    let arguments = ["test", "--quiet", "-p", "wabe-datapath", "--test", "verifier", "--", "--ignored", test];
+    let outcome = execute(Command::new("cargo").args(arguments).env("WABE_VERIFIED", &path));
+    fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    outcome
+}
+
+/// The machine's release, then a line for each program and size of tables.
+fn verified(console: &[String]) -> Result<String> {
+    let release = console.iter().find_map(|line| line.strip_prefix("note kernel "));
+    let mut table = release.context("the machine does not tell its kernel's release")?.to_owned();
+    for line in console {
+        if let Some((what, count)) = line.strip_prefix("ok ").and_then(|it| it.split_once(" verified ")) {
+            let count = count.strip_suffix(" instructions").context("a count without its unit")?;
+            table += &format!("\n{what} {count}");
+        }
+    }
+    Ok(table + "\n")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::judge;
+    use super::{judge, verified};
 
     fn console(text: &str) -> Vec<String> {
         text.lines().map(String::from).collect()
@@ -115,10 +145,18 @@ mod tests {
     #[test]
     fn a_result_needs_verified_programs_and_live_tests() {
         let tests: String = super::live::names().map(|it| format!("ok live {it} (3 s)\n")).collect();
-        let verified = "noise\nok wabe_x verified 9 instructions\n";
-        judge(&console(&format!("{verified}{tests}RESULT ok"))).expect("everything is there");
-        judge(&console(&format!("{verified}RESULT ok"))).expect_err("no live test");
+        let counted = "noise\nok wabe_x small verified 9 instructions\n";
+        judge(&console(&format!("{counted}{tests}RESULT ok"))).expect("everything is there");
+        judge(&console(&format!("{counted}RESULT ok"))).expect_err("no live test");
         judge(&console(&format!("{tests}RESULT ok"))).expect_err("no verified program");
+    }
+
+    #[test]
+    fn counts_are_read_from_the_console() {
+        let text =
+            "note kernel 6.1.0-1-amd64\nok wabe_x small verified 9 instructions\nok live x (3 s)\nRESULT ok";
+        assert_eq!(verified(&console(text)).expect("counts"), "6.1.0-1-amd64\nwabe_x small 9\n");
+        verified(&console("RESULT ok")).expect_err("no kernel");
     }
 
     #[test]

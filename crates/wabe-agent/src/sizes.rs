@@ -4,11 +4,11 @@ use wabe_abi::maps;
 use wabe_datapath::Sizes;
 
 /// Rows of service ports and addresses that are never exceeded.
-pub const MOST_SERVICES: u32 = 1 << 20;
+pub const MOST_SERVICES: u32 = Sizes::LARGEST.services;
 /// Rows of endpoints that are never exceeded.
-pub const MOST_ENDPOINTS: u32 = 4 << 20;
+pub const MOST_ENDPOINTS: u32 = Sizes::LARGEST.endpoints;
 /// Rows of each policy table that are never exceeded.
-pub const MOST_POLICY_ROWS: u32 = 4 << 20;
+pub const MOST_POLICY_ROWS: u32 = Sizes::LARGEST.policy_rows;
 
 /// Rows in the tables that grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -19,18 +19,26 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self {
-            workloads: maps::MAX_WORKLOADS,
-            services: maps::MAX_SERVICES,
-            endpoints: maps::MAX_ENDPOINTS,
-            policy_rows: maps::MAX_POLICY_ROWS,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Sizes {
+    /// A row in each: as small as a table can be.
+    pub const SMALLEST: Self = Self { workloads: 1, services: 1, endpoints: 1, policy_rows: 1 };
+    /// What tables have from the start.
+    pub const DEFAULT: Self = Self {
+        workloads: maps::MAX_WORKLOADS,
+        services: maps::MAX_SERVICES,
+        endpoints: maps::MAX_ENDPOINTS,
+        policy_rows: maps::MAX_POLICY_ROWS,
+    };
+    /// What they never exceed.
+    pub const LARGEST: Self =
+        Self { workloads: maps::MAX_WORKLOADS, services: 1 << 20, endpoints: 4 << 20, policy_rows: 4 << 20 };
+
     /// Rows of a map; `None` if its size is fixed.
-    pub(crate) fn of(&self, map: &str) -> Option<u32> {
+    pub fn of(&self, map: &str) -> Option<u32> {
         match map {
             maps::CGROUPS | maps::WORKLOADS | maps::VETHS => Some(self.workloads),
             maps::ADDRESSES => Some(2 * self.workloads),

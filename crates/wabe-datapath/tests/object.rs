@@ -5,10 +5,14 @@
 mod btf;
 #[path = "object/elf.rs"]
 mod elf;
+#[path = "golden/table.rs"]
+mod golden;
 #[path = "object/instructions.rs"]
 mod instructions;
 #[path = "object/shapes.rs"]
 mod shapes;
+#[path = "golden/tools.rs"]
+mod tools;
 
 use std::collections::BTreeSet;
 

@@ -6,6 +6,8 @@
 //! does nothing.
 
 mod live;
+#[path = "../../tests/verifier/matrix.rs"]
+mod matrix;
 
 use std::{
     error::Error,
@@ -59,13 +61,18 @@ fn main() -> ExitCode {
 fn run() -> Outcome<()> {
     prepare()?;
     println!("note kernel {}", uname().release().to_string_lossy());
-    let mut ebpf = Ebpf::load(OBJECT)?;
-    let refused: Vec<&str> = programs().filter(|name| !verified(&mut ebpf, name)).collect();
-    if !refused.is_empty() {
-        return Err(format!("the verifier refuses {}", refused.join(", ")).into());
+    for (size, sizes) in &matrix::SIZES {
+        let mut ebpf = matrix::object(sizes)?;
+        let refused: Vec<&str> = programs().filter(|name| !verified(&mut ebpf, name, size)).collect();
+        if !refused.is_empty() {
+            return Err(format!(
+                "the verifier refuses {} with tables of the {size} size",
+                refused.join(", ")
+            )
+            .into());
+        }
     }
-    admit(&mut ebpf)?;
-    drop(ebpf);
+    admit()?;
     attach()?;
     live::run()
 }
@@ -88,31 +95,19 @@ fn prepare() -> Outcome<()> {
 }
 
 /// Whether the verifier takes a program; says so.
-fn verified(ebpf: &mut Ebpf, name: &str) -> bool {
-    let outcome = verify(ebpf, name);
+fn verified(ebpf: &mut Ebpf, name: &str, size: &str) -> bool {
+    let outcome = matrix::verify(ebpf, name);
     match &outcome {
-        Ok(count) => println!("ok {name} verified {count} instructions"),
+        Ok(count) => println!("ok {name} {size} verified {count} instructions"),
         Err(error) => println!("failed {name}: {error}"),
     }
     outcome.is_ok()
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is aya's and knows many kinds")]
-fn verify(ebpf: &mut Ebpf, name: &str) -> Outcome<u32> {
-    let info = match ebpf.program_mut(name).ok_or("not in the object")? {
-        Program::CgroupSock(it) => it.load().and_then(|()| it.info()),
-        Program::CgroupSockAddr(it) => it.load().and_then(|()| it.info()),
-        Program::SockOps(it) => it.load().and_then(|()| it.info()),
-        Program::CgroupSkb(it) => it.load().and_then(|()| it.info()),
-        Program::SkLookup(it) => it.load().and_then(|()| it.info()),
-        Program::SchedClassifier(it) => it.load().and_then(|()| it.info()),
-        _ => return Err("of a kind that the loader does not know".into()),
-    }?;
-    info.verified_instruction_count().ok_or_else(|| "the kernel counts no verified instructions".into())
-}
-
 /// Attaches admission alone.
-fn admit(ebpf: &mut Ebpf) -> Outcome<()> {
+fn admit() -> Outcome<()> {
+    let mut ebpf = Ebpf::load(OBJECT)?;
+    matrix::verify(&mut ebpf, "wabe_admit")?;
     let Some(Program::SkLookup(admit)) = ebpf.program_mut("wabe_admit") else {
         return Err("wabe_admit is no sk_lookup program".into());
     };

@@ -1,0 +1,28 @@
+//! The tools that built the object.
+
+// Written for the build script, which uses all of it.
+#[path = "../../build/toolchain.rs"]
+#[expect(dead_code, reason = "the tests need neither cargo nor the list of compilers")]
+mod toolchain;
+
+use std::{path::Path, process::Command};
+
+/// Compiler and linker, found as the build script finds them.
+pub(crate) fn tools() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace's root");
+    let found = toolchain::Toolchain::find(root).expect("the tools that built the object");
+    let mut lines = version(&found.rustc, "-vV");
+    lines.extend(version(&found.linker, "--version"));
+    lines
+}
+
+fn version(tool: &Path, option: &str) -> Vec<String> {
+    let output =
+        Command::new(tool).env_remove("RUSTUP_TOOLCHAIN").arg(option).output().expect("the tool runs");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(String::from)
+        .collect()
+}
