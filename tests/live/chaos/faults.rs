@@ -30,7 +30,7 @@ const DOCUMENTED: u64 = 1000;
 type Fault = (&'static str, fn(&mut Chaos<'_>));
 
 /// All that can happen.
-pub(super) const FAULTS: [Fault; 13] = [
+pub(super) const FAULTS: [Fault; 14] = [
     ("the agent is killed", |it| it.kill_role("agent")),
     ("dns is killed", |it| it.kill_role("dns")),
     ("an endpoint is killed", |it| it.kill_endpoint()),
@@ -44,6 +44,7 @@ pub(super) const FAULTS: [Fault; 13] = [
     ("nobody reads the ring buffer", |it| it.stall_events()),
     ("a bad manifest is applied", |it| it.apply_nonsense()),
     ("a cgroup is killed", |it| it.kill_cgroup()),
+    ("a cgroup is deleted", |it| it.delete_cgroup()),
 ];
 
 /// The one who does it.
@@ -205,6 +206,19 @@ impl<'a> Chaos<'a> {
         let Some(cgroup) = cgroup_of(victim) else { return };
         let began = now();
         std::fs::write(cgroup.join("cgroup.kill"), "1").expect("a cgroup of the mesh");
+        self.excuse_until_ready(began);
+    }
+
+    /// A folder without processes can be removed, so they are killed first. What starts there next has another cgroup,
+    /// from which it must be served like from the first.
+    fn delete_cgroup(&mut self) {
+        self.agent_answers();
+        let all = pids(self.mesh, "shop/cart");
+        let victim = all[self.random(all.len() as u64) as usize];
+        let Some(cgroup) = cgroup_of(victim) else { return };
+        let began = now();
+        std::fs::write(cgroup.join("cgroup.kill"), "1").expect("a cgroup of the mesh");
+        eventually("it can be deleted", || std::fs::remove_dir(&cgroup).is_ok().then_some(()));
         self.excuse_until_ready(began);
     }
 

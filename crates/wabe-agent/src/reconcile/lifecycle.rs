@@ -54,7 +54,7 @@ impl<D: Datapath> Engine<D> {
         for id in std::mem::take(&mut self.to_start) {
             let Some(instance) = self.state.instances.get_mut(&id) else { continue };
             let (Some(place), Some(handles)) = (instance.place, self.handles.get(&id)) else { continue };
-            if !self.installed.mirror.workloads.contains_key(&id) {
+            if self.installed.mirror.cgroups.get(&place.cgroup) != Some(&id) {
                 // The tables could not be written; it stays outside until they can.
                 self.to_start.insert(id);
                 continue;

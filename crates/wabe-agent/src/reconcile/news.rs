@@ -33,6 +33,7 @@ impl<D: Datapath> Engine<D> {
                 it.ready = false;
                 it.trouble = Some(why);
             }),
+            EventKind::Rehoused { id, cgroup_id } => self.rehoused(id, cgroup_id),
             EventKind::Exited { id, status } => self.update(id, |it| {
                 it.pid = None;
                 it.ready = false;
@@ -51,6 +52,12 @@ impl<D: Datapath> Engine<D> {
         }
     }
 
+    /// It is in another cgroup, which the tables have to know before its process is started.
+    fn rehoused(&mut self, id: u32, cgroup: u64) {
+        self.update(id, |it| it.rehouse(cgroup));
+        self.to_start.insert(id);
+    }
+
     /// The keeper's list against ours: it is right about what runs.
     fn compare(&mut self, all: &[InstanceState]) {
         let theirs: BTreeSet<u32> = all.iter().map(|it| it.spec.id).collect();
@@ -58,6 +65,9 @@ impl<D: Datapath> Engine<D> {
             let id = state.spec.id;
             if self.state.instances.contains_key(&id) {
                 self.update(id, |it| adopt(it, state));
+                if state.phase == protocol::Phase::Created {
+                    self.rehoused(id, state.cgroup_id);
+                }
                 if state.phase == protocol::Phase::Stopped {
                     self.stopped(id);
                 }

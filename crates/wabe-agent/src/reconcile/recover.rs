@@ -1,6 +1,6 @@
 //! The first look: what an earlier agent left in the kernel, and what the keeper runs.
 
-use wabe_keeper::protocol::InstanceState;
+use wabe_keeper::protocol::{self, InstanceState};
 
 use super::{Engine, news::adopt};
 use crate::{
@@ -47,6 +47,9 @@ impl<D: Datapath> Engine<D> {
                 node_ifindex: state.node_ifindex,
             });
             adopt(&mut instance, &state);
+            if state.phase == protocol::Phase::Created {
+                instance.rehouse(state.cgroup_id);
+            }
             match instance.phase {
                 // Guarded again, in case an earlier agent died before it was; started if it was not.
                 Phase::Making => drop(self.to_start.insert(id)),

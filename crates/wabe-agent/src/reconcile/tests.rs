@@ -190,6 +190,19 @@ fn a_workload_is_made_then_guarded_then_started_then_an_endpoint() {
 }
 
 #[test]
+fn what_lost_its_cgroup_is_started_once_the_tables_know_the_next_one() {
+    let mut bench = serving();
+    let cgroup = place(1).cgroup;
+    bench.react(vec![Input::Keeper(EventKind::Rehoused { id: 1, cgroup_id: cgroup + 1000 })]);
+    assert_eq!(bench.endpoints(), [] as [u32; 0], "nothing of it runs");
+    let cgroups = bench.kernel.look().mirror.cgroups.clone();
+    assert_eq!((cgroups.get(&(cgroup + 1000)), cgroups.get(&cgroup)), (Some(&1), None));
+    assert!(matches!(bench.keep().as_slice(), [Job::Start(1)]));
+    bench.ready(1);
+    assert_eq!(bench.endpoints(), [1]);
+}
+
+#[test]
 fn a_change_replaces_without_a_moment_without_endpoint() {
     let mut bench = serving();
     let mut other = workload("shop", "web");

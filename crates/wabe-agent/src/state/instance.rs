@@ -84,6 +84,17 @@ impl Instance {
         }
     }
 
+    /// It has another cgroup: unless it is on its way out, it is started once the tables know that.
+    pub fn rehouse(&mut self, cgroup: u64) {
+        if let Some(place) = &mut self.place {
+            place.cgroup = cgroup;
+        }
+        if let Phase::Starting | Phase::Started = self.phase {
+            self.phase = Phase::Making;
+            self.ready = false;
+        }
+    }
+
     /// The workload that it is a copy of.
     pub fn workload(&self) -> &ObjectName {
         &self.spec.name

@@ -27,6 +27,13 @@ pub enum EventKind {
         /// Its process.
         pid: u32,
     },
+    /// Somebody removed its cgroup. It has another, and is as if just created: it waits for a start.
+    Rehoused {
+        /// Which.
+        id: u32,
+        /// The other cgroup's number.
+        cgroup_id: u64,
+    },
     /// Its process ended.
     Exited {
         /// Which.

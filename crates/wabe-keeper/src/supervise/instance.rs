@@ -1,6 +1,9 @@
 //! One replica of a workload: what it is doing, and what comes next.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    io,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     cgroup::Cgroup,
@@ -128,6 +131,13 @@ impl Instance {
                 None
             }
         }
+    }
+
+    /// Makes its cgroup anew if somebody removed it; then the number is another one, which is returned.
+    pub(super) fn house(&mut self) -> io::Result<Option<u64>> {
+        let cgroup_id = Cgroup::create(self.cgroup.path())?.id()?;
+        let before = std::mem::replace(&mut self.cgroup_id, cgroup_id);
+        Ok((before != cgroup_id).then_some(cgroup_id))
     }
 
     pub(super) fn created(&self) -> Created {

@@ -258,6 +258,16 @@ impl Supervisor {
 
     fn launch(&mut self, id: u32) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
+        match instance.house() {
+            Ok(None) => {}
+            Ok(Some(cgroup_id)) => {
+                // Whoever rules the kernel's tables has to know it first: sockets of unknown cgroups are refused.
+                instance.turn(Life::Created);
+                self.subscribers.tell(EventKind::Rehoused { id, cgroup_id });
+                return;
+            }
+            Err(error) => return self.fail(id, format!("can't make its cgroup: {error}")),
+        }
         let opened = self.network.open(id).map_err(|error| error.to_string());
         let started = opened.and_then(|()| {
             let output = instance.log.writer().and_then(|out| Ok((out, instance.log.writer()?)));

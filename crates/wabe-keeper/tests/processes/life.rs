@@ -7,6 +7,7 @@ use std::{
 };
 
 use wabe_keeper::{
+    cgroup::Cgroup,
     client::ClientError,
     protocol::{EventKind, ExitStatus, InstanceSpec, Phase, RestartPolicy},
 };
@@ -130,6 +131,25 @@ fn a_restart_is_another_process() {
     assert_ne!(first, second);
     assert!(!is_alive(first));
     assert_eq!(keeper.state(1).restarts, 1);
+}
+
+#[test]
+fn who_lost_its_cgroup_has_another_and_waits_for_a_start() {
+    let keeper = Keeper::start();
+    let spec = InstanceSpec { restart: RestartPolicy::Always, ..keeper.spec(1, &["sleep", "1000"]) };
+    let pid = keeper.run_until_started(spec);
+    let before = keeper.state(1).cgroup_id;
+    let mut events = keeper.events();
+    fs::write(keeper.cgroup(1).join("cgroup.kill"), "1").unwrap();
+    eventually("the cgroup can be removed", || !is_alive(pid) && fs::remove_dir(keeper.cgroup(1)).is_ok());
+    let seen = events.seen_until(|kind| matches!(kind, EventKind::Rehoused { .. }));
+    assert!(!seen.iter().any(|kind| matches!(kind, EventKind::Started { .. })), "{seen:?}");
+    let after = Cgroup::at(keeper.cgroup(1)).id().unwrap();
+    assert_ne!(after, before);
+    assert_eq!(seen.last(), Some(&EventKind::Rehoused { id: 1, cgroup_id: after }));
+    assert_eq!((keeper.state(1).cgroup_id, keeper.state(1).phase), (after, Phase::Created));
+    keeper.client().start(1).unwrap();
+    events.until(|kind| matches!(kind, EventKind::Started { id: 1, .. }));
 }
 
 #[test]
