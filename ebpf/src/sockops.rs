@@ -15,7 +15,7 @@ use wabe_abi::{
     Be16, Connection, Event, EventKind, Ip, Lane, Reporter, SocketState, TCP, Ticket, Tuple, maps::counter,
     socket_flag, ticket_flag,
 };
-use wabe_verdict::{payload, tcp_state};
+use wabe_verdict::{payload, reset, tcp_state};
 
 use crate::{
     connect::generation,
@@ -161,6 +161,7 @@ fn closed(ctx: &SockOpsContext) {
     let at = report::now();
     let mut event = event(state, &tuple, kind, at);
     event.duration = at - state.opened;
+    event.reset = u8::from(reset(before));
     if let Some(tcp) = tcp(ctx) {
         let (sent, received) = payload(active, before, tcp.bytes_acked, tcp.bytes_received);
         // Source and destination are the caller's and the receiver's, whoever reports.

@@ -27,6 +27,7 @@ fn balance() {
             affinity::the_promise_ends_and_the_table_chooses_again,
             affinity::explain_tells_each_endpoint_once,
             ejection::an_endpoint_that_refuses_is_ejected_and_comes_back,
+            ejection::an_endpoint_that_resets_at_once_is_ejected,
             ejection::never_are_all_ejected,
             slow_start::a_new_endpoints_share_grows,
             locality::callers_get_the_nearest_endpoints_and_wider_ones_when_those_are_gone,
@@ -76,6 +77,15 @@ fn manifests() -> String {
         .annotation("mesh.wabe.dev/balance", "round-robin");
     let fine = Workload::server("s/fine").label("svc", "failing").with("replicas", json!(2));
     let (deaf_one, failing_rule) = (deaf("s/deaf"), ejection::rule("s/failing", 50));
+    let resetting = Service::new("s/resetting")
+        .with("selector", json!({ "svc": "resetting" }))
+        .annotation("mesh.wabe.dev/balance", "round-robin");
+    let polite = Workload::server("s/polite").label("svc", "resetting").with("replicas", json!(2));
+    let rude = Workload::new("s/rude", &["$TESTBOX", "reset", "--listen", "[::]:8080"])
+        .label("svc", "resetting")
+        .with("ports", json!([{ "name": "main", "port": 8080 }]));
+    let resetting_rule = ejection::rule("s/resetting", 50);
+    written.extend([&resetting as &dyn std::fmt::Display, &polite, &rude, &resetting_rule]);
     let all_deaf = deaf("s/all-deaf").label("svc", "all-deaf").with("replicas", json!(3));
     let all_deaf_service = Service::new("s/all-deaf")
         .with("selector", json!({ "svc": "all-deaf" }))

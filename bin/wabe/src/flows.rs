@@ -60,6 +60,9 @@ fn text(flow: &Flow) -> String {
             if flow.retransmits > 0 {
                 text += &format!(", {} sent again", flow.retransmits);
             }
+            if flow.reset {
+                text += ", reset";
+            }
         }
         FlowKind::Refused | FlowKind::Failed => {
             text += &format!(" {}", flow.reason.as_deref().unwrap_or("nobody answered"));
@@ -124,6 +127,7 @@ mod tests {
             duration: 0,
             rtt: 0,
             retransmits: 0,
+            reset: false,
             suppressed: 4,
         };
         assert_eq!(

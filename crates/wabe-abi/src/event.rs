@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Be16, Ip};
+use crate::{Be16, Ip, Tuple};
 
 /// What happened.
 #[repr(u8)]
@@ -102,6 +102,13 @@ pub struct Event {
     pub reason: u8,
     /// [`crate::TCP`] or [`crate::UDP`].
     pub protocol: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 if the connection had no orderly end: one end reset it, or it timed out; `Closed` only.
+    pub reset: u8,
+}
+
+impl Event {
+    /// The connection, from the caller to the endpoint.
+    pub const fn tuple(&self) -> Tuple {
+        Tuple::new(self.protocol, self.source, self.source_port, self.destination, self.destination_port)
+    }
 }

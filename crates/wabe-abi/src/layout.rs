@@ -84,7 +84,7 @@ shapes! {
     Event {
         source, destination, dialled, time, duration, bytes_sent, bytes_received, generation,
         source_workload, destination_workload, service, rule, rtt, retransmits, suppressed,
-        source_port, destination_port, dialled_port, kind, reporter, lane, reason, protocol, reserved
+        source_port, destination_port, dialled_port, kind, reporter, lane, reason, protocol, reset
     }
     PrefixKey { bits, table, address }
 }

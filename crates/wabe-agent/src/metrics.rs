@@ -179,7 +179,7 @@ mod tests {
             "from":{"workload":"shop/front","replica":0,"address":null,"port":1},
             "to":{"workload":"shop/web","replica":0,"address":null,"port":80},
             "service":"shop/web","dialled":null,"dialledPort":80,"lane":"direct","verdict":"allowed","reason":null,
-            "rule":null,"generation":9,"bytesSent":10,"bytesReceived":20,"duration":1,"rtt":1,"retransmits":0,
+            "rule":null,"generation":9,"bytesSent":10,"bytesReceived":20,"duration":1,"rtt":1,"retransmits":0,"reset":false,
             "suppressed":0}"#;
         Flow { kind, ..serde_json::from_str(text).expect("a flow") }
     }

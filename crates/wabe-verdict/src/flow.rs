@@ -2,6 +2,8 @@
 
 /// TCP states as `sockops` reports them (`include/net/tcp_states.h`).
 pub mod tcp_state {
+    /// Open in both directions.
+    pub const ESTABLISHED: u32 = 1;
     /// Waiting for the SYN-ACK.
     pub const SYN_SENT: u32 = 2;
     /// Both FINs are out, the peer's came first or crossed ours; nothing is left to receive.
@@ -32,6 +34,14 @@ pub const fn payload(active: bool, before: u32, acked: u64, received: u64) -> (u
     (acked.saturating_sub(syn + fin_acked as u64), received.saturating_sub(fin_received as u64))
 }
 
+/// Whether a connection that came to be ended without this end's FIN being acknowledged: an end reset it, or it timed out.
+/// `before` is the state that the socket left for CLOSE.
+#[must_use]
+#[inline(always)]
+pub const fn reset(before: u32) -> bool {
+    before == tcp_state::ESTABLISHED || before == tcp_state::CLOSE_WAIT
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +59,21 @@ mod tests {
             assert_eq!(payload(active, before, acked, received), (123_456, 123_456), "{what}");
         }
         assert_eq!(payload(true, tcp_state::SYN_SENT, 0, 0), (0, 0));
+    }
+
+    #[test]
+    fn who_sent_no_fin_did_not_end_in_order() {
+        let ends = [
+            (tcp_state::ESTABLISHED, true),
+            (tcp_state::CLOSE_WAIT, true),
+            (tcp_state::SYN_SENT, false),
+            (tcp_state::FIN_WAIT2, false),
+            (tcp_state::TIME_WAIT, false),
+            (tcp_state::LAST_ACK, false),
+            (tcp_state::CLOSING, false),
+        ];
+        for (before, want) in ends {
+            assert_eq!(reset(before), want, "from state {before}");
+        }
     }
 }

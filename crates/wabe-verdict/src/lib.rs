@@ -28,7 +28,7 @@ pub use authorize::{Authorization, authorize};
 pub use balance::{Draw, choose, client_hash, less_loaded, nearest};
 pub use datagram::{Allowed, Passage, passage};
 pub use departure::{Departure, departure, refuse_arrival};
-pub use flow::{payload, tcp_state};
+pub use flow::{payload, reset, tcp_state};
 pub use inbound::{Arrival, Inbound, inbound};
 pub use limits::Side;
 pub use outbound::{Caller, Outbound, Target, outbound};

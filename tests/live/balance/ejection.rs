@@ -60,3 +60,24 @@ pub(super) fn never_are_all_ejected(mesh: &TestMesh) {
         (out == 2).then_some(())
     });
 }
+
+pub(super) fn an_endpoint_that_resets_at_once_is_ejected(mesh: &TestMesh) {
+    until_all(mesh, "s/rude", true);
+    until_all(mesh, "s/polite", true);
+    // In turn: nine calls are three for each endpoint. They are connected before they are reset.
+    let first = calls(mesh, "s/resetting", 9);
+    assert_eq!(first["by_errno"]["read ECONNRESET"], 3, "{first}");
+    eventually("it is ejected and the others get all", || {
+        let seen = ejected(mesh, "s/resetting") == 1;
+        let after = calls(mesh, "s/resetting", 30);
+        (seen && after["by_errno"] == json!({})).then_some(())
+    });
+    let flows = mesh.wabe(&["flows", "-o", "json", "--last", "2000"]).success();
+    let lines = flows.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let closed: Vec<Value> =
+        lines.filter(|it| it["service"] == "s/resetting" && it["kind"] == "closed").collect();
+    for flow in &closed {
+        assert_eq!(flow["reset"], flow["to"]["workload"] == "s/rude", "{flow}");
+    }
+    assert!(closed.iter().filter(|it| it["reset"] == true).count() >= 3, "{closed:?}");
+}

@@ -74,6 +74,8 @@ pub struct Flow {
     pub rtt: u32,
     /// Segments sent again; of closed ones.
     pub retransmits: u32,
+    /// It had no orderly end: one end reset it, or it timed out; of closed ones.
+    pub reset: bool,
     /// Further refusals like this one since the last line about them.
     pub suppressed: u32,
 }

@@ -39,7 +39,7 @@ impl Joiner {
         if !has_twin(event) {
             return emit(&joined);
         }
-        let key = (tuple(event), event.kind);
+        let key = (event.tuple(), event.kind);
         match self.waiting.remove(&key) {
             Some((first, _)) if first.source != joined.source => return emit(&merge(&first, &joined)),
             // The same end again: the address pair was used again. The first one's twin was lost.
@@ -84,10 +84,6 @@ fn has_twin(event: &Event) -> bool {
         && event.destination_workload != 0
 }
 
-fn tuple(event: &Event) -> Tuple {
-    Tuple::new(event.protocol, event.source, event.source_port, event.destination, event.destination_port)
-}
-
 /// The source knows what was dialled, the destination which rule admitted; counts should agree, and the larger is the
 /// one that missed less.
 fn merge(one: &Joined, other: &Joined) -> Joined {
@@ -103,6 +99,7 @@ fn merge(one: &Joined, other: &Joined) -> Joined {
         rtt: if source.rtt == 0 { destination.rtt } else { source.rtt },
         duration: source.duration.max(destination.duration),
         time: source.time.min(destination.time),
+        reset: source.reset | destination.reset,
         ..*source
     };
     Joined { event, source: true, destination: true }

@@ -67,6 +67,7 @@ pub(super) fn flow(joined: &Joined, names: &Published, clock: &Clock) -> Flow {
         duration: event.duration / 1000,
         rtt: event.rtt,
         retransmits: event.retransmits,
+        reset: event.reset != 0,
         suppressed: event.suppressed,
     }
 }

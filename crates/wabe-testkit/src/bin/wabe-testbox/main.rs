@@ -22,6 +22,7 @@ const USAGE: &str = "\
 wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
+  reset --listen ADDR                        accepts, and resets at once
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
           [--resolve-each]                   asks for the name before each connection
           [--failures]                       with --summary: a line for each failure too, with its times
@@ -55,6 +56,7 @@ fn main() -> Result<()> {
         "help" => print!("{USAGE}"),
         "echo" => serve::echo(&args)?,
         "id" => serve::id(&args)?,
+        "reset" => serve::reset(&args)?,
         "connect" => connect::run(&mut args)?,
         "connect-each" => connect::each(&mut args)?,
         "udp" => udp::call(&mut args)?,

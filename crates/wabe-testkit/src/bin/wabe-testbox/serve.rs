@@ -1,4 +1,4 @@
-//! Servers: `echo` and `id`.
+//! Servers: `echo`, `id` and `reset`.
 
 use std::{env, net::SocketAddr, time::Duration};
 
@@ -43,6 +43,14 @@ pub(crate) fn id(args: &Args) -> Result<()> {
             stream.write_all(answer.as_bytes()).await.ok();
             stream.shutdown().await.ok();
         }
+    })
+}
+
+/// Accepts, and resets at once.
+pub(crate) fn reset(args: &Args) -> Result<()> {
+    serve(args.listen()?, |stream| async move {
+        // Without a FIN, whatever was sent or received.
+        stream.set_zero_linger().ok();
     })
 }
 
