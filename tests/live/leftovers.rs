@@ -111,6 +111,44 @@ fn after_any_process_was_killed() {
     }
 }
 
+/// Nothing that lives in memory is there any more: processes, namespaces with their interfaces, cgroups, pins, `/run`.
+#[test]
+fn after_a_reboot() {
+    leaves_nothing(|machine| {
+        up(machine, |file| {
+            let folder = format!("/run/wabe/{}", machine.name());
+            let mesh = std::fs::read_to_string(format!("{folder}/mesh.json")).expect("a mesh");
+            let mesh: serde_json::Value = serde_json::from_str(&mesh).expect("JSON");
+            let cgroup = std::path::Path::new(mesh["cgroup"].as_str().expect("a path"));
+            std::fs::write(cgroup.join("cgroup.kill"), "1").expect("a cgroup of the mesh");
+            let mut umount = std::process::Command::new("umount");
+            umount.arg(format!("{folder}/bpf"));
+            let _ = machine.run(umount).success();
+            std::fs::remove_dir_all(&folder).expect("root may");
+            eventually("its cgroups are gone", || remove_cgroups(cgroup).ok());
+            let is_clean = || machine.leftovers().is_empty().then_some(());
+            eventually("its interfaces are gone with their namespaces", is_clean);
+
+            let _ = machine.wabe(&["up", "-f", file]).success();
+            works(machine);
+            let report = machine.wabe(&["doctor"]);
+            assert!(report.status.success(), "{report}");
+        });
+        let _ = machine.wabe(&["down"]).success();
+    });
+}
+
+/// Those below first.
+fn remove_cgroups(folder: &std::path::Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroups(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(folder)
+}
+
 /// With the keeper dead nobody looks after the mesh; another `up` says so or takes it over, but never adds to it.
 #[test]
 fn after_a_second_up_over_a_dead_keeper() {

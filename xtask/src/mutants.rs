@@ -15,6 +15,7 @@ use crate::shell::{execute, root};
 /// Crates whose tests must notice everything, and their lists of what they do not.
 const PACKAGES: [&str; 2] = ["wabe-verdict", "wabe-policy"];
 const VERSION: &str = "27.1.0";
+const OPTIONS: [&str; 7] = ["--jobs", "2", "--no-shuffle", "--timeout", "60", "--profile", "mutants"];
 
 /// Mutates one package, or all.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
@@ -48,7 +49,7 @@ fn judge(program: &Path, package: &str) -> Result<Vec<String>> {
     let output = root().join("target/mutants").join(package);
     fs::create_dir_all(&output)?;
     let mut mutate = Command::new(program);
-    mutate.args(["mutants", "--package", package, "--jobs", "2", "--no-shuffle", "--timeout", "60"]);
+    mutate.args(["mutants", "--package", package]).args(OPTIONS);
     mutate.arg("--output").arg(&output).current_dir(root());
     // It fails if anything survives: the files tell what.
     let status = mutate.status().context("cargo-mutants could not be run")?;

@@ -232,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn the_first_round_is_nobody_s_alias() {
+        let mut tables = Fake::default();
+        let service = tables.service_with(Balance::RoundRobin, &[900, 100, 500, 500]);
+        let turn = || choose(&tables, &service, &Ip::UNSPECIFIED).expect("an endpoint").endpoint;
+        assert_eq!([turn(), turn(), turn(), turn()], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn only_two_choices_look_at_the_load_and_they_always_compare_two() {
+        for (balance, loaded) in [(Balance::TwoChoices, false), (Balance::Random, true)] {
+            for busy in [1, 2] {
+                let mut tables = Fake::default();
+                let service = tables.service_with(balance, &[100, 100]);
+                tables.live.insert(busy, 1000);
+                let mut chosen = (0..1000).map(|_| choose(&tables, &service, &Ip::UNSPECIFIED));
+                let is_busy = chosen.any(|it| it.expect("an endpoint").endpoint == busy);
+                assert_eq!(is_busy, loaded, "{balance:?}, endpoint {busy}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slow_endpoint_of_ten_gets_nearly_nothing() {
         let mut tables = Fake::default();
         let service = tables.service_with(Balance::TwoChoices, &[100; 10]);
@@ -253,6 +275,17 @@ mod tests {
 
     fn client(number: u32) -> Ip {
         Ip::v4((0x0a08_0000 + number).to_be())
+    }
+
+    /// Computed once, apart from this code, with MurmurHash3's published finalizer. Another value would move all clients
+    /// at the upgrade.
+    #[test]
+    fn the_hash_of_a_client_is_what_it_was() {
+        let hash = |service, client: &str| client_hash(service, &crate::fake::ip(client));
+        assert_eq!(hash(1, "10.8.1.1"), 0xe795_787c);
+        assert_eq!(hash(2, "10.8.1.1"), 0x0a74_41e9);
+        assert_eq!(hash(1, "fd08::1:2:3"), 0x374f_3407);
+        assert_eq!(hash(1, "2001:db8:1:2::9"), 0x938a_67fe);
     }
 
     #[test]

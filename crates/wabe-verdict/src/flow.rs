@@ -52,6 +52,8 @@ mod tests {
         for (what, active, before, acked, received) in [
             ("active, closed in order", true, tcp_state::FIN_WAIT2, 123_458, 123_457),
             ("active, reset", true, 1, 123_457, 123_456),
+            ("active, closed while the peer did", true, tcp_state::CLOSING, 123_458, 123_457),
+            ("passive, closed while the peer did", false, tcp_state::TIME_WAIT, 123_457, 123_457),
             ("passive, closed in order", false, tcp_state::LAST_ACK, 123_457, 123_457),
             ("passive, reset", false, 1, 123_456, 123_456),
             ("passive, reset after the peer's FIN", false, tcp_state::CLOSE_WAIT, 123_456, 123_457),

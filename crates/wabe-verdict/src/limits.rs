@@ -67,7 +67,7 @@ fn next(now: u64, due: u64, per_second: u32) -> Option<u64> {
     if due > now.saturating_add(ahead) {
         return None;
     }
-    Some(if due > now { due } else { now }.saturating_add(interval))
+    Some(due.max(now).saturating_add(interval))
 }
 
 #[cfg(test)]
@@ -128,6 +128,16 @@ mod tests {
                 }
             }
             assert!((100..=107).contains(&admitted), "{admitted}");
+        }
+    }
+
+    #[test]
+    fn ten_a_second_may_run_ahead_by_one_and_nine_may_not() {
+        for (per_second, at_once) in [(9, 1), (10, 2), (20, 3)] {
+            let tables = limited(Limits { connections: 0, per_second }, NONE);
+            tables.now.set(SECOND);
+            let admitted = (0..10).filter(|_| between(&tables).is_none()).count();
+            assert_eq!(admitted, at_once, "{per_second} a second");
         }
     }
 

@@ -199,6 +199,24 @@ fn a_command_that_does_not_exist_is_told_and_harms_nobody() {
     let _ = mesh().delete(&broken.to_string()).success();
 }
 
+/// Whatever is written into `/dev/full` meets a disk without room.
+#[test]
+fn a_full_disk_is_told_and_the_last_state_stays() {
+    let new = format!("/run/wabe/{}/objects.new", mesh().name());
+    std::os::unix::fs::symlink("/dev/full", &new).expect("root may");
+    let applied = mesh().apply(&Service::new("full/another").to_string());
+    let said = mesh().testbox("shop/caller", &["connect", "cart.shop:80"]);
+    fs::remove_file(&new).expect("still the link");
+    assert_eq!(applied.code(), Some(1), "{applied}");
+    let (file, why) = ("objects.json", "No space left on device");
+    assert!(applied.stderr.contains(file) && applied.stderr.contains(why), "{applied}");
+    assert_eq!(said.success().json()["ok"], true);
+    let services = mesh().json(&["get", "Service"]).to_string();
+    assert!(!services.contains("another"), "{services}");
+    let _ = mesh().apply(&Service::new("full/another").to_string()).success();
+    let _ = mesh().delete(&Service::new("full/another").to_string()).success();
+}
+
 #[test]
 fn the_command_line_itself() {
     for args in [&["frobnicate"][..], &["apply"], &["scale", "shop/cart"], &["get", "Nonsense"]] {

@@ -102,6 +102,18 @@ fn names_go_to_the_node_in_the_family_that_was_asked() {
 }
 
 #[test]
+fn each_resolver_and_each_of_the_node_s_addresses_is_asked_for_names() {
+    let mut tables = mesh();
+    let resolvers = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
+    tables.config.resolvers = resolvers.map(ip);
+    for destination in resolvers.into_iter().chain(["127.0.0.53", "10.8.0.1", "fd08::ffff"]) {
+        assert_eq!(lane(call(&tables, UDP, destination, 53)), Lane::Names, "{destination}");
+        assert_ne!(lane(call(&tables, UDP, destination, 54)), Lane::Names, "{destination}:54");
+    }
+    assert_eq!(reason(call(&tables, UDP, "192.0.2.5", 53)), Some(DropReason::Egress));
+}
+
+#[test]
 fn a_right_to_egress_leads_outside_only() {
     let mut tables = mesh();
     tables.workloads.get_mut(&1).expect("workload").flags = workload_flag::EGRESS;
@@ -220,9 +232,23 @@ fn a_socket_s_datagrams_stay_at_their_endpoint_until_it_leaves_or_time_passes() 
     tables.endpoints.remove(&wabe_abi::member(service.endpoint_set, again));
     let moved: std::collections::BTreeSet<u32> = (0..4).map(|_| chosen(&tables, &mine)).collect();
     assert!(moved.len() > 1 || !moved.contains(&again), "it is no endpoint any more: {moved:?}");
-    // A socket without a port has sent nothing.
-    let unbound = Caller { source_port: Be16::new(0), ..mine };
+}
+
+#[test]
+fn a_socket_without_a_port_has_sent_nothing_and_stays_nowhere() {
+    let tables = datagram_mesh();
+    let unbound = Caller { source_port: Be16::new(0), ..caller(UDP, "10.9.0.1", 53) };
     assert_ne!(chosen(&tables, &unbound), chosen(&tables, &unbound), "in turn");
+    assert!(tables.affinities.borrow().is_empty());
+}
+
+#[test]
+fn where_the_table_says_where_a_caller_goes_its_sockets_need_no_note() {
+    let mut tables = datagram_mesh();
+    tables.services.values_mut().for_each(|service| service.balance = Balance::Consistent as u8);
+    let mine = caller(UDP, "10.9.0.1", 53);
+    assert_eq!(chosen(&tables, &mine), chosen(&tables, &mine));
+    assert!(tables.affinities.borrow().is_empty());
 }
 
 #[test]
@@ -280,5 +306,51 @@ fn an_answer_is_told_from_a_call() {
     assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 4001)), Some(DropReason::PolicyUnknown));
     let other_port = Caller { source_port: Be16::new(1), ..caller(UDP, "10.8.1.2", 4000) };
     assert_eq!(reason(outbound(&tables, &other_port)), Some(DropReason::PolicyUnknown));
-    assert_eq!(reason(call(&tables, TCP, "10.8.1.2", 4000)), Some(DropReason::PolicyUnknown));
+    // A connection of a socket that was bound to the same port is none.
+    let bound = Caller { source_port: Be16::new(4000), ..caller(TCP, "10.8.1.2", 4000) };
+    assert_eq!(reason(outbound(&tables, &bound)), Some(DropReason::PolicyUnknown));
+}
+
+#[test]
+fn an_exchange_of_datagrams_admits_no_connection_and_no_socket_without_a_port() {
+    let mut tables = mesh();
+    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    for source_port in [0, 4000] {
+        let tuple = Tuple::new(UDP, ip("10.8.1.1"), Be16::new(source_port), ip("10.8.1.2"), Be16::new(9));
+        tables.exchanges.insert(tuple, Exchange { generation: 1, source_workload: 1, ..Exchange::default() });
+        tables.exchanges.insert(tuple.reversed(), Exchange { source_workload: 2, ..Exchange::default() });
+    }
+    assert_eq!(from_port(&tables, UDP, 4000), Outbound::Answer);
+    for (protocol, port) in [(TCP, 4000), (TCP, 0), (UDP, 0)] {
+        assert_eq!(
+            reason(from_port(&tables, protocol, port)),
+            Some(DropReason::PolicyUnknown),
+            "{protocol} {port}"
+        );
+    }
+    let question = Tuple::new(UDP, ip("10.8.1.2"), Be16::new(9), ip("10.8.1.1"), Be16::new(4000));
+    tables.exchanges.remove(&question);
+    assert_eq!(lane(from_port(&tables, UDP, 4000)), Lane::Direct, "its own exchange goes on");
+    assert_eq!(reason(from_port(&tables, TCP, 4000)), Some(DropReason::PolicyUnknown));
+}
+
+/// To port 9 of workload 2, from a port of our own.
+fn from_port(tables: &Fake, protocol: u8, port: u16) -> Outbound {
+    outbound(tables, &Caller { source_port: Be16::new(port), ..caller(protocol, "10.8.1.2", 9) })
+}
+
+#[test]
+fn the_host_is_answered_by_datagrams_only() {
+    let mut tables = mesh();
+    tables.config.host_v4 = ip("198.51.100.1");
+    tables.config.host_v6 = ip("fd77::1");
+    assert_eq!(reason(call(&tables, UDP, "fd77::1", 40_000)), Some(DropReason::Egress), "it is a stranger");
+    tables.workloads.get_mut(&1).expect("workload").table = 9;
+    tables.identity_classes.insert(ClassKey { table: 9, identity: wabe_abi::STRANGER }, 0);
+    tables.admit(9, 0, 0, 0, Action::Allow as u8);
+    for host in ["198.51.100.1", "fd77::1"] {
+        assert_eq!(call(&tables, UDP, host, 40_000), Outbound::Answer, "{host}");
+        assert_eq!(reason(call(&tables, TCP, host, 40_000)), Some(DropReason::Egress), "{host}");
+    }
+    assert_eq!(reason(call(&tables, UDP, "198.51.100.2", 40_000)), Some(DropReason::Egress));
 }
