@@ -27,7 +27,8 @@ use crate::{
 mod join;
 mod line;
 
-use join::Joiner;
+pub use join::{Joined, Joiner};
+pub use line::{Clock, line};
 
 /// Lines that are kept.
 const KEPT: usize = 10_000;
@@ -141,7 +142,7 @@ fn pump(
         }
         let now = line::monotonic();
         let published = Arc::clone(&names.read().unwrap_or_else(PoisonError::into_inner));
-        let mut emit = |joined: &join::Joined| log.add(line::flow(joined, &published, &clock));
+        let mut emit = |joined: &join::Joined| log.add(line::line(joined, &published, &clock));
         source.drain(&mut |event| {
             outcomes.see(event).into_iter().for_each(&mut tell);
             joiner.take(event, now + PATIENCE.as_nanos() as u64, &mut emit);
@@ -167,7 +168,7 @@ mod tests {
             source: true,
             destination: false,
         };
-        line::flow(&joined, &Published::default(), &line::Clock::now())
+        line::line(&joined, &Published::default(), &line::Clock::now())
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod balance;
 mod datagrams;
 mod datapath;
 pub mod explain;
-mod flows;
+pub mod flows;
 mod instance_spec;
 mod metrics;
 mod mirror;

@@ -20,13 +20,18 @@ impl Events {
     pub fn drain(&mut self, mut take: impl FnMut(&Event)) -> usize {
         let mut count = 0;
         while let Some(record) = self.ring.next() {
-            if let Ok((event, _)) = Event::read_from_prefix(&record) {
+            if let Some(event) = decode(&record) {
                 take(&event);
                 count += 1;
             }
         }
         count
     }
+}
+
+/// The event in a record of the ring buffer; `None` if it is too short for one. What numbers stand for is not looked at.
+pub fn decode(record: &[u8]) -> Option<Event> {
+    Event::read_from_prefix(record).ok().map(|(event, _)| event)
 }
 
 impl AsFd for Events {

@@ -21,7 +21,7 @@ mod wire;
 mod write;
 
 pub use error::Error;
-pub use events::Events;
+pub use events::{Events, decode};
 pub use features::{KERNEL_FEATURES, KernelFeature, Otherwise};
 pub use inspect::{Attachment, AttachmentState, attachments, foreign};
 pub use kernel::{Kernel, LoadOptions, MapUse};

@@ -6,8 +6,8 @@
 //! and never sends a name of the cluster domain to the host's nameservers. `bin/wabe` (the role) and the agent (the
 //! type [`Names`]) may depend on it.
 //!
-//! The decision is the pure function [`answer`]; `respond` wraps it from packet to packet, still without I/O; `server`
-//! and `forward` own the sockets.
+//! The decision is the pure function [`answer()`]; [`respond()`] wraps it from packet to packet and [`judge`] looks at what
+//! nameservers reply, still without I/O; `server` and `forward` own the sockets.
 //!
 //! Times: records of the mesh live [`TTL`] seconds, negative answers [`NEGATIVE_TTL`]. Addresses of services hardly
 //! ever change, those of headless services follow readiness; resolvers that cache are wrong for that long at most.
@@ -33,5 +33,8 @@ pub use answer::{Answer, answer};
 pub use index::{Index, NamesError};
 pub use names::{EndpointNames, Names, Port, ServiceNames, Transport};
 pub use records::{NEGATIVE_TTL, TTL};
+pub use relay::{Relay, judge};
+pub use request::Asked;
 pub use resolv_conf::SearchList;
+pub use respond::{Carrier, Response, respond};
 pub use server::{Options, run};

@@ -13,7 +13,7 @@ use crate::{
 
 /// A nameserver's reply, judged.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Relay {
+pub enum Relay {
     /// Not an answer to our question: somebody guesses. Wait on.
     Foreign,
     /// For the client.
@@ -23,7 +23,7 @@ pub(crate) enum Relay {
 }
 
 /// Judges `packet`, that came from the server that was asked `asked` under the id `id`.
-pub(crate) fn judge(asked: &Asked, id: u16, carrier: Carrier, packet: &[u8]) -> Relay {
+pub fn judge(asked: &Asked, id: u16, carrier: Carrier, packet: &[u8]) -> Relay {
     if packet.len() < HEADER || id_of(packet) != Some(id) || packet[2] & 0xf8 != 0x80 {
         return Relay::Foreign;
     }

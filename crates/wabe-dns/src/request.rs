@@ -22,7 +22,7 @@ pub(crate) enum Request {
 
 /// A well-formed question.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     pub(crate) id: u16,
     pub(crate) query: Query,
     pub(crate) recursion_desired: bool,

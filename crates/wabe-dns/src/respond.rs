@@ -11,7 +11,7 @@ use crate::{
 
 /// How a question came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub enum Carrier {
     /// One datagram: the answer's size is limited by the client.
     Udp,
     /// A stream: 64 KiB.
@@ -20,7 +20,7 @@ pub(crate) enum Carrier {
 
 /// What to do with a packet.
 #[derive(Debug)]
-pub(crate) enum Response {
+pub enum Response {
     /// Nothing.
     Ignore,
     /// Send this.
@@ -31,7 +31,7 @@ pub(crate) enum Response {
 
 /// Decides about one packet. Without `index` (no snapshot was ever read) everything is SERVFAIL: a name of the mesh
 /// can't be told from one outside, and "try again" is the only answer that is not wrong.
-pub(crate) fn respond(
+pub fn respond(
     index: Option<&Index>,
     search: &SearchList,
     client: IpAddr,

@@ -107,3 +107,51 @@ fn named(policies: &[ObjectName]) -> String {
         more => format!("{noun} {} and {more} more", names.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wabe_model::StringMatch;
+
+    use super::*;
+
+    fn policy(name: &str, rule: Rule) -> AuthorizationPolicy {
+        AuthorizationPolicy {
+            name: ObjectName::new("shop", name),
+            action: wabe_model::PolicyAction::Allow,
+            selector: Default::default(),
+            rules: vec![rule],
+            dry_run: false,
+        }
+    }
+
+    #[test]
+    fn every_list_makes_a_policy_longer() {
+        let strings = || vec![StringMatch::Present; 2];
+        let accounts = || vec![ObjectName::new("shop", "web"); 2];
+        let nets = || vec!["10.0.0.0/8".parse().expect("a block"); 2];
+        let none = Source::default;
+        let sources = [
+            ("principals", Source { principals: strings(), ..none() }),
+            ("notPrincipals", Source { not_principals: strings(), ..none() }),
+            ("namespaces", Source { namespaces: strings(), ..none() }),
+            ("notNamespaces", Source { not_namespaces: strings(), ..none() }),
+            ("serviceAccounts", Source { service_accounts: accounts(), ..none() }),
+            ("notServiceAccounts", Source { not_service_accounts: accounts(), ..none() }),
+            ("ipBlocks", Source { ip_blocks: nets(), ..none() }),
+            ("notIpBlocks", Source { not_ip_blocks: nets(), ..none() }),
+        ];
+        let sources = sources.map(|(list, it)| (list, Rule { from: vec![it], ..Rule::default() }));
+        let operations = [
+            ("ports", Operation { ports: vec![1, 2], ..Operation::default() }),
+            ("notPorts", Operation { not_ports: vec![1, 2], ..Operation::default() }),
+        ];
+        let operations = operations.map(|(list, it)| (list, Rule { to: vec![it], ..Rule::default() }));
+        let one_port = Operation { ports: vec![1], ..Operation::default() };
+        let shorter = policy("a", Rule { to: vec![one_port], ..Rule::default() });
+        for (list, rule) in sources.into_iter().chain(operations) {
+            let longer = policy("z", rule);
+            let names = by_length(&[&shorter, &longer]);
+            assert_eq!(names, [longer.name.clone(), shorter.name.clone()], "{list}");
+        }
+    }
+}

@@ -9,18 +9,18 @@ const WAITING: usize = 16_384;
 
 /// What is known of one thing that happened to one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Joined {
+pub struct Joined {
     /// Both reports in one.
-    pub(super) event: Event,
+    pub event: Event,
     /// The source reported it.
-    pub(super) source: bool,
+    pub source: bool,
     /// The destination reported it.
-    pub(super) destination: bool,
+    pub destination: bool,
 }
 
 /// Reports that wait for the other end's.
 #[derive(Debug, Default)]
-pub(super) struct Joiner {
+pub struct Joiner {
     waiting: HashMap<(Tuple, u8), (Joined, u64)>,
     /// In the order of deadlines, which is that of their coming; entries whose report was joined meanwhile are skipped.
     deadlines: VecDeque<(u64, (Tuple, u8))>,
@@ -29,7 +29,7 @@ pub(super) struct Joiner {
 impl Joiner {
     /// Takes a report. Emits it at once if nothing else will come, joined if the other one is there; else it waits until
     /// `deadline` (nanoseconds of whatever clock `expire` is called with), which is never before an earlier report's.
-    pub(super) fn take(&mut self, event: &Event, deadline: u64, emit: &mut impl FnMut(&Joined)) {
+    pub fn take(&mut self, event: &Event, deadline: u64, emit: &mut impl FnMut(&Joined)) {
         let reporter = Reporter::from_number(event.reporter);
         let joined = Joined {
             event: *event,
@@ -54,7 +54,7 @@ impl Joiner {
     }
 
     /// Emits the reports that have waited long enough.
-    pub(super) fn expire(&mut self, now: u64, emit: &mut impl FnMut(&Joined)) {
+    pub fn expire(&mut self, now: u64, emit: &mut impl FnMut(&Joined)) {
         while let Some((deadline, key)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
             if self.waiting.get(&key).is_some_and(|(_, its)| *its == deadline)
                 && let Some((joined, _)) = self.waiting.remove(&key)
@@ -65,7 +65,7 @@ impl Joiner {
     }
 
     /// When `expire` has something to do next.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self) -> Option<u64> {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 }

@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// How far the monotonic clock, which the kernel's reports use, is behind the calendar.
-pub(super) struct Clock {
+pub struct Clock {
     offset: u64,
 }
 
 impl Clock {
     /// Compares both clocks.
-    pub(super) fn now() -> Self {
+    pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { offset: (since.as_nanos() as u64).saturating_sub(monotonic()) }
     }
@@ -38,7 +38,7 @@ pub(super) fn monotonic() -> u64 {
 }
 
 /// The line of a report.
-pub(super) fn flow(joined: &Joined, names: &Published, clock: &Clock) -> Flow {
+pub fn line(joined: &Joined, names: &Published, clock: &Clock) -> Flow {
     let event = &joined.event;
     let kind = match EventKind::from_number(event.kind) {
         Some(EventKind::Opened) => FlowKind::Opened,
@@ -113,7 +113,7 @@ mod tests {
             duration: 5_000,
             ..Event::default()
         };
-        let line = flow(&Joined { event, source: true, destination: false }, &names, &Clock { offset: 0 });
+        let line = line(&Joined { event, source: true, destination: false }, &names, &Clock { offset: 0 });
         assert_eq!(line.from.workload.as_deref(), Some("shop/frontend"));
         assert_eq!((line.to.workload, line.to.address), (None, None));
         assert_eq!(line.rule.as_deref(), Some("shop/payment rule 1"));

@@ -65,8 +65,22 @@ fn hopeless_policies_are_refused_before_the_work_is_done() {
 }
 
 #[test]
+fn work_has_its_limit_even_if_all_of_it_would_come_to_one_class() {
+    let admitting_all_first = |count| {
+        let mut policies = different(count);
+        policies.insert(0, allow("all", vec![any()]));
+        policies
+    };
+    // Eight callers, ports and blocks each: 64 times the limit. Strangers and all others are left of it.
+    assert_eq!(compiled(&admitting_all_first(7), 7, 8).expect("fits").verdicts.len(), 2);
+    let error = compiled(&admitting_all_first(250), 250, ROW_LIMIT).expect_err("too much work");
+    assert!(matches!(error, CompileError::Combinations { callers: 251, .. }), "{error}");
+}
+
+#[test]
 fn each_map_has_its_limit() {
     let many_ports = allow("many", vec![to(ports(&[1, 2, 3, 4, 5]))]);
+    assert!(compiled(std::slice::from_ref(&many_ports), 1, 5).is_ok());
     let error = compiled(&[many_ports], 1, 4).expect_err("does not fit");
     assert!(
         error
@@ -75,12 +89,13 @@ fn each_map_has_its_limit() {
         "{error}"
     );
 
-    let texts = ["10.0.0.0/8", "10.0.0.0/8", "11.0.0.0/8", "fd00::/8"];
+    let texts = ["10.0.0.0/8", "10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8", "fd00::/8"];
     let many_blocks = allow("many", vec![from(blocks(&texts))]);
-    assert!(compiled(std::slice::from_ref(&many_blocks), 1, 6).is_ok());
-    let error = compiled(&[many_blocks], 1, 2).expect_err("does not fit");
-    assert!(matches!(error, CompileError::Blocks { blocks: 3, limit: 2, .. }), "{error}");
+    assert!(compiled(std::slice::from_ref(&many_blocks), 1, 4).is_ok());
+    let error = compiled(&[many_blocks], 1, 3).expect_err("does not fit");
+    assert!(matches!(error, CompileError::Blocks { blocks: 4, limit: 3, .. }), "{error}");
 
+    assert!(compiled(&[], 3, 4).is_ok());
     let error = compiled(&[], 4, 4).expect_err("does not fit");
     assert_eq!(error, CompileError::Identities { identities: 5, limit: 4 });
 }
