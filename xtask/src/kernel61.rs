@@ -27,6 +27,8 @@ use crate::{
 };
 use userland::Userland;
 
+pub(crate) use live::Selection;
+
 /// Kernel modules that the mesh needs; a kernel on a disk would load them when they are asked for.
 const MODULES: [&str; 11] = [
     "veth",
@@ -43,19 +45,19 @@ const MODULES: [&str; 11] = [
 ];
 
 /// Boots the machine and fails if a program does not load or a test fails.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(selection: &Selection) -> Result<()> {
     setup::run()?;
     let kernel = kernel::Kernel::provide()?;
-    let image = image(&kernel)?;
+    let image = image(&kernel, selection)?;
     let path = root().join(format!(".tools/kernel61-{}.cpio", std::process::id()));
     fs::write(&path, image).with_context(|| format!("writing {}", path.display()))?;
-    live::tell_left_out();
+    selection.tell_left_out();
     println!("booting {}", kernel.name);
     let begun = Instant::now();
-    let console = machine::boot(&kernel.image, &path);
+    let console = machine::boot(&kernel.image, &path, selection.patience());
     fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
     let console = console?;
-    judge(&console)?;
+    judge(&console, selection)?;
     compare(&console)?;
     println!(
         "every program loads and the live tests pass on {} ({} s)",
@@ -66,7 +68,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// The files that the machine starts with.
-fn image(kernel: &kernel::Kernel) -> Result<Vec<u8>> {
+fn image(kernel: &kernel::Kernel, selection: &Selection) -> Result<Vec<u8>> {
     let init = init()?;
     let mut userland = Userland::new()?;
     userland.file(Path::new("init"), 0o755, &read(&init)?);
@@ -74,7 +76,7 @@ fn image(kernel: &kernel::Kernel) -> Result<Vec<u8>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         userland.file(&Path::new("modules").join(format!("{number:02}-{name}")), 0o644, &read(path)?);
     }
-    live::put(&mut userland)?;
+    selection.put(&mut userland)?;
     Ok(userland.finish())
 }
 
@@ -91,7 +93,7 @@ fn init() -> Result<PathBuf> {
 }
 
 /// Fails unless the first process reported success, with verified programs and every live test.
-fn judge(console: &[String]) -> Result<()> {
+fn judge(console: &[String], selection: &Selection) -> Result<()> {
     let lines = || console.iter().map(String::as_str);
     let Some(result) = lines().find_map(|line| line.strip_prefix("RESULT ")) else {
         bail!("the machine ended without a result; its console is above");
@@ -102,7 +104,7 @@ fn judge(console: &[String]) -> Result<()> {
     if !lines().any(|line| line.starts_with("ok ") && line.contains(" verified ")) {
         bail!("the machine verified no program; its console is above");
     }
-    for name in live::names() {
+    for name in selection.names() {
         if !lines().any(|line| line.starts_with(&format!("ok live {name} "))) {
             bail!("the machine did not run the live test {name}; its console is above");
         }
@@ -136,7 +138,7 @@ fn verified(console: &[String]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{judge, verified};
+    use super::{Selection, judge, verified};
 
     fn console(text: &str) -> Vec<String> {
         text.lines().map(String::from).collect()
@@ -144,11 +146,12 @@ mod tests {
 
     #[test]
     fn a_result_needs_verified_programs_and_live_tests() {
-        let tests: String = super::live::names().map(|it| format!("ok live {it} (3 s)\n")).collect();
+        let tests: String = Selection::Usual.names().map(|it| format!("ok live {it} (3 s)\n")).collect();
         let counted = "noise\nok wabe_x small verified 9 instructions\n";
-        judge(&console(&format!("{counted}{tests}RESULT ok"))).expect("everything is there");
-        judge(&console(&format!("{counted}RESULT ok"))).expect_err("no live test");
-        judge(&console(&format!("{tests}RESULT ok"))).expect_err("no verified program");
+        judge(&console(&format!("{counted}{tests}RESULT ok")), &Selection::Usual)
+            .expect("everything is there");
+        judge(&console(&format!("{counted}RESULT ok")), &Selection::Usual).expect_err("no live test");
+        judge(&console(&format!("{tests}RESULT ok")), &Selection::Usual).expect_err("no verified program");
     }
 
     #[test]
@@ -162,13 +165,14 @@ mod tests {
     #[test]
     fn a_failure_is_told() {
         let text = "failed wabe_x: invalid access to packet\nRESULT failed: the verifier refuses wabe_x";
-        let error = judge(&console(text)).expect_err("failed").to_string();
+        let error = judge(&console(text), &Selection::Usual).expect_err("failed").to_string();
         assert!(error.contains("refuses wabe_x"), "{error}");
     }
 
     #[test]
     fn a_panic_of_the_kernel_is_a_failure() {
-        let error = judge(&console("Kernel panic - not syncing")).expect_err("panic").to_string();
+        let error =
+            judge(&console("Kernel panic - not syncing"), &Selection::Usual).expect_err("panic").to_string();
         assert!(error.contains("without a result"), "{error}");
     }
 }

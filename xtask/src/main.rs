@@ -27,7 +27,8 @@ usage: cargo xtask COMMAND
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
             measures the mesh in release; docs/performance.md has the measures
   mutants [PACKAGE]   changes the decisions one by one, and looks whether a test notices
-  kernel61  loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine";
+  kernel61 [PROGRAM [STEP,...]]   loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine;
+            with a test program: only that one, with what is otherwise left out as well, for an hour if need be";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,7 +41,7 @@ fn main() -> Result<()> {
         ["other-layout"] => other_layout::build().map(|path| println!("{}", path.display())),
         ["chaos", rest @ ..] => chaos(rest),
         ["bench", words @ ..] => bench::run(words),
-        ["kernel61"] => kernel61::run(),
+        ["kernel61", words @ ..] => kernel61::run(&kernel61::Selection::of(words)?),
         ["mutants", words @ ..] => mutants::run(words),
         _ => bail!("{USAGE}"),
     }

@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<()> {
         command.args(arguments).env(TESTBOX, testbox.program());
         execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
     })?;
-    tier("Debian's 6.1 kernel: its verifier, and live tests", kernel61::run)
+    tier("Debian's 6.1 kernel: its verifier, and live tests", || kernel61::run(&kernel61::Selection::Usual))
 }
 
 fn tier(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -116,51 +117,104 @@ const LEFT_OUT: [(&str, &str); 10] = [
     ("leftovers", "it starts a hundred workloads and counts what is left"),
 ];
 
-/// Builds the tests and puts them, with what they need, into the machine.
-pub(super) fn put(userland: &mut Userland) -> Result<()> {
-    let mut arguments = vec!["test", "--no-run", "-p", "wabe-tests"];
-    CHOSEN.iter().for_each(|it| arguments.extend(["--test", it.name]));
-    let mut programs = executables(&["build", "-p", "wabe", "-p", "wabe-testkit"], &[])?;
-    programs.extend(executables(&arguments, &[])?);
-    let names = CHOSEN.iter().map(|it| it.name).chain(["wabe", "wabe-testbox"]);
-    for name in names {
-        let (_, path) = programs
-            .iter()
-            .find(|(built, _)| built == name)
-            .with_context(|| format!("cargo names no executable {name}"))?;
-        userland.program(&format!("bin/{name}"), path)?;
-    }
-    let list: String = CHOSEN.iter().map(line).collect();
-    userland.file(Path::new("tests/list"), 0o644, list.as_bytes());
-    Ok(())
+/// What of it runs.
+pub(crate) enum Selection {
+    /// What takes minutes.
+    Usual,
+    /// One program, with what is left out otherwise: it may lack something in the machine, or take long.
+    One {
+        /// Which of [`CHOSEN`].
+        name: &'static str,
+        /// Steps, or words in their names, separated by commas; all if empty.
+        steps: String,
+    },
 }
 
-/// Tells what is not run.
-pub(super) fn tell_left_out() {
-    for program in &CHOSEN {
-        if let Some((only, why)) = program.only {
-            println!("left out: {}: all but {}: {why}", program.name, only.join(", "));
+impl Selection {
+    /// What the command line asks for.
+    pub(crate) fn of(words: &[&str]) -> Result<Self> {
+        let names = || Self::Usual.names().collect::<Vec<_>>().join(", ");
+        let (wanted, steps) = match words {
+            [] => return Ok(Self::Usual),
+            [wanted] => (wanted, ""),
+            [wanted, steps] => (wanted, *steps),
+            _ => bail!("cargo xtask kernel61 [PROGRAM [STEP,...]], one of {}", names()),
+        };
+        let program = CHOSEN.iter().find(|it| it.name == *wanted);
+        let program = program.with_context(|| format!("no program {wanted} runs there, but {}", names()))?;
+        Ok(Self::One { name: program.name, steps: steps.to_owned() })
+    }
+
+    /// The programs that must succeed.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let only = match self {
+            Self::Usual => None,
+            Self::One { name, .. } => Some(*name),
+        };
+        CHOSEN.iter().map(|it| it.name).filter(move |name| only.is_none_or(|only| only == *name))
+    }
+
+    /// How long the machine may run.
+    pub(super) const fn patience(&self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_mins(10),
+            Self::One { .. } => Duration::from_hours(1),
         }
-        program.without.iter().for_each(|(name, why)| println!("left out: {}: {name}: {why}", program.name));
     }
-    LEFT_OUT.iter().for_each(|(name, why)| println!("left out: {name}: {why}"));
+
+    /// Builds the tests and puts them, with what they need, into the machine.
+    pub(super) fn put(&self, userland: &mut Userland) -> Result<()> {
+        let mut arguments = vec!["test", "--no-run", "-p", "wabe-tests"];
+        self.names().for_each(|name| arguments.extend(["--test", name]));
+        let mut programs = executables(&["build", "-p", "wabe", "-p", "wabe-testkit"], &[])?;
+        programs.extend(executables(&arguments, &[])?);
+        for name in self.names().chain(["wabe", "wabe-testbox"]) {
+            let (_, path) = programs
+                .iter()
+                .find(|(built, _)| built == name)
+                .with_context(|| format!("cargo names no executable {name}"))?;
+            userland.program(&format!("bin/{name}"), path)?;
+        }
+        userland.file(Path::new("tests/list"), 0o644, self.list().as_bytes());
+        Ok(())
+    }
+
+    /// The programs as the machine's first process wants them. A name that is left out may be a test's or a step's.
+    fn list(&self) -> String {
+        match self {
+            Self::Usual => CHOSEN.iter().map(usual).collect(),
+            Self::One { name, steps } => line(name, &format!("WABE_STEP={steps}"), ""),
+        }
+    }
+
+    /// Tells what is not run.
+    pub(super) fn tell_left_out(&self) {
+        let Self::Usual = self else { return };
+        for program in &CHOSEN {
+            if let Some((only, why)) = program.only {
+                println!("left out: {}: all but {}: {why}", program.name, only.join(", "));
+            }
+            program
+                .without
+                .iter()
+                .for_each(|(name, why)| println!("left out: {}: {name}: {why}", program.name));
+        }
+        LEFT_OUT.iter().for_each(|(name, why)| println!("left out: {name}: {why}"));
+    }
 }
 
-/// The programs that must have succeeded.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    CHOSEN.iter().map(|it| it.name)
-}
-
-/// A program as the machine's first process wants it. A name that is left out may be a test's or a step's.
-fn line(program: &Program) -> String {
+fn usual(program: &Program) -> String {
     let Program { name, only, without } = program;
     let names: Vec<&str> = without.iter().map(|(name, _)| *name).collect();
     let skips: String = names.iter().map(|it| format!(" --skip {it}")).collect();
     let filters: String = only.iter().flat_map(|(filters, _)| *filters).map(|it| format!(" {it}")).collect();
+    line(name, &format!("WABE_SKIP_STEPS={}", names.join(",")), &(skips + &filters))
+}
+
+fn line(name: &str, steps: &str, options: &str) -> String {
     format!(
-        "{name} WABE_SKIP_STEPS={} WABE_TEST_SLOWNESS={SLOWNESS} WABE_BIN=/bin/wabe WABE_TESTBOX=/bin/wabe-testbox \
-         PATH=/bin /bin/{name} --test-threads=1 --nocapture{skips}{filters}\n",
-        names.join(",")
+        "{name} {steps} WABE_TEST_SLOWNESS={SLOWNESS} WABE_BIN=/bin/wabe WABE_TESTBOX=/bin/wabe-testbox PATH=/bin \
+         /bin/{name} --test-threads=1 --nocapture{options}\n"
     )
 }
 
@@ -204,8 +258,11 @@ mod tests {
 
     #[test]
     fn every_program_runs_or_is_left_out_with_a_reason() {
-        let known: BTreeSet<String> =
-            names().chain(LEFT_OUT.iter().map(|(name, _)| *name)).map(String::from).collect();
+        let known: BTreeSet<String> = Selection::Usual
+            .names()
+            .chain(LEFT_OUT.iter().map(|(name, _)| *name))
+            .map(String::from)
+            .collect();
         assert_eq!(known, all());
         assert_eq!(known.len(), CHOSEN.len() + LEFT_OUT.len(), "one is in both lists");
     }
@@ -229,9 +286,22 @@ mod tests {
 
     #[test]
     fn a_line_leaves_tests_and_steps_out() {
-        let line =
-            line(&Program { name: "x", only: Some((&["c"], "why")), without: &[("a", "why"), ("b", "why")] });
+        let line = usual(&Program {
+            name: "x",
+            only: Some((&["c"], "why")),
+            without: &[("a", "why"), ("b", "why")],
+        });
         assert!(line.starts_with("x WABE_SKIP_STEPS=a,b "), "{line}");
         assert!(line.ends_with(" /bin/x --test-threads=1 --nocapture --skip a --skip b c\n"), "{line}");
+    }
+
+    #[test]
+    fn one_program_runs_with_all_of_it_or_some_steps() {
+        let selection = Selection::of(&["udp", "host,agent"]).expect("it is one of them");
+        assert_eq!(selection.names().collect::<Vec<_>>(), ["udp"]);
+        let list = selection.list();
+        assert!(list.starts_with("udp WABE_STEP=host,agent ") && !list.contains("SKIP"), "{list}");
+        assert!(Selection::of(&["nonsense"]).is_err());
+        assert!(Selection::of(&["doctor"]).is_err(), "it is left out as a whole");
     }
 }

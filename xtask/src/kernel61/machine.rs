@@ -13,13 +13,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup;
 
-/// How long the machine may run.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// What the kernel is told: everything to the serial line, only errors, and no waiting after a panic.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1";
 
-/// Boots a kernel, shows its console, and returns the lines of it once the machine is off.
-pub(super) fn boot(kernel: &Path, image: &Path) -> Result<Vec<String>> {
+/// Boots a kernel, shows its console, and returns the lines of it once the machine is off, which is to be before its
+/// time is over.
+pub(super) fn boot(kernel: &Path, image: &Path, patience: Duration) -> Result<Vec<String>> {
     setup::packages(&[("/usr/bin/qemu-system-x86_64", "qemu-system-x86")])?;
     // The machine goes down with this process, however that ends.
     let mut child = Command::new("setpriv")
@@ -34,7 +33,7 @@ pub(super) fn boot(kernel: &Path, image: &Path) -> Result<Vec<String>> {
         .stdout(Stdio::piped())
         .spawn()
         .context("qemu-system-x86_64 could not be run")?;
-    let console = listen(&mut child);
+    let console = listen(&mut child, patience);
     if console.is_err() {
         child.kill().context("ending qemu-system-x86_64")?;
     }
@@ -47,7 +46,7 @@ pub(super) fn boot(kernel: &Path, image: &Path) -> Result<Vec<String>> {
 }
 
 /// The console's lines until it closes.
-fn listen(child: &mut Child) -> Result<Vec<String>> {
+fn listen(child: &mut Child, patience: Duration) -> Result<Vec<String>> {
     let output = child.stdout.take().context("qemu-system-x86_64 has no standard output")?;
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -60,7 +59,7 @@ fn listen(child: &mut Child) -> Result<Vec<String>> {
             line.clear();
         }
     });
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let mut console = Vec::new();
     loop {
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -70,7 +69,7 @@ fn listen(child: &mut Child) -> Result<Vec<String>> {
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(console),
             Err(RecvTimeoutError::Timeout) => {
-                bail!("the machine was still running after {} s; its console is above", PATIENCE.as_secs())
+                bail!("the machine was still running after {} s; its console is above", patience.as_secs())
             }
         }
     }
