@@ -286,6 +286,8 @@ mod tests {
         assert_eq!(hash(2, "10.8.1.1"), 0x0a74_41e9);
         assert_eq!(hash(1, "fd08::1:2:3"), 0x374f_3407);
         assert_eq!(hash(1, "2001:db8:1:2::9"), 0x938a_67fe);
+        // The number and the address have a bit in common.
+        assert_eq!(hash(3, "2001:db8:1:2::9"), 0xa7d8_89f5);
     }
 
     #[test]
