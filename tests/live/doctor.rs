@@ -27,7 +27,10 @@ fn doctor() {
             only_root_is_told,
             a_missing_link_is_found_and_repaired,
             a_missing_admission_is_found_and_repaired,
+            links_that_lead_elsewhere_are_found,
+            a_workload_that_is_cut_off_is_found_and_made_anew,
             an_agent_that_does_not_answer_is_found,
+            a_dns_that_does_not_run_is_found,
             a_foreign_program_is_told_and_lives_beside,
             a_folder_that_can_not_be_written_is_found_and_the_last_state_stays,
             what_a_dead_mesh_left_is_found_and_removed,
@@ -105,6 +108,82 @@ fn an_agent_that_does_not_answer_is_found(mesh: &TestMesh) {
     assert_eq!(found(&report), [("agent_away", false)], "{report:#}");
     works(mesh);
     assert_eq!(found(&examine(mesh, &[])), []);
+}
+
+/// Both workloads' admission, each under the other's name.
+fn links_that_lead_elsewhere_are_found(mesh: &TestMesh) {
+    let status = mesh.json(&["status"]);
+    let links = format!("/run/wabe/{}/bpf/links", mesh.name());
+    let [one, two] = [0, 1].map(|index| {
+        let id = &status["workloads"][index]["instances"][0]["id"];
+        format!("{links}/admission-{id}")
+    });
+    let aside = format!("{links}/aside");
+    let swap = || {
+        for (from, to) in [(&one, &aside), (&two, &one), (&aside, &two)] {
+            fs::rename(from, to).expect("a pin");
+        }
+    };
+    swap();
+    let report = examine(mesh, &[]);
+    swap();
+    assert_eq!(found(&report), [("link_elsewhere", false); 2], "{report:#}");
+    assert_eq!(found(&examine(mesh, &[])), []);
+    works(mesh);
+}
+
+fn a_workload_that_is_cut_off_is_found_and_made_anew(mesh: &TestMesh) {
+    let agent = mesh.machine().role("agent").expect("an agent").to_string();
+    let at_the_node = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{agent}/ns/net")).arg("ip").args(words);
+        let _ = mesh.machine().run(command).success();
+    };
+    let server = || {
+        let status = mesh.json(&["status"]);
+        let all = status["workloads"].as_array().expect("a list").clone();
+        all.into_iter().find(|it| it["name"] == "s/server").expect("it is there")["instances"][0].clone()
+    };
+    let break_and_restart = |words: &[&str], says: &str, codes: &[&str]| {
+        at_the_node(words);
+        let report = examine(mesh, &[]);
+        let mut told: Vec<&str> = found(&report).into_iter().map(|(code, _)| code).collect();
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told, codes, "{words:?}: {report:#}");
+        let all = report["findings"].as_array().expect("a list");
+        let cut_off = all.iter().find(|it| it["code"] == "workload_cut_off").expect("asserted above");
+        assert!(cut_off["what"].as_str().is_some_and(|it| it.contains(says)), "{report:#}");
+        let remedy = format!("`wabe --name {} restart s/server`", mesh.name());
+        assert!(cut_off["remedy"].as_str().is_some_and(|it| it.contains(&remedy)), "{report:#}");
+        let _ = mesh.wabe(&["restart", "s/server"]).success();
+        eventually("it is healthy again", || (found(&examine(mesh, &[])).is_empty()).then_some(()));
+        until_all(mesh, "s/server", true);
+        works(mesh);
+    };
+    let name = |it: &Value| format!("w{}", it["id"]);
+    let address = |it: &Value| it["addresses"][0].as_str().expect("an address").to_owned();
+    let now = server();
+    break_and_restart(&["route", "del", &address(&now)], "no route to", &["workload_cut_off"]);
+    let now = server();
+    let words = ["neigh", "del", &address(&now), "dev", &name(&now)];
+    break_and_restart(&words, "who has", &["workload_cut_off"]);
+    let now = server();
+    break_and_restart(&["link", "set", &name(&now), "down"], "is down", &["workload_cut_off"]);
+    let now = server();
+    let words = ["link", "delete", &name(&now)];
+    break_and_restart(&words, "is gone", &["link_detached", "workload_cut_off"]);
+}
+
+/// The keeper starts it again, later each time it ends at once: between two lives it is away.
+fn a_dns_that_does_not_run_is_found(mesh: &TestMesh) {
+    eventually("doctor finds it away", || {
+        let _ = mesh.machine().role("dns").map(|pid| signal("KILL", &pid.to_string()));
+        let report = examine(mesh, &[]);
+        (found(&report) == [("dns_away", false)]).then_some(())
+    });
+    eventually("it is back", || found(&examine(mesh, &[])).is_empty().then_some(()));
+    works(mesh);
 }
 
 fn a_foreign_program_is_told_and_lives_beside(mesh: &TestMesh) {

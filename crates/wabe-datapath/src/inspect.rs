@@ -41,26 +41,46 @@ pub enum AttachmentState {
     Missing,
     /// What it was attached to is gone, or somebody has detached it.
     Detached,
+    /// It is attached to something else.
+    Elsewhere,
 }
 
-/// The links that a mesh with these workloads should have.
+/// What a workload's links should be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// The workload.
+    pub workload: u32,
+    /// The number of its interface at the node.
+    pub interface: u32,
+    /// The number of its network namespace; `None` if it is not known.
+    pub namespace: Option<u64>,
+}
+
+/// The links that a mesh with these workloads should have; `cgroup` is the number of that of all of them, `None` if it is
+/// not known.
 ///
 /// # Errors
 /// A pin can't be read.
-pub fn attachments(pin_dir: &Path, workloads: &[u32]) -> Result<Vec<Attachment>, Error> {
+pub fn attachments(
+    pin_dir: &Path,
+    cgroup: Option<u64>,
+    workloads: &[Guarded],
+) -> Result<Vec<Attachment>, Error> {
     let links = Pins::below(pin_dir).links;
     let by_link = !clsact::is_needed();
-    let mut wanted: Vec<(String, Option<u32>)> =
-        CGROUP_PROGRAMS.iter().map(|name| ((*name).to_owned(), None)).collect();
-    wanted.extend(by_link.then(|| (UPLINK.to_owned(), None)));
-    for id in workloads {
-        wanted.push((format!("{ADMISSION_PIN}{id}"), Some(*id)));
-        wanted.extend(by_link.then(|| (format!("{GUARD_PIN}{id}"), Some(*id))));
+    let mut wanted: Vec<(String, Option<u32>, Option<u64>)> =
+        CGROUP_PROGRAMS.iter().map(|name| ((*name).to_owned(), None, cgroup)).collect();
+    wanted.extend(by_link.then(|| (UPLINK.to_owned(), None, None)));
+    for Guarded { workload, interface, namespace } in workloads {
+        wanted.push((format!("{ADMISSION_PIN}{workload}"), Some(*workload), *namespace));
+        let guard = (format!("{GUARD_PIN}{workload}"), Some(*workload), Some(u64::from(*interface)));
+        wanted.extend(by_link.then_some(guard));
     }
-    let attachment = |(name, workload): (String, Option<u32>)| {
+    let attachment = |(name, workload, target): (String, Option<u32>, Option<u64>)| {
         let pin = links.join(name);
         let state = match sys::open_pin(&pin).and_then(|link| sys::link_target(link.as_fd())) {
             Ok(0) => AttachmentState::Detached,
+            Ok(other) if target.is_some_and(|target| target != other) => AttachmentState::Elsewhere,
             Ok(_) => AttachmentState::Attached,
             Err(error) if error.kind() == io::ErrorKind::NotFound => AttachmentState::Missing,
             Err(error) => return Err(Error::pin(&pin, error)),

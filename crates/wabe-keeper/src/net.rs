@@ -26,6 +26,7 @@ use crate::layout::{Mesh, MeshFile};
 mod carrier;
 mod egress;
 mod error;
+pub mod inspect;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 mod node;

@@ -8,11 +8,13 @@ use std::{
 };
 
 use wabe_agent::api::{Client, Reply, Request, Status};
-use wabe_datapath::{Attachment, Feature, KernelFeature, MapUse, Pinned};
+use wabe_datapath::{Attachment, Feature, Guarded, KernelFeature, MapUse, Pinned};
 use wabe_keeper::{
+    cgroup::Cgroup,
     client,
     layout::{Mesh, MeshFile},
-    protocol::{ChildState, KeeperState, Phase},
+    net::inspect::{self, Lack, Wanted},
+    protocol::{ChildState, InstanceSpec, InstanceState, KeeperState, Phase},
     sweep::{Leftover, inventory},
 };
 
@@ -47,6 +49,8 @@ pub(crate) struct Living {
     pub(crate) attachments: Result<Vec<Attachment>, String>,
     /// The generation in the kernel, and how full each map is.
     pub(crate) tables: Result<(u64, Vec<MapUse>), String>,
+    /// Workloads and what they lack at the node; an error if nobody is there to be asked.
+    pub(crate) lacks: Result<Vec<(String, Lack)>, String>,
     pub(crate) foreign: Vec<String>,
     /// Why nothing can be written into the mesh's folder.
     pub(crate) unwritable: Option<String>,
@@ -81,17 +85,19 @@ fn living(mesh: &Mesh) -> Option<Living> {
     let instances = client.list().unwrap_or_default();
     let runs = |phase: &Phase| matches!(phase, Phase::Starting { .. } | Phase::Running { .. });
     let running = || instances.iter().filter(|it| runs(&it.phase));
-    let workloads: Vec<u32> = running().map(|it| it.spec.id).collect();
+    let guarded: Vec<Guarded> = running().map(guarded).collect();
     let pids = std::iter::once(("keeper".to_owned(), Some(keeper.pid)));
     let pids = pids.chain(keeper.children.iter().map(|it: &ChildState| (it.name.clone(), it.pid)));
     let cgroup = MeshFile::load(mesh).ok().flatten().map(|file| file.workloads_cgroup());
+    let number = cgroup.as_ref().and_then(|it| Cgroup::at(it).id().ok());
     Some(Living {
         is_here: namespace("self") == namespace(&keeper.pid.to_string()),
         has_egress: running().any(|it| it.spec.egress_masquerade),
         agent: agent(mesh),
-        attachments: wabe_datapath::attachments(&mesh.bpf_dir(), &workloads)
+        attachments: wabe_datapath::attachments(&mesh.bpf_dir(), number, &guarded)
             .map_err(|error| error.to_string()),
         tables: tables(mesh),
+        lacks: lacks(&keeper, running()),
         foreign: cgroup.and_then(|it| wabe_datapath::foreign(&it).ok()).unwrap_or_default(),
         unwritable: unwritable(&mesh.run_dir()),
         clock_behind: clock_behind(mesh),
@@ -101,6 +107,34 @@ fn living(mesh: &Mesh) -> Option<Living> {
             .collect(),
         keeper,
     })
+}
+
+fn guarded(instance: &InstanceState) -> Guarded {
+    // Before its command runs it may not be in its own yet.
+    let pid = if let Phase::Running { pid } = instance.phase { Some(pid) } else { None };
+    let namespace = pid.and_then(|pid| namespace(&pid.to_string()));
+    Guarded { workload: instance.spec.id, interface: instance.node_ifindex, namespace }
+}
+
+/// The agent is in the node's network namespace.
+fn lacks<'a>(
+    keeper: &KeeperState,
+    running: impl Iterator<Item = &'a InstanceState>,
+) -> Result<Vec<(String, Lack)>, String> {
+    let agent = keeper.children.iter().find(|it| it.name == "agent");
+    let pid = agent.and_then(|it| it.pid).ok_or("the agent does not run")?;
+    let running: Vec<_> = running.filter(|it| matches!(it.phase, Phase::Running { .. })).collect();
+    let wanted = |it: &&InstanceState| {
+        let InstanceSpec { id, v4, v6, .. } = it.spec;
+        Wanted { id, ifindex: it.node_ifindex, v4, v6 }
+    };
+    let wanted: Vec<Wanted> = running.iter().map(wanted).collect();
+    let lacks = inspect::lacks(pid, &wanted).map_err(|error| error.to_string())?;
+    let named = |(id, lack)| {
+        let instance = running.iter().find(|it| it.spec.id == id)?;
+        Some((instance.spec.workload.clone(), lack))
+    };
+    Ok(lacks.into_iter().filter_map(named).collect())
 }
 
 fn agent(mesh: &Mesh) -> Result<Box<Status>, String> {

@@ -40,7 +40,7 @@ pub(crate) enum Repair {
 }
 
 /// Every code, in the order of docs/operations.md.
-pub(crate) const CODES: [&str; 20] = [
+pub(crate) const CODES: [&str; 22] = [
     "kernel_lacks",
     "memory_short",
     "leftovers",
@@ -52,10 +52,12 @@ pub(crate) const CODES: [&str; 20] = [
     "agent_warns",
     "link_missing",
     "link_detached",
+    "link_elsewhere",
     "tables_unreadable",
     "generation_differs",
     "map_nearly_full",
     "foreign_program",
+    "workload_cut_off",
     "interface_missing",
     "table_missing",
     "folder_unfit",

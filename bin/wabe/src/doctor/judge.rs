@@ -98,6 +98,7 @@ fn judge(found: &mut Found<'_>, facts: &MeshFacts, living: &Living) {
     processes(found, living);
     attachments(found, living);
     tables(found, living);
+    workloads(found, living);
     host(found, facts, living);
     for program in &living.foreign {
         let what = format!("somebody else's program `{program}` is attached to the workloads' cgroup, too");
@@ -168,19 +169,25 @@ fn attachments(found: &mut Found<'_>, living: &Living) {
             AttachmentState::Attached => continue,
             AttachmentState::Missing => ("link_missing", "is not attached"),
             AttachmentState::Detached => ("link_detached", "is attached to nothing any more"),
+            AttachmentState::Elsewhere => ("link_elsewhere", "is attached to something else"),
         };
         let name = pin.file_name().unwrap_or_default().to_string_lossy();
         let of = workload.map_or_else(String::new, |id| format!(" of workload {id}"));
         let what = format!("the program `{name}`{of} {how}");
         // Another agent finds a gone interface or namespace as gone; the workload itself has to be made anew.
         let remedy = match state {
-            AttachmentState::Detached if workload.is_some() => "restart the workload",
+            AttachmentState::Detached | AttachmentState::Elsewhere if workload.is_some() => {
+                "restart the workload"
+            }
+            AttachmentState::Elsewhere => "`wabe down` and `wabe up` make it anew",
             AttachmentState::Attached | AttachmentState::Missing | AttachmentState::Detached => {
                 "`wabe doctor --fix` starts the agent anew, which attaches it"
             }
         };
         found.add(code, Severity::Error, what, remedy.into());
-        if let Some(pid) = agent.filter(|_| workload.is_none() || *state == AttachmentState::Missing) {
+        let attaches =
+            *state == AttachmentState::Missing || *state == AttachmentState::Detached && workload.is_none();
+        if let Some(pid) = agent.filter(|_| attaches) {
             found.repair_by(Repair::RestartAgent { mesh: found.mesh.to_owned(), pid });
         }
     }
@@ -208,6 +215,22 @@ fn tables(found: &mut Found<'_>, living: &Living) {
             let what = format!("{} has {used} of {} rows", map.name, map.limit);
             let remedy = "what does not fit is refused with a reason: docs/operations.md, Limits".to_owned();
             found.add("map_nearly_full", Severity::Warning, what, remedy);
+        }
+    }
+}
+
+fn workloads(found: &mut Found<'_>, living: &Living) {
+    match &living.lacks {
+        Ok(lacks) => {
+            for (workload, lack) in lacks {
+                let what = format!("workload {workload} is cut off: {lack}");
+                let remedy = format!("`wabe --name {} restart {workload}` makes it anew", found.mesh);
+                found.add("workload_cut_off", Severity::Error, what, remedy);
+            }
+        }
+        Err(error) => {
+            let what = format!("the node's interfaces and routes can't be looked at: {error}");
+            found.add("unreadable", Severity::Warning, what, "look again once the agent runs".into());
         }
     }
 }

@@ -183,6 +183,14 @@ impl Rtnl {
         Ok(answers.into_iter().filter_map(only).collect())
     }
 
+    /// Who has which address, on all links.
+    pub(super) fn neighbours(&self) -> io::Result<Vec<NeighbourMessage>> {
+        let answers =
+            self.ask(&RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()), flag::DUMP)?;
+        let only = |it| if let RouteNetlinkMessage::NewNeighbour(it) = it { Some(it) } else { None };
+        Ok(answers.into_iter().filter_map(only).collect())
+    }
+
     fn create(&self, message: RouteNetlinkMessage) -> io::Result<()> {
         self.ask(&message, flag::ACK | flag::CREATE | flag::EXCLUSIVE).map(drop)
     }

@@ -4,6 +4,7 @@ use wabe_agent::api::Status;
 use wabe_datapath::{Feature, MapUse};
 use wabe_keeper::{
     layout::Mesh,
+    net::inspect::Lack,
     protocol::{ChildState, KeeperState},
 };
 
@@ -37,6 +38,7 @@ fn healthy() -> MeshFacts {
         agent: Ok(Box::new(Status { generation: 7, agent: 11, ..Status::default() })),
         attachments: Ok(vec![attachment("/p/wabe_create", None, AttachmentState::Attached)]),
         tables: Ok((7, vec![map])),
+        lacks: Ok(Vec::new()),
         foreign: Vec::new(),
         unwritable: None,
         clock_behind: Duration::ZERO,
@@ -65,8 +67,8 @@ type Case = (fn(&mut Living), &'static str, Severity, bool);
 
 #[test]
 fn each_defect_is_found_by_itself() {
-    use AttachmentState::{Detached, Missing};
-    let cases: [Case; 19] = [
+    use AttachmentState::{Detached, Elsewhere, Missing};
+    let cases: [Case; 23] = [
         (|it| it.agent = Err("no".into()), "agent_away", Severity::Error, false),
         (|it| it.keeper.children[1].pid = None, "dns_away", Severity::Error, false),
         (|it| it.keeper.children.truncate(1), "dns_away", Severity::Error, false),
@@ -100,6 +102,25 @@ fn each_defect_is_found_by_itself() {
             Severity::Error,
             false,
         ),
+        (
+            |it| it.attachments = Ok(vec![attachment("/p/wabe_create", None, Elsewhere)]),
+            "link_elsewhere",
+            Severity::Error,
+            false,
+        ),
+        (
+            |it| it.attachments = Ok(vec![attachment("/p/guard-1", Some(1), Elsewhere)]),
+            "link_elsewhere",
+            Severity::Error,
+            false,
+        ),
+        (
+            |it| it.lacks = Ok(vec![("s/server".into(), Lack::Up(7))]),
+            "workload_cut_off",
+            Severity::Error,
+            false,
+        ),
+        (|it| it.lacks = Err("no".into()), "unreadable", Severity::Warning, false),
         (|it| it.attachments = Err("no".into()), "unreadable", Severity::Error, false),
         (|it| it.tables = Err("no".into()), "tables_unreadable", Severity::Error, false),
         (|it| it.tables = Ok((8, Vec::new())), "generation_differs", Severity::Warning, false),
