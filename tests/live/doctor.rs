@@ -64,7 +64,10 @@ fn a_healthy_mesh_is_healthy(mesh: &TestMesh) {
     let report = examine(mesh, &[]);
     assert_eq!(found(&report), [], "{report:#}");
     assert!(report["meshes"].as_array().is_some_and(|all| all.contains(&json!(mesh.name()))), "{report}");
+    let lanes = report["lanes"].as_array().expect("a list");
+    assert!(lanes.len() == 5 && lanes.iter().all(|it| it["lacks"] == json!([])), "{report:#}");
     let text = mesh.wabe(&["doctor"]).success().stdout;
+    assert!(text.contains("direct, datagrams, outside, names, short cut\n"), "{text}");
     assert!(text.contains("healthy") && text.contains(mesh.name()), "{text}");
 }
 

@@ -30,11 +30,12 @@ use userland::Userland;
 pub(crate) use live::Selection;
 
 /// Kernel modules that the mesh needs; a kernel on a disk would load them when they are asked for.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "veth",
     "sch_ingress",
     "cls_bpf",
     "tcp_diag",
+    "udp_diag",
     "nf_tables",
     "nft_chain_nat",
     "nft_ct",

@@ -26,7 +26,7 @@ mod facts;
 mod finding;
 mod judge;
 
-use finding::{Finding, Repair, Severity};
+use finding::{Finding, Lane, Repair, Severity};
 
 /// How long a new agent may take to put its programs in force.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Report {
     healthy: bool,
     meshes: Vec<String>,
+    lanes: Vec<Lane>,
     findings: Vec<Finding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     repaired: Option<Vec<String>>,
@@ -71,6 +72,7 @@ fn examine() -> Result<Report, Failure> {
     Ok(Report {
         healthy: findings.iter().all(|it| it.severity == Severity::Info),
         meshes: meshes.iter().map(|mesh| mesh.name().to_owned()).collect(),
+        lanes: judge::lanes(&machine),
         findings,
         repaired: None,
     })
@@ -135,6 +137,12 @@ fn print(report: &Report) -> Result<(), Failure> {
             line(&format!("    {}", finding.remedy))?;
         }
     }
+    let lane = |it: &Lane| match it.lacks.as_slice() {
+        [] => it.name.to_owned(),
+        lacks => format!("{} (lacks {})", it.name, lacks.join(", ")),
+    };
+    let lanes: Vec<String> = report.lanes.iter().map(lane).collect();
+    line(&format!("lanes of this kernel: {}", lanes.join(", ")))?;
     let meshes = match report.meshes.len() {
         0 => "no mesh on this machine".to_owned(),
         _ => format!("examined {}", report.meshes.join(", ")),

@@ -22,7 +22,7 @@ mod write;
 
 pub use error::Error;
 pub use events::{Events, decode};
-pub use features::{KERNEL_FEATURES, KernelFeature, Otherwise};
+pub use features::{KERNEL_FEATURES, KernelFeature, LANES, Otherwise};
 pub use inspect::{Attachment, AttachmentState, Guarded, attachments, foreign};
 pub use kernel::{Kernel, LoadOptions, MapUse};
 pub use object::{OBJECT, programs};

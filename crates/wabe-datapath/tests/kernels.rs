@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use wabe_datapath::{KERNEL_FEATURES, KernelFeature, Otherwise};
+use wabe_datapath::{KERNEL_FEATURES, KernelFeature, LANES, Otherwise};
 
 const ACCEPT: &str = "WABE_UPDATE_GOLDEN=1 cargo test -p wabe-datapath --test kernels";
 
@@ -22,14 +22,28 @@ fn the_table_in_the_documentation_is_that_of_the_code() {
 }
 
 fn table() -> String {
-    let mut table = String::from("| feature | since Linux | used by | without it |\n|---|---|---|---|\n");
-    for KernelFeature { name, since, used_by, otherwise, .. } in KERNEL_FEATURES {
+    let mut table = String::from(
+        "| feature | since Linux | used by | lanes that need it | without it |\n|---|---|---|---|---|\n",
+    );
+    for KernelFeature { name, since, used_by, lanes, otherwise, .. } in KERNEL_FEATURES {
         let without = match otherwise {
             Otherwise::Refuses(remedy) => format!("`up` refuses: {remedy}"),
             Otherwise::Instead(what) => format!("the same by other means: {what}"),
             Otherwise::Weaker(what) => format!("**weaker**: {what}"),
         };
-        table += &format!("| {name} | {since} | {used_by} | {without} |\n");
+        let lanes = match lanes {
+            [] => "none".to_owned(),
+            all if *all == LANES => "all".to_owned(),
+            some => some.join(", "),
+        };
+        table += &format!("| {name} | {since} | {used_by} | {lanes} | {without} |\n");
     }
     table
+}
+
+#[test]
+fn lanes_are_called_as_they_are() {
+    for KernelFeature { name, lanes, .. } in KERNEL_FEATURES {
+        assert!(lanes.iter().all(|it| LANES.contains(it)), "{name}: {lanes:?}");
+    }
 }

@@ -18,6 +18,15 @@ pub(crate) struct Finding {
     pub(crate) repair: Option<Repair>,
 }
 
+/// A lane, and what the kernel lacks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Lane {
+    /// One of [`wabe_datapath::LANES`].
+    pub(crate) name: &'static str,
+    /// Names of features; empty where it can be had.
+    pub(crate) lacks: Vec<&'static str>,
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

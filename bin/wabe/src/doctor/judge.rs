@@ -1,11 +1,11 @@
 //! From facts to findings. Pure.
 
-use wabe_datapath::{Attachment, AttachmentState, Otherwise};
+use wabe_datapath::{Attachment, AttachmentState, LANES, Otherwise};
 use wabe_keeper::sweep::Leftover;
 
 use super::{
     facts::{Living, MachineFacts, MeshFacts},
-    finding::{CODES, Finding, Repair, Severity},
+    finding::{CODES, Finding, Lane, Repair, Severity},
 };
 
 /// Share of anything limited from which on it is told, in percent.
@@ -22,7 +22,11 @@ pub(crate) fn machine(facts: &MachineFacts) -> Vec<Finding> {
         findings.push(Finding { code, severity, mesh: None, what, remedy, repair: None });
     };
     for feature in facts.needed.iter().filter(|it| !it.present) {
-        let what = format!("this kernel lacks {}: no lane can be had", feature.name);
+        let lanes = if feature.lanes.is_empty() { "no lane".into() } else { feature.lanes.join(", ") };
+        let what = format!(
+            "this kernel lacks {}, needed for: {lanes}; a mesh starts with all lanes or not at all",
+            feature.name
+        );
         add("kernel_lacks", Severity::Error, what, feature.remedy.to_owned());
     }
     for feature in &facts.lacking {
@@ -40,6 +44,15 @@ pub(crate) fn machine(facts: &MachineFacts) -> Vec<Finding> {
         add("memory_short", Severity::Warning, what, remedy);
     }
     findings
+}
+
+/// Each lane with what of its needs the kernel lacks.
+pub(crate) fn lanes(facts: &MachineFacts) -> Vec<Lane> {
+    let lacks = |lane: &'static str| {
+        let lacking = facts.needed.iter().filter(move |it| !it.present && it.lanes.contains(&lane));
+        lacking.map(|it| it.name).collect()
+    };
+    LANES.into_iter().map(|name| Lane { name, lacks: lacks(name) }).collect()
 }
 
 /// What is wrong with a mesh.

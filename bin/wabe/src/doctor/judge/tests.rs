@@ -183,15 +183,25 @@ fn what_a_dead_mesh_left_is_swept_up() {
 
 #[test]
 fn what_the_machine_is_short_of_is_told() {
-    let lacks = Feature { name: "sk_lookup", present: false, remedy: "a newer kernel" };
+    let sk_lookup = Feature {
+        name: "sk_lookup",
+        present: false,
+        lanes: &["direct", "datagrams"],
+        remedy: "a newer kernel",
+    };
+    let rings = Feature { name: "rings", present: true, lanes: &["names"], ..sk_lookup };
     let facts = MachineFacts {
-        needed: vec![lacks],
+        needed: vec![sk_lookup, rings],
         lacking: wabe_datapath::KERNEL_FEATURES.iter().collect(),
         memory_left: Some(1 << 20),
     };
     let found = machine(&facts);
     assert_eq!(found.len(), 2 + wabe_datapath::KERNEL_FEATURES.len());
     assert_eq!(found[0].severity, Severity::Error);
+    assert!(found[0].what.contains("sk_lookup, needed for: direct, datagrams;"), "{}", found[0].what);
+    let lacking: Vec<&str> =
+        lanes(&facts).into_iter().filter(|it| !it.lacks.is_empty()).map(|it| it.name).collect();
+    assert_eq!(lacking, ["direct", "datagrams"]);
     assert_eq!(found.last().map(|it| it.code), Some("memory_short"));
 }
 
