@@ -75,7 +75,7 @@ pub(crate) fn documents(text: &str) -> (Vec<Arc<Node>>, Vec<Problem>) {
         let fed = match next {
             Ok((Event::StreamEnd, _)) => break,
             Ok((event, span)) => builder.feed(event, span),
-            Err(error) => Err(grammar(&error)),
+            Err(error) => Err(grammar(&error, text)),
         };
         if let Err(problem) = fed {
             builder.problems.push(problem);
@@ -92,18 +92,25 @@ fn forbidden_character(text: &str) -> Option<Problem> {
             || matches!(c, '\u{fffe}' | '\u{ffff}')
     };
     let (index, character) = text.char_indices().find(|(_, c)| forbidden(*c))?;
-    let before = &text[..index];
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     Some(Problem {
-        at: Position { line, column },
+        at: end(&text[..index]),
         message: format!("the character U+{:04X} can't be part of a manifest", u32::from(character)),
         remedy: "check that it is a text file; inside double quotes it can be written as an escape",
     })
 }
 
-fn grammar(error: &ScanError) -> Problem {
+/// Where the next character would be. Lines as the parser counts them: a carriage return alone ends one too.
+fn end(text: &str) -> Position {
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.rsplit(['\n', '\r']);
+    let column = lines.next().map_or(0, |it| it.chars().count()) + 1;
+    Position { line: lines.count() + 1, column }
+}
+
+fn grammar(error: &ScanError, text: &str) -> Problem {
     let at = Position { line: error.marker().line().max(1), column: error.marker().col() + 1 };
+    // Where the last line does not end, the parser takes it to, and finds the error on the line behind it.
+    let at = at.min(end(text));
     if error.info().contains("recursion limit") {
         return too_deep(at);
     }
@@ -359,6 +366,16 @@ mod tests {
             ("ä: x\né: \u{1b}[31m\n", "2:4: the character U+001B can't be part of a manifest"),
         ] {
             assert_eq!(problem(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_a_place_that_exists() {
+        // The end of a last line that does not end; lines that end like on Windows and on old Macs.
+        for (text, place) in
+            [("a: [", "1:5: "), ("a: b\r\nc: d\re: {", "3:5: "), ("a: b\r\nc: d\re: \0", "3:4: ")]
+        {
+            assert!(problem(text).starts_with(place), "{text:?}: {}", problem(text));
         }
     }
 
