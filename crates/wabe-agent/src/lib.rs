@@ -4,7 +4,7 @@
 //! it sees the kernel and the keeper through two small traits ([`Datapath`], [`Supervisor`]), so that all of it runs in
 //! a test without either. It never parses manifests, never starts a process and never opens a workload's socket
 //! itself: that is the keeper's part. It may be dead for hours; what it leaves in the kernel and in its files goes on
-//! working without it. Only `bin/wabe` depends on this crate.
+//! working without it. Only `bin/wabe` depends on this crate, and `fuzz`.
 #![forbid(unsafe_code)]
 
 mod agent;

@@ -3,8 +3,8 @@
 //!
 //! The agent writes [`Names`] into a file by `rename`; this crate reads that file and nothing else of the mesh, so
 //! names are answered while the agent is dead. It never talks to the agent, never writes a file, needs no privilege,
-//! and never sends a name of the cluster domain to the host's nameservers. `bin/wabe` (the role) and the agent (the
-//! type [`Names`]) may depend on it.
+//! and never sends a name of the cluster domain to the host's nameservers. `bin/wabe` (the role), the agent (the
+//! type [`Names`]) and `fuzz` may depend on it.
 //!
 //! The decision is the pure function [`answer()`]; [`respond()`] wraps it from packet to packet and [`judge`] looks at what
 //! nameservers reply, still without I/O; `server` and `forward` own the sockets.

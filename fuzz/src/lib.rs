@@ -1,0 +1,31 @@
+//! What is fuzzed: functions that take any bytes and panic if what reads them breaks a promise.
+//!
+//! `cargo xtask fuzz` runs them with libFuzzer (`src/bin`), from the seeds that are given here; `tests/seeds.rs` runs each
+//! seed without it. Nothing depends on this crate. An input that found a bug becomes a test of the crate with the bug,
+//! and, if mutating it promises more, a seed.
+#![forbid(unsafe_code)]
+
+pub mod dns;
+pub mod events;
+pub mod manifests;
+
+/// Something that reads bytes from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// As in `cargo xtask fuzz NAME`.
+    pub name: &'static str,
+    /// Panics if the input shows a bug.
+    pub run: fn(&[u8]),
+    /// What mutation begins with.
+    pub seeds: fn() -> Vec<Seed>,
+}
+
+/// An input and the name of its file.
+pub type Seed = (String, Vec<u8>);
+
+/// All there are.
+pub const TARGETS: [Target; 3] = [
+    Target { name: "manifests", run: manifests::run, seeds: manifests::seeds },
+    Target { name: "dns", run: dns::run, seeds: dns::seeds },
+    Target { name: "events", run: events::run, seeds: events::seeds },
+];
