@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use crate::{Position, manifest::scalar};
 
@@ -70,12 +70,14 @@ pub(crate) fn documents(text: &str) -> (Vec<Arc<Node>>, Vec<Problem>) {
     if let Some(problem) = forbidden_character(text) {
         return (Vec::new(), vec![problem]);
     }
+    // Where the last line does not end, the parser takes it to, and finds things on the line behind it.
+    let end = end(text);
     let mut parser: Parser<'_, StrInput<'_>> = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
         let fed = match next {
             Ok((Event::StreamEnd, _)) => break,
-            Ok((event, span)) => builder.feed(event, span),
-            Err(error) => Err(grammar(&error, text)),
+            Ok((event, span)) => builder.feed(event, position(span.start).min(end)),
+            Err(error) => Err(grammar(&error, position(*error.marker()).min(end))),
         };
         if let Err(problem) = fed {
             builder.problems.push(problem);
@@ -107,10 +109,11 @@ fn end(text: &str) -> Position {
     Position { line: lines.count() + 1, column }
 }
 
-fn grammar(error: &ScanError, text: &str) -> Problem {
-    let at = Position { line: error.marker().line().max(1), column: error.marker().col() + 1 };
-    // Where the last line does not end, the parser takes it to, and finds the error on the line behind it.
-    let at = at.min(end(text));
+fn position(marker: Marker) -> Position {
+    Position { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+fn grammar(error: &ScanError, at: Position) -> Problem {
     if error.info().contains("recursion limit") {
         return too_deep(at);
     }
@@ -159,8 +162,7 @@ enum Key {
 }
 
 impl Builder {
-    fn feed(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
-        let at = Position { line: span.start.line().max(1), column: span.start.col() + 1 };
+    fn feed(&mut self, event: Event<'_>, at: Position) -> Result<(), Problem> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) => {
