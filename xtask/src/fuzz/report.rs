@@ -35,7 +35,9 @@ impl Report {
             self.finding = Some(path.trim().to_owned());
         }
         if !line.starts_with('#') {
-            return !line.starts_with("INFO:") && !line.starts_with("stat::");
+            // New functions are told without names, and a dictionary is recommended after each run.
+            let noise = ["INFO:", "WARNING: Failed to find function", "stat::", "\tNEW_FUNC", "\"", "######"];
+            return !noise.iter().any(|it| line.starts_with(it));
         }
         self.covered = between(line, " cov: ", " ").unwrap_or(self.covered);
         self.kept = between(line, " corp: ", "/").unwrap_or(self.kept);
