@@ -58,7 +58,7 @@ fn a_user_that_does_not_exist() {
 
 #[test]
 fn manifests_that_are_wrong() {
-    refuses(Machine::new(), "kind: [", &["mesh.yaml:2:1:"]);
+    refuses(Machine::new(), "kind: [", &["mesh.yaml:1:8:"]);
 }
 
 #[test]
