@@ -373,10 +373,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_a_place_that_exists() {
-        // The end of a last line that does not end; lines that end like on Windows and on old Macs.
-        for (text, place) in
-            [("a: [", "1:5: "), ("a: b\r\nc: d\re: {", "3:5: "), ("a: b\r\nc: d\re: \0", "3:4: ")]
-        {
+        // The end of a last line that does not end; lines that end like on Windows and on old Macs; a key that is not there.
+        for (text, place) in [
+            ("a: [", "1:5: "),
+            ("a: b\r\nc: d\re: {", "3:5: "),
+            ("a: b\r\nc: d\re: \0", "3:4: "),
+            ("a: b\n?\n ", "3:2: "),
+        ] {
             assert!(problem(text).starts_with(place), "{text:?}: {}", problem(text));
         }
     }
