@@ -4,7 +4,25 @@
 //! leaves nothing else. It measures meshes from outside, by the command line of `wabe`, and depends on no crate of the
 //! mesh; only the command line depends on it. It never judges Wabe kindly: what is not measured is not said.
 
+pub mod arm;
+pub mod available;
+pub mod check;
+pub mod compare;
+mod extras;
+pub mod flood;
+pub mod hold;
+pub mod list;
 pub mod load;
+mod machine;
+mod place;
 pub mod report;
 pub mod results;
+mod rounds;
+pub mod run;
+pub mod scenario;
 pub mod stats;
+#[cfg(test)]
+mod tests;
+pub mod tools;
+pub mod why;
+pub mod world;

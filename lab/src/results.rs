@@ -185,6 +185,8 @@ pub struct Load {
     pub sent: u64,
     /// Right answers to them.
     pub answered: u64,
+    /// All right answers, also before and after it counted: what the processor time of others is divided by.
+    pub answers: u64,
     /// What else happened to them, and how often: `refused`, `status 503`, `reset`, `timeout`.
     pub failed: BTreeMap<String, u64>,
     /// How long it counted, seconds.
@@ -254,7 +256,8 @@ pub struct Machine {
     pub net_rx: u64,
 }
 
-/// A core's time, seconds, by /proc/stat.
+/// A core's time, seconds, by /proc/stat. Most kernels sample it at each tick, so what is woken by a timer and sleeps before
+/// the next one is hardly seen: [`Process::running`] is exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Core {
     /// In user space, `nice` included.
@@ -285,11 +288,14 @@ impl Core {
     }
 }
 
-/// What one process of an arm did while a sample was taken.
+/// What the processes of one role did while a sample was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// `client-sidecar`, `server-sidecar`, `server`, `agent`.
     pub role: String,
+    /// Seconds that they ran, to the nanosecond (/proc/PID/task/*/schedstat). The network's work that they set off is in it,
+    /// as the kernel does most of it before a system call returns.
+    pub running: f64,
     /// Seconds in user space.
     pub user: f64,
     /// Seconds in the kernel.
@@ -366,5 +372,23 @@ impl Results {
         self.samples.iter().filter(move |it| {
             it.point == point && it.arm == arm && it.invalid.is_empty() && !it.replaced && it.load.is_some()
         })
+    }
+}
+
+impl Sample {
+    /// Processor time for one answer, seconds: the generator's and the arm's processes'. `None` without answers.
+    #[must_use]
+    pub fn processor(&self) -> Option<f64> {
+        let load = self.load.as_ref().filter(|it| it.answered > 0 && it.answers > 0)?;
+        let own = (load.user + load.system) / load.answered as f64;
+        let others: f64 = self.processes.iter().map(|it| it.running).sum();
+        Some(own + others / load.answers as f64)
+    }
+
+    /// Which share of both cores generator and arm used while the load lasted, 0 to 1.
+    #[must_use]
+    pub fn busy(&self) -> Option<f64> {
+        let load = self.load.as_ref()?;
+        Some(self.processor()? * load.answered as f64 / load.seconds / 2.0)
     }
 }

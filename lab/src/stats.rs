@@ -4,6 +4,7 @@ mod random;
 mod verdict;
 
 pub use random::Random;
+pub(crate) use verdict::judge;
 pub use verdict::{Comparison, Measure, Verdict, comparisons};
 
 /// How many times the rounds are drawn anew.

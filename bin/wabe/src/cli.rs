@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod lab;
+
 /// A service mesh whose data plane lives in the Linux kernel.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUSES)]
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     Uninstall(Uninstall),
     /// Make a running mesh this version of `wabe`, without a gap.
     Upgrade(Plain),
+    /// Measure every data path of a service mesh side by side, on this machine.
+    #[command(subcommand)]
+    Lab(lab::Lab),
     /// For tests, and for those who size a machine.
     #[command(subcommand)]
     Debug(Debug),
@@ -293,6 +298,7 @@ impl Cli {
             Command::Delete(it) | Command::Check(it) => it.plain.output,
             Command::Get(it) => it.plain.output,
             Command::Debug(Debug::Load(it)) => it.plain.output,
+            Command::Lab(it) => return it.output(),
             Command::Exec(_)
             | Command::Metrics
             | Command::Keeper { .. }
@@ -331,6 +337,13 @@ mod tests {
             "wabe down --name a",
             "wabe debug load --services 10 --endpoints 100 --changes-per-second 5 --seconds 2",
             "wabe debug load --clear",
+            "wabe lab list",
+            "wabe lab run latency rules --quick --repeat 4 --out d",
+            "wabe lab thesis --quick",
+            "wabe lab report d",
+            "wabe lab compare a b -o json",
+            "wabe lab flood --services 500 --pods 50 --tech nftables",
+            "wabe lab load http://127.0.0.1:1/get --rate 200 --duration 10s",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

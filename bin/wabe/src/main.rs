@@ -20,6 +20,7 @@ mod explain;
 mod failure;
 mod flows;
 mod get;
+mod lab;
 mod logs;
 mod manifests;
 mod metrics;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Metrics => metrics::run(&mesh),
         Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Upgrade(arguments) => upgrade::run(&mesh, &arguments),
+        Command::Lab(arguments) => lab::run(&arguments),
         Command::Debug(Debug::Load(arguments)) => debug::run(&mesh, &arguments),
         Command::Keeper { rehearse: true, .. } => roles::rehearse_keeper(),
         Command::Keeper { succeed: true, .. } => roles::succeed_keeper(mesh),

@@ -37,7 +37,7 @@ pub enum Measure {
     P99,
     /// Median time of `connect()`, nanoseconds.
     SetUp,
-    /// Busy time of both cores for one answer, the generator's included, microseconds.
+    /// Processor time for one answer, the generator's included, microseconds.
     Processor,
 }
 
@@ -125,10 +125,7 @@ impl Measure {
             Self::P90 => load.latency.p90 as f64,
             Self::P99 => load.latency.p99 as f64,
             Self::SetUp => load.set_up.as_ref()?.p50 as f64,
-            Self::Processor if load.answered == 0 => return None,
-            Self::Processor => {
-                (sample.machine.client.busy() + sample.machine.server.busy()) * 1e6 / load.answered as f64
-            }
+            Self::Processor => sample.processor()? * 1e6,
         })
     }
 }
