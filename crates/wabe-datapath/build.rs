@@ -1,70 +1,13 @@
-//! Builds the eBPF object from source, so that no binary is checked in and `cargo build` is all it takes.
+//! Builds the eBPF object.
 
-#[path = "build/toolchain.rs"]
-mod toolchain;
-
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, exit},
-};
-
-use toolchain::Toolchain;
-
-/// What the eBPF target lacks by default: BTF for maps, and line information for the verifier's log.
-const FLAGS: [&str; 3] = ["--cfg=bpf_target_arch=\"x86_64\"", "-Cdebuginfo=2", "-Clink-arg=--btf"];
+use std::process::exit;
 
 fn main() {
-    if let Err(message) = build() {
+    if let Err(message) = wabe_ebpf_build::build("ebpf", "wabe", &["crates/wabe-abi", "crates/wabe-verdict"])
+    {
         for line in message.lines() {
             println!("cargo::error={line}");
         }
         exit(1);
     }
-}
-
-fn build() -> Result<(), String> {
-    let root = workspace_root();
-    for watched in
-        ["ebpf/src", "ebpf/Cargo.toml", "ebpf/Cargo.lock", "crates/wabe-abi", "crates/wabe-verdict"]
-    {
-        println!("cargo::rerun-if-changed={}", root.join(watched).display());
-    }
-    println!("cargo::rerun-if-changed=build");
-    println!("cargo::rerun-if-env-changed=WABE_EBPF_RUSTC");
-    let toolchain = Toolchain::find(&root)?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?);
-    let target = out.join("ebpf");
-    let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
-    flags.push(format!("-Clinker={}", toolchain.linker.display()));
-    let mut cargo = Command::new(&toolchain.cargo);
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("CARGO") || name.starts_with("RUST") || name.starts_with("CLIPPY") {
-            cargo.env_remove(&name);
-        }
-    }
-    for (name, value) in env::vars_os().filter(|(name, _)| name == "CARGO_HOME" || name == "RUSTUP_HOME") {
-        cargo.env(name, value);
-    }
-    let status = cargo
-        .current_dir(root.join("ebpf"))
-        .env("RUSTC", &toolchain.rustc)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("CARGO_TARGET_DIR", &target)
-        .args(["build", "--release", "--locked", "-Z", "build-std=core", "--target", "bpfel-unknown-none"])
-        .status()
-        .map_err(|error| format!("{} could not be run: {error}", toolchain.cargo.display()))?;
-    if !status.success() {
-        return Err("the eBPF programs did not build; the compiler's messages are above".into());
-    }
-    let object = target.join("bpfel-unknown-none/release/wabe");
-    fs::copy(&object, out.join("wabe.o")).map_err(|error| format!("{}: {error}", object.display()))?;
-    Ok(())
-}
-
-fn workspace_root() -> PathBuf {
-    let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from);
-    here.ancestors().nth(2).map_or_else(|| here.clone(), Path::to_path_buf)
 }

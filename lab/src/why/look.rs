@@ -38,12 +38,6 @@ impl Look {
     pub fn kernel(&self) -> &[Frame] {
         &self.frames[..self.frames.iter().rposition(Frame::in_kernel).map_or(0, |last| last + 1)]
     }
-
-    /// The innermost function in user space; `None` if the chain has none.
-    #[must_use]
-    pub fn user(&self) -> Option<&Frame> {
-        self.frames.get(self.kernel().len())
-    }
 }
 
 impl Frame {

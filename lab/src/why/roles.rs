@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, ops::Range};
 
-use super::{class::Class, crypto};
+use super::{class::Class, crypto, look::Frame};
 use crate::tools::Tool;
 
 /// What a process is for.
@@ -45,8 +45,8 @@ impl Role {
 #[derive(Clone, Debug, Default)]
 pub struct Roles {
     by_process: BTreeMap<u32, Role>,
-    /// Programs without names of functions whose encryption is known by place.
-    crypto: BTreeMap<String, &'static [Range<u64>]>,
+    /// Names of the files of programs without names of functions, and where they encrypt.
+    crypto: BTreeMap<String, Range<u64>>,
 }
 
 impl Roles {
@@ -74,14 +74,14 @@ impl Roles {
         roles
     }
 
-    /// Makes the TLS of this Envoy known. False if it is another program than that whose places are known; its TLS is then
-    /// told as a part of the proxy.
+    /// Makes the TLS of this Envoy known. False if it is another program than that whose places are known: what such a one
+    /// encrypts is told as a part of the proxy.
     pub fn know_envoy(&mut self, envoy: &Tool) -> bool {
-        let ranges = crypto::of_program(&envoy.sha256);
-        if let Some(ranges) = ranges {
-            self.crypto.insert(envoy.path.to_string_lossy().into_owned(), ranges);
-        }
-        ranges.is_some()
+        let Some(place) = crypto::of_program(&envoy.sha256) else { return false };
+        // A workload of a mesh may have it at another path.
+        let name = envoy.path.file_name().unwrap_or_default();
+        self.crypto.insert(name.to_string_lossy().into_owned(), place);
+        true
     }
 
     /// The processes that have a role.
@@ -93,8 +93,11 @@ impl Roles {
         self.by_process.get(&process).copied()
     }
 
-    pub(super) fn is_crypto(&self, object: &str, address: u64) -> bool {
-        self.crypto.get(object).is_some_and(|ranges| ranges.iter().any(|range| range.contains(&address)))
+    /// Whether a function encrypts, by its place.
+    pub(super) fn is_crypto(&self, frame: &Frame) -> bool {
+        let name = frame.object.as_deref().and_then(|object| object.rsplit('/').next());
+        let place = name.and_then(|name| self.crypto.get(name));
+        place.is_some_and(|place| place.contains(&frame.address))
     }
 }
 

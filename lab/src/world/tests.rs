@@ -31,6 +31,14 @@ fn every_arm_answers_with_what_was_asked_for() {
             let http2 = curl(&world, &["--http2-prior-knowledge"], &at(&world, Target::Http2)).expect("curl");
             assert_eq!(http2, "200 64", "{}", arm.name());
         }
+        let counters = world.counters().expect("counters").unwrap_or_default();
+        let [redirected, moved] = [counters.redirected, counters.moved].map(|it| it > 0);
+        let by_ebpf = matches!(arm, Arm::SidecarEbpf | Arm::SidecarEbpfSockmap);
+        let by_sockets = matches!(arm, Arm::SidecarEbpfSockmap | Arm::Sockmap);
+        assert_eq!((redirected, moved), (by_ebpf, by_sockets), "{}: {counters:?}", arm.name());
+        if by_ebpf {
+            assert!(counters.steered > 0 && counters.answered >= 2 && counters.full == 0, "{counters:?}");
+        }
         let changed = world.change().expect("a change");
         assert_eq!(changed.is_some(), arm.has_rules(), "{}", arm.name());
         assert_eq!(

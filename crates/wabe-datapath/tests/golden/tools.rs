@@ -1,16 +1,13 @@
 //! The tools that built the object.
 
-// Written for the build script, which uses all of it.
-#[path = "../../build/toolchain.rs"]
-#[expect(dead_code, reason = "the tests need neither cargo nor the list of compilers")]
-mod toolchain;
-
 use std::{path::Path, process::Command};
+
+use wabe_ebpf_build::toolchain::Toolchain;
 
 /// Compiler and linker, found as the build script finds them.
 pub(crate) fn tools() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace's root");
-    let found = toolchain::Toolchain::find(root).expect("the tools that built the object");
+    let found = Toolchain::find(root).expect("the tools that built the object");
     let mut lines = version(&found.rustc, "-vV");
     lines.extend(version(&found.linker, "--version"));
     lines

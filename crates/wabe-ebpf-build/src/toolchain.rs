@@ -12,16 +12,23 @@ const REMEDY: &str = "install it with `cargo xtask setup` (Debian: packages rust
      component rust-src, and `cargo install bpf-linker`";
 
 /// Where the pieces are.
-pub(crate) struct Toolchain {
-    pub(crate) cargo: PathBuf,
-    pub(crate) rustc: PathBuf,
-    pub(crate) linker: PathBuf,
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// Beside the compiler.
+    pub cargo: PathBuf,
+    /// Has the sources of `core`.
+    pub rustc: PathBuf,
+    /// `bpf-linker`.
+    pub linker: PathBuf,
 }
 
 impl Toolchain {
     /// Takes `WABE_EBPF_RUSTC` if set, then Debian's compiler, then any of rustup's tool chains; the first that has
     /// `core`'s sources.
-    pub(crate) fn find(root: &Path) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is missing, and the command that gets it.
+    pub fn find(root: &Path) -> Result<Self, String> {
         let linker = linker(root).ok_or_else(|| format!("bpf-linker is missing: {REMEDY}"))?;
         let rustc = compilers()
             .into_iter()
