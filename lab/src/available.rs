@@ -26,7 +26,13 @@ pub fn missing(arm: Arm) -> Option<String> {
         Arm::None | Arm::Sockmap | Arm::WabeDirect => &[],
         Arm::KubeProxyIptablesNft => &["iptables-nft"],
         Arm::KubeProxyNftables => &["nft"],
-        _ => &["iptables-legacy"],
+        Arm::KubeProxyIptables
+        | Arm::KubeProxyIpvs
+        | Arm::SidecarIptables
+        | Arm::SidecarEbpf
+        | Arm::SidecarEbpfSockmap
+        | Arm::WabeProxy
+        | Arm::WabeTunnel => &["iptables-legacy"],
     };
     let lacking = BASE.iter().chain(rules).find_map(|it| tools::find(it).err());
     if let Some(lacking) = lacking {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod breakdown;
+mod canaries;
 
 /// Rounds of a cross-check.
 const ROUNDS: u32 = 6;
@@ -41,6 +42,9 @@ pub(crate) fn measure(
             results.cross_checks.push(checked);
             results.environment.tools.extend(tool);
         }
+    }
+    if wish.arms.iter().any(|it| matches!(it, Arm::Sockmap | Arm::SidecarEbpfSockmap)) {
+        canaries::measure(place, worlds, results)?;
     }
     breakdown::measure(wish, place, worlds, envoy, results)
 }
@@ -86,7 +90,7 @@ fn one_round(
     let spec = capacity(target);
     for turn in 0..2 {
         place.check()?;
-        if (turn + round) % 2 == 0 {
+        if (turn + round).is_multiple_of(2) {
             let time = Duration::from_secs(seconds);
             let mut command = floor.client(&load_command(place, &spec, floor, time, u64::from(round))?)?;
             let load = finish(place, start(&mut command)?, time)?;

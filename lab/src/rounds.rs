@@ -60,7 +60,7 @@ impl Rounds<'_> {
             for attempt in 0..=ATTEMPTS {
                 self.place.check()?;
                 progress(world.arm.name());
-                let mut sample = self.sample(world, random.next())?;
+                let mut sample = self.sample(world, random.word())?;
                 world.alive().with_context(|| format!("{} at {}", world.arm.name(), self.spec.point.name))?;
                 let again = attempt < ATTEMPTS && !(sample.invalid.is_empty() && sample.disturbed.is_empty());
                 (sample.round, sample.place, sample.attempt, sample.replaced) =

@@ -50,9 +50,10 @@ pub struct Wish {
 /// The arms of `--quick`.
 pub const QUICK: [Arm; 4] = [Arm::None, Arm::SidecarIptables, Arm::SidecarEbpf, Arm::WabeDirect];
 /// The arms of the thesis' experiment, and what it left open.
-pub const THESIS: [Arm; 6] = [
+pub const THESIS: [Arm; 7] = [
     Arm::None,
     Arm::KubeProxyIptables,
+    Arm::KubeProxyNftables,
     Arm::SidecarIptables,
     Arm::SidecarEbpf,
     Arm::SidecarEbpfSockmap,
@@ -233,9 +234,9 @@ fn ready(
 /// How long one arm is loaded in one round.
 fn slice(quick: bool, open: bool) -> Duration {
     Duration::from_millis(match (open, quick) {
-        (true, false) => 5_000,
+        (true, false) => 4_000,
         (true, true) => 2_000,
-        (false, false) => 3_000,
+        (false, false) => 2_000,
         (false, true) => 1_000,
     })
 }

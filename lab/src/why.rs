@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-use crate::results::{Breakdown, Load, Process, Share};
+use crate::results::{Breakdown, Load, Share};
 
 mod calls;
 mod class;
@@ -25,6 +25,15 @@ pub use look::{DEPTH, Frame, Look, parse};
 pub use profile::{FREQUENCY, profile};
 pub use roles::{Role, Roles};
 pub use saving::{Saving, could_be_saved};
+
+/// What was used while the profiler looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    /// Seconds that the arm's processes ran, the generator left out.
+    pub processes: f64,
+    /// Context switches of the whole machine.
+    pub switches: u64,
+}
 
 /// What was going on at a look, as [`Class::title`] tells it; [`Class::Idle`] if nothing.
 #[must_use]
@@ -50,9 +59,8 @@ fn class_of(look: &Look, roles: &Roles) -> Class {
     if named || look.frames.iter().any(|it| roles.is_crypto(it)) { Class::Tls } else { role.class() }
 }
 
-/// Where the time of a request went: shares by what was seen, and the time by what the processes used in the meantime, the
-/// generator among them.
-/// System calls are not counted here; see [`calls`].
+/// Where the time of a request went: shares by what was seen, and the time by what the generator, whose own is in `load`, and
+/// the arm's processes used in the meantime. System calls are not counted here; see [`calls`].
 ///
 /// # Errors
 /// Nothing was answered, or the profiler saw nothing but idle cores.
@@ -62,7 +70,7 @@ pub fn breakdown(
     looks: &[Look],
     roles: &Roles,
     load: &Load,
-    processes: &[Process],
+    used: &Used,
 ) -> Result<Breakdown> {
     ensure!(
         load.answered > 0 && load.seconds > 0.0,
@@ -86,10 +94,10 @@ pub fn breakdown(
         arm: arm.to_owned(),
         point: point.to_owned(),
         rate: answered / load.seconds,
-        per_request: processes.iter().map(|it| it.running).sum::<f64>() * 1e6 / answered,
+        per_request: (load.user + load.system + used.processes) * 1e6 / answered,
         shares,
         looks: busy,
-        switches: processes.iter().map(|it| it.switches).sum::<u64>() as f64 / answered,
+        switches: used.switches as f64 / answered,
         calls: None,
     })
 }

@@ -44,7 +44,7 @@ pub(crate) struct World {
 #[derive(Debug)]
 enum Inside {
     // First what is attached: it goes before its cgroups do.
-    Pods { attached: Option<Attached>, pods: Pods, rules: Option<Rules> },
+    Pods { attached: Option<Box<Attached>>, pods: Pods, rules: Option<Rules> },
     Mesh { mesh: Mesh, address: String },
 }
 
@@ -101,7 +101,7 @@ impl World {
         }
         let mut attached = None;
         if arm == Arm::Sockmap {
-            attached = Some(Attached::Sockets(SocketToSocket::attach(pods.all().path())?));
+            attached = Some(Box::new(Attached::Sockets(SocketToSocket::attach(pods.all().path())?)));
         }
         if arm.has_sidecars() {
             let envoy = envoy.context("invariant: arms with sidecars are only set up with an Envoy")?;
@@ -110,7 +110,7 @@ impl World {
                 .with_context(|| format!("the sidecars; they said: {}", pods::last_words(pods.folder())))?;
             if by == sidecar::By::Other {
                 let programs = redirect(&pods, pid, arm == Arm::SidecarEbpfSockmap)?;
-                attached = Some(Attached::Redirection(programs));
+                attached = Some(Box::new(Attached::Redirection(programs)));
             }
         }
         Ok(Self { arm, flood, facts, inside: Inside::Pods { attached, pods, rules } })
@@ -127,6 +127,19 @@ impl World {
                 Ok(mesh.client(&pinned))
             }
         }
+    }
+
+    /// A command that runs a program as the server's application; of arms in pods.
+    pub(crate) fn server(&self, program: &Command) -> Result<Command> {
+        match &self.inside {
+            Inside::Pods { pods, .. } => pods.inside(Role::ServerApp, program),
+            Inside::Mesh { .. } => bail!("{} has no pods", self.arm.name()),
+        }
+    }
+
+    /// The server's pod with a port; `None` if the arm has no pods.
+    pub(crate) fn server_address(&self, port: u16) -> Option<String> {
+        matches!(self.inside, Inside::Pods { .. }).then(|| format!("{}:{port}", pods::SERVER))
     }
 
     /// Where a target is, as the load generator takes it. With `none` and `sockmap` there is no service address: the pod's.
@@ -176,7 +189,7 @@ impl World {
     /// What the lab's own programs counted; `None` if the arm has none.
     pub(crate) fn counters(&self) -> Result<Option<Counters>> {
         let Inside::Pods { attached: Some(attached), .. } = &self.inside else { return Ok(None) };
-        let counters = match attached {
+        let counters = match attached.as_ref() {
             Attached::Redirection(it) => it.counters(),
             Attached::Sockets(it) => it.counters(),
         };

@@ -131,7 +131,7 @@ fn the_summary_tells_who_wins_where_with_intervals() {
     for page in [page, &text] {
         for words in [
             "sidecar-ebpf-sockmap against sidecar-iptables:",
-            "median latency: faster at ",
+            "Median latency: faster at ",
             " points (latency-200 by ",
             "kube-proxy-ipvs",
             "this kernel has no IPVS",

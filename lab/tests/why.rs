@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use wabe_lab::{
-    results::{Latency, Load, Process},
+    results::{Latency, Load},
     tools::{ENVOY_SHA256, Tool},
-    why::{self, Frame, Look, Role, Roles},
+    why::{self, Frame, Look, Role, Roles, Used},
 };
 
 /// What `perf script` printed here: nginx and wrk across a bridge with rules, Envoy with TLS on loopback, and a program of
@@ -196,19 +196,18 @@ x 9/9 [000] 13.0:
 
 #[test]
 fn shares_are_of_what_was_not_idle_and_the_time_is_the_processes() {
-    let process = |role: &str, running, switches| Process {
-        role: role.to_owned(),
-        running,
-        user: 0.0,
-        system: 0.0,
-        peak_memory: 0,
-        switches,
-    };
-    let processes = [process("client-sidecar", 1.5, 3000), process("generator", 0.5, 1000)];
+    let used = Used { processes: 1.5, switches: 4000 };
     let chains = ["ipt_do_table", "", "", "", "tcp_ack", "tcp_ack", "loopback_xmit", "__schedule"];
     let mut looks: Vec<Look> = chains.iter().map(|chain| look("envoy", 3, chain)).collect();
     looks.extend([look("swapper", 0, "default_idle"), look("swapper", 0, "default_idle")]);
-    let told = why::breakdown("sidecar-iptables", "p", &looks, &roles(), &load(10_000), &processes);
+    let told = why::breakdown(
+        "sidecar-iptables",
+        "p",
+        &looks,
+        &roles(),
+        &Load { user: 0.25, system: 0.25, ..load(10_000) },
+        &used,
+    );
     let told = told.expect("a breakdown");
     let shares: BTreeMap<&str, f64> = told.shares.iter().map(|it| (it.what.as_str(), it.share)).collect();
     let expected = [
@@ -238,9 +237,9 @@ fn shares_are_of_what_was_not_idle_and_the_time_is_the_processes() {
 fn without_answers_or_work_there_is_no_breakdown() {
     let roles = roles();
     let busy = [look("nginx", 1, "")];
-    assert!(why::breakdown("a", "p", &busy, &roles, &load(0), &[]).is_err());
+    assert!(why::breakdown("a", "p", &busy, &roles, &load(0), &Used::default()).is_err());
     let idle = [look("swapper", 0, "default_idle")];
-    assert!(why::breakdown("a", "p", &idle, &roles, &load(1), &[]).is_err());
+    assert!(why::breakdown("a", "p", &idle, &roles, &load(1), &Used::default()).is_err());
 }
 
 /// A load of two seconds.

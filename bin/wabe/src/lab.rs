@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use wabe_lab::{arm::Arm, flood, hold, list, report, run, scenario::Scenario, world};
+use wabe_lab::{arm::Arm, canary, flood, hold, list, report, run, scenario::Scenario, world};
 
 use crate::{
     cli::{
@@ -25,12 +25,12 @@ pub(crate) fn run(lab: &Lab) -> Result<ExitCode, Failure> {
         Lab::Run(arguments) => {
             let scenarios = arguments.scenarios.iter().map(|it| scenario(it)).collect::<Result<_, _>>()?;
             let default = if arguments.measuring.quick { run::QUICK.to_vec() } else { run::THESIS.to_vec() };
-            measure(scenarios, default, 6, &arguments.measuring)
+            measure(scenarios, default, &arguments.measuring)
         }
         Lab::Thesis(arguments) => {
             let quick = arguments.measuring.quick;
             let default = if quick { run::QUICK.to_vec() } else { run::THESIS.to_vec() };
-            measure(run::thesis(quick), default, 8, &arguments.measuring)
+            measure(run::thesis(quick), default, &arguments.measuring)
         }
         Lab::Report { folder } => {
             for path in report::write(folder).map_err(chain)? {
@@ -42,6 +42,11 @@ pub(crate) fn run(lab: &Lab) -> Result<ExitCode, Failure> {
         Lab::Flood(arguments) => show_flood(arguments),
         Lab::Load(arguments) => load::run(arguments),
         Lab::Echo { at } => world::echo(*at).map(|()| ExitCode::SUCCESS).map_err(chain),
+        Lab::Canary { at, serve: true, .. } => canary::serve(*at).map(|()| ExitCode::SUCCESS).map_err(chain),
+        Lab::Canary { at, arm, .. } => {
+            json(&canary::probe(*at, arm).map_err(chain)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Lab::Hold { url, count } => {
             let address = hold::address(url).map_err(chain)?;
             hold::hold(address, *count).map(|()| ExitCode::SUCCESS).map_err(chain)
@@ -49,12 +54,7 @@ pub(crate) fn run(lab: &Lab) -> Result<ExitCode, Failure> {
     }
 }
 
-fn measure(
-    scenarios: Vec<Scenario>,
-    default: Vec<Arm>,
-    rounds: u32,
-    measuring: &Measuring,
-) -> Result<ExitCode, Failure> {
+fn measure(scenarios: Vec<Scenario>, default: Vec<Arm>, measuring: &Measuring) -> Result<ExitCode, Failure> {
     let arms = match measuring.arms.as_slice() {
         [] => default,
         names => names.iter().map(|it| arm(it)).collect::<Result<_, _>>()?,
@@ -66,7 +66,7 @@ fn measure(
         scenarios,
         arms,
         quick: measuring.quick,
-        rounds: measuring.repeat.unwrap_or(if measuring.quick { 3 } else { rounds }),
+        rounds: measuring.repeat.unwrap_or(if measuring.quick { 3 } else { 6 }),
         out: measuring.out.clone().unwrap_or_else(new_folder),
         command: std::env::args().collect(),
         seed: measuring.seed,

@@ -12,7 +12,7 @@ use crate::{
     run::Wish,
     scenario::{Scenario, Spec},
     tools::{self, Tool},
-    why::{self, Role, Roles},
+    why::{self, Role, Roles, Used},
     world::{CLIENT_CORE, SERVER_CORE, World},
 };
 
@@ -72,24 +72,25 @@ impl Look<'_> {
         let served = self.world.processes()?;
         let child = self.load()?;
         let roles = self.roles(&served)?;
-        let mut all = served.clone();
-        all.push(("generator", self.generators()));
-        let before = Reading::take(&all)?;
+        let before = Reading::take(&served)?;
         let looks = why::profile(self.perf, self.window(), &[CLIENT_CORE, SERVER_CORE], self.place.folder());
-        let after = Reading::take(&all)?;
-        let (_, processes) = after.since(&before, 0.0);
+        let after = Reading::take(&served)?;
+        let (machine, processes) = after.since(&before, 0.0);
+        let used =
+            Used { processes: processes.iter().map(|it| it.running).sum(), switches: machine.switches };
         let load = finish(self.place, child, self.time)?;
         let rate = load.answered as f64 / load.seconds;
         let window = after.seconds_since(&before);
-        let within = Load { answered: (rate * window).round() as u64, seconds: window, ..load };
-        let mut breakdown = why::breakdown(
-            self.world.arm.name(),
-            &self.spec.point.name,
-            &looks?,
-            &roles,
-            &within,
-            &processes,
-        )?;
+        let part = window / load.seconds;
+        let within = Load {
+            answered: (rate * window).round() as u64,
+            seconds: window,
+            user: load.user * part,
+            system: load.system * part,
+            ..load
+        };
+        let mut breakdown =
+            why::breakdown(self.world.arm.name(), &self.spec.point.name, &looks?, &roles, &within, &used)?;
         let child = self.load()?;
         let calls = why::calls(self.perf, &self.roles(&served)?, self.window());
         finish(self.place, child, self.time)?;

@@ -170,10 +170,7 @@ impl Shared {
 
     async fn connect(&self) -> Result<Sender, String> {
         let began = self.now();
-        let stream = TcpStream::connect(self.plan.url.address).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
-            _ => error.to_string(),
-        })?;
+        let stream = TcpStream::connect(self.plan.url.address).await.map_err(|error| refused(&error))?;
         let prepared = stream
             .set_nodelay(true)
             .and_then(|()| Ok(rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?));
@@ -189,6 +186,14 @@ impl Shared {
             let _ = connection.await;
         });
         Ok(sender)
+    }
+}
+
+fn refused(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::ConnectionRefused {
+        "refused".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     digest::Digest,
     document::Block,
-    text::{counted, listed},
+    text::{capital, counted, listed},
 };
 use crate::stats::{Comparison, Measure, Verdict};
 
@@ -11,7 +11,7 @@ use crate::stats::{Comparison, Measure, Verdict};
 const FLOOR: &str = "none";
 /// What the summary tells of; all else is in the tables.
 const TOLD: [Measure; 4] = [Measure::P50, Measure::P99, Measure::Rate, Measure::Processor];
-/// Points that are named, if there are more of a kind.
+/// Points that are named at length, if there are more of a kind.
 const NAMED: usize = 3;
 
 /// Title, warnings, verdicts.
@@ -27,22 +27,31 @@ pub(crate) fn blocks(digest: &Digest<'_>) -> Vec<Block> {
         all.push(Block::paragraph("No two arms can be compared: there are not two rounds that both have."));
         return all;
     }
-    all.push(Block::paragraph(scope(digest)));
+    let of = |floor: bool| pairs.iter().copied().filter(move |(_, baseline)| (*baseline == FLOOR) == floor);
     for (floor, title) in
-        [(false, "One data path in the place of another"), (true, "What each costs above the bare network")]
+        [(false, "One data path in the place of another:"), (true, "What each costs above the bare network:")]
     {
-        let these: Vec<_> = pairs.iter().filter(|(_, baseline)| (*baseline == FLOOR) == floor).collect();
-        if these.is_empty() {
-            continue;
-        }
-        all.push(Block::Heading(3, title.into()));
-        for (arm, baseline) in these {
-            let sentences = TOLD.iter().filter_map(|it| sentence(&digest.comparisons, arm, baseline, *it));
-            all.push(Block::paragraph(format!("{arm} against {baseline}:")));
-            all.push(Block::List(sentences.collect()));
+        let short: Vec<String> = of(floor).map(|it| short(&digest.comparisons, it)).collect();
+        if !short.is_empty() {
+            all.extend([Block::paragraph(title), Block::List(short)]);
         }
     }
+    all.push(Block::paragraph(scope(digest)));
+    let mut long = Vec::new();
+    for pair in of(false).chain(of(true)) {
+        let sentences = TOLD.into_iter().filter_map(|it| sentence(&digest.comparisons, pair, it, NAMED));
+        long.push(Block::paragraph(format!("{} against {}:", pair.0, pair.1)));
+        long.push(Block::List(sentences.collect()));
+    }
+    all.push(Block::Details("The same at more length, with tails and rates".into(), long));
     all
+}
+
+/// A pair in a sentence or two: what people feel, and what it costs.
+fn short(comparisons: &[Comparison], pair: (&str, &str)) -> String {
+    let sentences = [Measure::P50, Measure::Processor].into_iter();
+    let sentences: Vec<String> = sentences.filter_map(|it| sentence(comparisons, pair, it, 1)).collect();
+    format!("{} against {} - {}", pair.0, pair.1, sentences.join(" "))
 }
 
 /// What makes this run worth less than a full one on a real machine.
@@ -123,7 +132,12 @@ fn pairs(comparisons: &[Comparison]) -> Vec<(&str, &str)> {
 }
 
 /// `Median latency: faster at 3 points (latency-200 by 12.0 % [9.1, 15.2], ...), slower at 1 ...`.
-fn sentence(comparisons: &[Comparison], arm: &str, baseline: &str, measure: Measure) -> Option<String> {
+fn sentence(
+    comparisons: &[Comparison],
+    (arm, baseline): (&str, &str),
+    measure: Measure,
+    most: usize,
+) -> Option<String> {
     let these: Vec<&Comparison> = comparisons
         .iter()
         .filter(|it| it.arm == arm && it.baseline == baseline && it.measure == measure)
@@ -143,20 +157,21 @@ fn sentence(comparisons: &[Comparison], arm: &str, baseline: &str, measure: Meas
     let mut parts = Vec::new();
     for (word, these) in [(good, better), (bad, worse)] {
         if !these.is_empty() {
-            parts.push(format!("{word} at {} ({})", points(these.len()), named(&these)));
+            parts.push(format!("{word} at {} ({})", points(these.len()), named(&these, most)));
         }
     }
     if !same.is_empty() {
         parts.push(format!("no difference found at {} ({})", points(same.len()), resolution(&same)));
     }
     if !few.is_empty() {
-        parts.push(format!("too few rounds for a verdict at {} ({})", points(few.len()), named(&few)));
+        parts.push(format!("too few rounds for a verdict at {} ({})", points(few.len()), named(&few, most)));
     }
-    Some(format!("{}: {}.", measure.title(), parts.join("; ")))
+    let title = capital(measure.title());
+    Some(format!("{title}: {}.", parts.join("; ")))
 }
 
 /// The first few by name, with their intervals; of the others how far they reach.
-fn named(these: &[&Comparison]) -> String {
+fn named(these: &[&Comparison], most: usize) -> String {
     let percent = |it: &Comparison| (it.ratio.estimate - 1.0).abs() * 100.0;
     let words = |it: &Comparison| {
         let sentence = it.sentence();
@@ -167,7 +182,7 @@ fn named(these: &[&Comparison]) -> String {
             (None, None) => format!("{} {sentence}", it.point),
         }
     };
-    let (shown, others) = these.split_at(these.len().min(NAMED));
+    let (shown, others) = these.split_at(these.len().min(most));
     let mut words: Vec<String> = shown.iter().map(|it| words(it)).collect();
     let ends = others
         .iter()

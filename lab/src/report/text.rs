@@ -164,6 +164,12 @@ pub(crate) fn listed(words: &[String]) -> String {
     }
 }
 
+/// With a capital letter.
+pub(crate) fn capital(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |it| it.to_uppercase().chain(letters).collect())
+}
+
 /// `1 round`, `2 rounds`.
 pub(crate) fn counted(number: usize, one: &str, more: &str) -> String {
     format!("{} {}", whole(number as u64), if number == 1 { one } else { more })

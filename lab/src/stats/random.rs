@@ -11,8 +11,8 @@ impl Random {
         Self(seed)
     }
 
-    /// Any number.
-    pub fn next(&mut self) -> u64 {
+    /// Any number of 64 bits.
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Random {
 
     /// A number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
+        ((u128::from(self.word()) * limit as u128) >> 64) as usize
     }
 
     /// Fisher and Yates.
@@ -35,7 +35,7 @@ impl Random {
     /// Of the exponential distribution with this mean: the gaps of Poisson arrivals.
     pub fn exponential(&mut self, mean: f64) -> f64 {
         // 53 bits, never 0, so that the logarithm is finite.
-        let uniform = ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        let uniform = ((self.word() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
         -uniform.ln() * mean
     }
 }

@@ -144,10 +144,8 @@ impl Comparison {
         let (a, b) = (percent(self.ratio.low), percent(self.ratio.high));
         let (low, high) = (a.min(b), a.max(b));
         let estimate = percent(self.ratio.estimate);
-        let (better, worse) = match self.measure {
-            Measure::Processor => ("cheaper", "dearer"),
-            _ => ("faster", "slower"),
-        };
+        let (better, worse) =
+            if self.measure == Measure::Processor { ("cheaper", "dearer") } else { ("faster", "slower") };
         match self.verdict {
             Verdict::Better => format!("{better} by {estimate:.1} % [{low:.1}, {high:.1}]"),
             Verdict::Worse => format!("{worse} by {:.1} % [{:.1}, {:.1}]", -estimate, -high, -low),

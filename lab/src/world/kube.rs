@@ -89,7 +89,7 @@ fn letters(words: &[&str]) -> String {
     }
     // Five bits a letter.
     let mut random = crate::stats::Random::new(hash);
-    let bits = u128::from(random.next()) << 64 | u128::from(random.next());
+    let bits = u128::from(random.word()) << 64 | u128::from(random.word());
     (0..16)
         .map(|it| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(bits >> (5 * it)) as usize & 31]))
         .collect()

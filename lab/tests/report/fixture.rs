@@ -176,6 +176,7 @@ fn sample(point: &Point, arm: &str, (round, place): (u32, u32), weather: f64, ra
         intended_rate: open.then_some(rate),
         sent: answered + 1,
         answered,
+        answers: answered,
         failed: BTreeMap::from([("timeout".to_owned(), 1)]),
         seconds,
         bytes: answered * 64,
@@ -212,13 +213,14 @@ fn sample(point: &Point, arm: &str, (round, place): (u32, u32), weather: f64, ra
             foreign: 0.02,
             net_rx: answered * 2,
         },
-        processes: processes(arm),
+        processes: processes(arm, busy),
     }
 }
 
-fn processes(arm: &str) -> Vec<Process> {
+fn processes(arm: &str, busy: f64) -> Vec<Process> {
     let process = |role: &str, peak: u64| Process {
         role: role.into(),
+        running: busy * 0.3,
         user: 1.0,
         system: 1.0,
         peak_memory: peak << 20,

@@ -98,7 +98,9 @@ pub(crate) fn maxima(digest: &Digest<'_>, scenario: &str, points: &[&Point]) -> 
         let mut rows = Vec::new();
         let mut bars = Vec::new();
         for (arm, cell) in digest.cells_of(point) {
-            let (Some(largest), Some(spread)) = (cell.largest(busy), cell.of(busy)) else { continue };
+            let (Some(largest), Some(spread)) = (cell.largest(Sample::busy), cell.of(Sample::busy)) else {
+                continue;
+            };
             rows.push(Row {
                 label: arm.to_owned(),
                 note: format!("max {}, mean {}", Unit::Share.show(largest), spread.show(Unit::Share)),
@@ -117,8 +119,8 @@ pub(crate) fn maxima(digest: &Digest<'_>, scenario: &str, points: &[&Point]) -> 
         title: format!("Busiest that the node was in scenario {scenario}"),
         description: "Bars, one for each arm, grouped by point; numbers stand beside them.".into(),
         caption: "As the thesis' figures of maximum CPU of the node: the bar ends at the busiest round, the dot is the mean \
-                  of all valid rounds with its 95 % interval as a line. Busy is user, system, softirq and interrupt time of \
-                  the client's core and the server's together; 100 % is both cores without a pause. The load generator is \
+                  of all valid rounds with its 95 % interval as a line. Busy is the time for which the generator and \
+                  the arm's processes ran; 100 % is both cores without a pause. The load generator is \
                   in it, the same for every arm."
             .into(),
         draw: Box::new(move |canvas| {
@@ -143,10 +145,4 @@ pub(super) fn interval(canvas: &mut Canvas, y: f64, [low, middle, high]: [f64; 3
         canvas.line((end, y - 3.5), (end, y + 3.5), "middle");
     }
     canvas.dot((middle, y));
-}
-
-fn busy(sample: &Sample) -> Option<f64> {
-    let (client, server) = (&sample.machine.client, &sample.machine.server);
-    let all = client.all() + server.all();
-    (all > 0.0).then(|| (client.busy() + server.busy()) / all)
 }

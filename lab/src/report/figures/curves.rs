@@ -7,7 +7,7 @@ use crate::{
         scale::{Kind, Scale},
         style,
         svg::{Anchor, Canvas, Figure, LETTERS, length},
-        text::{Unit, slug, unit_of, whole},
+        text::{Unit, amount, capital, slug, unit_of, whole},
     },
     results::{Axis, Point},
     stats::Measure,
@@ -77,15 +77,17 @@ fn draw(canvas: &mut Canvas, curves: &[Curve], names: &[String], along: &str, (t
     let up = Scale::either(&spreads, 10.0, (top + tall, top)).rounded();
     let levels = up.ticks(unit);
     let widest = levels.iter().map(|it| length(&it.1)).fold(0.0, f64::max);
-    let (left, right) = (widest + 20.0, canvas.width - 26.0);
+    let values: Vec<f64> = all().map(|it| it.0).collect();
+    let places = ticks(&values, along.ends_with(", B"));
+    let last = places.last().map_or(0.0, |it| length(&it.1) / 2.0);
+    let (left, right) = (widest + 20.0, canvas.width - last.max(20.0) - 2.0);
     for (value, words) in levels {
         let y = up.at(value);
         canvas.line((left - 14.0, y), (right + 14.0, y), "grid");
         canvas.text(left - 18.0, y + 4.0, Anchor::End, "", &words);
     }
-    let values: Vec<f64> = all().map(|it| it.0).collect();
     let scale = Scale::either(&values, 15.0, (left, right));
-    let ticks = scale.fitting(ticks(&values), (0.0, canvas.width));
+    let ticks = scale.fitting(places, (0.0, canvas.width));
     for (place, curve) in curves.iter().enumerate() {
         let aside = (place as f64 - (curves.len() as f64 - 1.0) / 2.0) * 3.0;
         line(canvas, &scale, &up, curve, aside);
@@ -114,22 +116,15 @@ fn line(canvas: &mut Canvas, scale: &Scale, up: &Scale, curve: &Curve, aside: f6
 }
 
 /// Exactly where it was measured.
-fn ticks(values: &[f64]) -> Vec<(f64, String)> {
+fn ticks(values: &[f64], bytes: bool) -> Vec<(f64, String)> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.dedup();
     let words = |it: f64| {
-        if it.fract() == 0.0 && (0.0..1e15).contains(&it) {
-            whole(it as u64)
-        } else {
-            super::super::text::amount(it)
+        if bytes {
+            return Unit::Bytes.show(it).replace(".00", "").replace(".0\u{a0}", "\u{a0}");
         }
+        if it.fract() == 0.0 && (0.0..1e15).contains(&it) { whole(it as u64) } else { amount(it) }
     };
     values.into_iter().map(|it| (it, words(it))).collect()
-}
-
-/// With a capital letter.
-fn capital(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map_or(String::new(), |it| it.to_uppercase().chain(letters).collect())
 }

@@ -61,7 +61,7 @@ pub(crate) fn rows(
             let y = places[number][place];
             words(canvas, row, y, names);
             draw(canvas, &scale, (number, place), y);
-            canvas.height = y + if narrow { 10.0 } else { 11.0 };
+            canvas.height = y + if narrow { 13.0 } else { 11.0 };
         }
     }
     axis(canvas, &scale, &ticks, ends, title);
@@ -85,7 +85,7 @@ fn places(canvas: &Canvas, groups: &[Group]) -> Vec<Vec<f64>> {
             };
             y += above;
             places.push(y);
-            y += if narrow { 10.0 } else { 11.0 };
+            y += if narrow { 13.0 } else { 11.0 };
         }
         all.push(places);
     }

@@ -11,19 +11,24 @@ use crate::{
         svg::{Canvas, Figure},
         text::{Unit, slug},
     },
-    results::{Breakdown, Core, Point},
+    results::{Breakdown, Point, Sample},
     stats::{Measure, mean},
 };
 
-/// Its name, the number of its colour and hatch, and a core's seconds of it.
-type Part = (&'static str, usize, fn(&Core) -> f64);
+/// Its name, the number of its colour and hatch, and a sample's seconds of it for one answer.
+type Part = (&'static str, usize, fn(&Sample) -> f64);
 
-/// What a core is busy with.
-const PARTS: [Part; 4] = [
-    ("user", 2, |it| it.user),
-    ("system", 1, |it| it.system),
-    ("softirq", 3, |it| it.softirq),
-    ("interrupts", 5, |it| it.irq),
+/// Who uses the processor.
+const PARTS: [Part; 5] = [
+    ("client's sidecar", 2, |it| role(it, |it| it == "client-sidecar")),
+    ("server's sidecar", 1, |it| role(it, |it| it == "server-sidecar")),
+    ("server", 3, |it| role(it, |it| it == "server")),
+    ("load generator", 5, |it| {
+        it.load.as_ref().map_or(0.0, |it| (it.user + it.system) / it.answered.max(1) as f64)
+    }),
+    ("others of the arm", 4, |it| {
+        role(it, |it| !matches!(it, "client-sidecar" | "server-sidecar" | "server"))
+    }),
 ];
 /// The numbers of parts of a breakdown, in order of appearance.
 const OTHERS: [usize; 8] = [2, 1, 3, 4, 5, 6, 7, 0];
@@ -50,8 +55,8 @@ pub(crate) fn processor(digest: &Digest<'_>, scenario: &str, points: &[&Point]) 
         id: format!("processor-{}", slug(scenario)),
         title: format!("Processor time for one request in scenario {scenario}"),
         description: "Stacked bars, one for each arm, grouped by point; the sums stand beside them.".into(),
-        caption: "Busy time of both cores divided by right answers, mean over valid rounds; the dot and its line are the sum \
-                  with its 95 % interval. The generator is in it, the same for every arm."
+        caption: "Time for which the processes ran, divided by right answers, mean over valid rounds; the dot and its line are \
+                  the sum with its 95 % interval. The network's work is in it where a process sets it off."
             .into(),
         draw: Box::new(move |canvas| {
             canvas.legend(&legend, |canvas, (x, y), item| swatch(canvas, (x, y), PARTS[item].1));
@@ -68,19 +73,18 @@ pub(crate) fn processor(digest: &Digest<'_>, scenario: &str, points: &[&Point]) 
 }
 
 /// Nanoseconds for one request, part by part, so that they sum up to the mean of the sums.
-fn parts(cell: &Cell<'_>) -> [f64; 4] {
+fn parts(cell: &Cell<'_>) -> [f64; 5] {
     PARTS.map(|(_, _, of)| {
-        let values: Vec<f64> = cell
-            .samples
-            .iter()
-            .filter_map(|it| {
-                let answered = it.load.as_ref()?.answered;
-                let time = of(&it.machine.client) + of(&it.machine.server);
-                (answered > 0).then(|| time * 1e9 / answered as f64)
-            })
-            .collect();
+        let values: Vec<f64> =
+            cell.samples.iter().filter(|it| it.processor().is_some()).map(|it| of(it) * 1e9).collect();
         if values.is_empty() { 0.0 } else { mean(&values) }
     })
+}
+
+/// Seconds that the processes of some roles ran for one answer.
+fn role(sample: &Sample, is: fn(&str) -> bool) -> f64 {
+    let answers = sample.load.as_ref().map_or(1, |it| it.answers.max(1));
+    sample.processes.iter().filter(|it| is(&it.role)).map(|it| it.running).sum::<f64>() / answers as f64
 }
 
 /// Where the time of a request goes at one point, an arm a row.

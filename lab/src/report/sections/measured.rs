@@ -6,7 +6,7 @@ use crate::{
         digest::{Cell, Digest},
         document::Block,
         figures,
-        text::{Unit, unit_of, whole},
+        text::{Unit, counted, unit_of, whole},
     },
     results::Point,
     stats::Measure,
@@ -42,7 +42,8 @@ pub(super) fn distributions(digest: &Digest<'_>) -> Vec<Block> {
         if THESIS.contains(&scenario) {
             blocks.extend(these);
         } else {
-            let words = format!("Scenario {scenario}: {} more", these.len());
+            let words =
+                format!("Scenario {scenario}: {}", counted(these.len(), "distribution", "distributions"));
             these.insert(0, Block::Heading(3, format!("Distributions of scenario {scenario}")));
             blocks.push(Block::Details(words, these));
         }
