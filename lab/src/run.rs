@@ -23,7 +23,7 @@ use crate::{
 mod output;
 mod progress;
 
-pub use output::RESULTS;
+pub use output::{RESULTS, prepare};
 use progress::Progress;
 
 /// What to measure.
@@ -89,12 +89,11 @@ pub fn summary(results: &Results) -> Vec<String> {
         .collect()
 }
 
-/// Measures. What was measured is in the folder even if this fails, marked as incomplete.
+/// Measures, into a folder that [`prepare`] has seen. What was measured is there even if this fails, marked as incomplete.
 ///
 /// # Errors
 /// The folder can't be written, another lab is running, no arm can be set up, Ctrl-C, or a server died.
 pub fn run(wish: &Wish) -> Result<Results> {
-    output::prepare(&wish.out)?;
     let place = Place::take(&wish.wabe)?;
     let began = Instant::now();
     let mut results = begin(wish);

@@ -71,6 +71,7 @@ fn measure(scenarios: Vec<Scenario>, default: Vec<Arm>, measuring: &Measuring) -
         command: std::env::args().collect(),
         seed: measuring.seed,
     };
+    run::prepare(&wish.out).map_err(chain)?;
     let measured = run::run(&wish).map_err(chain);
     // Also of what was measured until Ctrl-C.
     if wish.out.join(run::RESULTS).exists() {

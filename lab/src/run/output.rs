@@ -12,8 +12,11 @@ use crate::results::Results;
 /// What the results' file is called.
 pub const RESULTS: &str = "results.json";
 
-/// Makes the folder, and fails before anything is measured if it can't take results.
-pub(super) fn prepare(out: &Path) -> Result<()> {
+/// Makes the folder, before anything is measured.
+///
+/// # Errors
+/// It can't take results, or has some.
+pub fn prepare(out: &Path) -> Result<()> {
     if out.join(RESULTS).exists() {
         bail!("{} has results already: choose another folder by --out, or remove them", out.display());
     }
