@@ -32,10 +32,11 @@ svg.narrow{display:none}
 .scroll{overflow-x:auto;margin:1em 0 1.6em;max-width:100%}
 table{border-collapse:collapse;font-size:.84rem;line-height:1.4;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-size:.9rem;color:var(--faint);padding:0 0 .5em;max-width:min(720px,calc(100vw - 32px));position:sticky;left:0}
-th,td{text-align:left;vertical-align:top;padding:.38em .9em .38em 0;border-bottom:1px solid var(--grid);min-width:4.5em;max-width:24em}
+th,td{text-align:left;vertical-align:top;padding:.38em 1.1em .38em 0;border-bottom:1px solid var(--grid);min-width:4.5em;max-width:24em}
 th{font-weight:600}
 thead th{color:var(--faint);white-space:nowrap;border-bottom:1px solid var(--faint)}
 td.number{white-space:nowrap}
+td.long{min-width:15em}
 tbody th{white-space:nowrap}
 tbody th.long{white-space:normal;min-width:14em}
 pre{background:var(--shade);padding:.8em 1em;overflow-x:auto;font-size:.85rem}
@@ -128,7 +129,7 @@ fn row(cells: &[String]) -> String {
             (0, false) => format!("<th scope=\"row\">{words}</th>"),
             (0, true) => format!("<th scope=\"row\" class=\"long\">{words}</th>"),
             (_, false) => format!("<td class=\"number\">{words}</td>"),
-            (_, true) => format!("<td>{words}</td>"),
+            (_, true) => format!("<td class=\"long\">{words}</td>"),
         };
     }
     out + "</tr>"

@@ -62,15 +62,11 @@ impl Scale {
     /// Moves the ends of a logarithmic axis outwards to round numbers.
     pub(crate) fn rounded(mut self) -> Self {
         if self.kind == Kind::Log {
-            let (below, above) =
-                (10_f64.powf(self.low.log10().floor()), 10_f64.powf(self.high.log10().floor()));
-            self.low =
-                [5.0, 2.0, 1.0].map(|it| it * below).into_iter().find(|it| *it <= self.low).unwrap_or(below);
-            self.high = [1.0, 2.0, 5.0, 10.0]
-                .map(|it| it * above)
-                .into_iter()
-                .find(|it| *it >= self.high * (1.0 - 1e-9))
-                .unwrap_or(above * 10.0);
+            // Whole decades would leave too much empty.
+            let rounds = around(self.low, self.high, &[1.0, 2.0, 5.0]);
+            let below = rounds.iter().rev().find(|it| **it <= self.low * (1.0 + 1e-9));
+            let above = rounds.iter().find(|it| **it >= self.high * (1.0 - 1e-9));
+            (self.low, self.high) = (*below.unwrap_or(&self.low), *above.unwrap_or(&self.high));
         }
         self
     }
@@ -107,13 +103,9 @@ impl Scale {
         }
     }
 
-    /// 1, 2 and 5 times powers of ten; only the powers over more than three decades.
     fn rounds(&self) -> Vec<f64> {
-        let decades = (self.high / self.low).log10();
-        let steps: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
-        let all = (first..=last).flat_map(|power| steps.iter().map(move |it| it * 10_f64.powi(power)));
-        all.filter(|it| *it >= self.low * (1.0 - 1e-9) && *it <= self.high * (1.0 + 1e-9)).collect()
+        let within = |it: &f64| *it >= self.low * (1.0 - 1e-9) && *it <= self.high * (1.0 + 1e-9);
+        around(self.low, self.high, &[1.0]).into_iter().filter(within).collect()
     }
 
     /// Those of the ticks whose words, centred, fit beside each other and between two ends.
@@ -138,11 +130,27 @@ impl Scale {
     }
 }
 
-/// A round value without needless decimals: `500 µs`, `1 ms`.
+/// Round values from below `low` to above `high`: 1, 2 and 5 times powers of ten; over more than three decades those that
+/// are given, over half a decade or less finer ones.
+fn around(low: f64, high: f64, long: &[f64]) -> Vec<f64> {
+    let steps = match (high / low).log10() {
+        it if it > 3.0 => long,
+        it if it > 0.5 => &[1.0, 2.0, 5.0],
+        _ => &[1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+    };
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    (first..=last).flat_map(|power| steps.iter().map(move |it| it * 10_f64.powi(power))).collect()
+}
+
+/// A round value without needless decimals: `500 µs`, `1.5 ms`.
 fn exact(unit: Unit, value: f64) -> String {
     let (size, name) = unit.step(value);
     let number = value / size;
-    let decimals = if number >= 0.9995 { 0 } else { (-number.log10()).ceil().clamp(0.0, 9.0) as usize };
+    let whole = |decimals: usize| {
+        let times = 10_f64.powi(decimals as i32);
+        ((number * times).round() / times - number).abs() < number * 1e-6
+    };
+    let decimals = (0..9).find(|it| whole(*it)).unwrap_or(9);
     let number = super::text::fixed(number, decimals);
     if name.is_empty() { number } else { format!("{number}\u{a0}{name}") }
 }
@@ -178,7 +186,9 @@ mod tests {
         let long = Scale::log([20_000.0, 150e6], (0.0, 1.0)).rounded();
         assert_eq!(words(&long, Unit::Time), "100 µs, 1 ms, 10 ms, 100 ms");
         let short = Scale::log([400e3, 1.1e6], (0.0, 1.0)).rounded();
-        assert_eq!(words(&short, Unit::Time), "200 µs, 500 µs, 1 ms, 2 ms");
+        assert_eq!(words(&short, Unit::Time), "400 µs, 500 µs, 600 µs, 700 µs, 800 µs, 900 µs, 1 ms, 1.2 ms");
+        let middle = Scale::log([300e3, 1.1e6], (0.0, 1.0)).rounded();
+        assert_eq!(words(&middle, Unit::Time), "200 µs, 500 µs, 1 ms, 2 ms");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::{
     stats::{Comparison, Interval, Verdict},
 };
 
-const HEAD: [&str; 8] = ["arm", "against", "measure", "value", "baseline", "ratio", "effect size", "verdict"];
+const HEAD: [&str; 9] =
+    ["arm", "against", "measure", "verdict", "ratio", "value", "baseline", "effect size", "rounds"];
 /// Against it every arm is compared: one figure would tell little.
 const FLOOR: &str = "none";
 
@@ -38,7 +39,7 @@ pub(super) fn blocks(digest: &Digest<'_>) -> Vec<Block> {
     }
     let intro = "Values are means over the rounds that both arms have; the interval behind a value is that of all valid \
                  rounds of its arm. The ratio is that of pairs of one round with its 95 % interval, the effect size is \
-                 Cohen's d of the logarithms (0.2 is called small, 0.8 large). The number of rounds stands behind the ratio.";
+                 Cohen's d of the logarithms (0.2 is called small, 0.8 large).";
     section("The verdicts", intro, blocks)
 }
 
@@ -73,10 +74,11 @@ fn row(digest: &Digest<'_>, it: &Comparison) -> Vec<String> {
         it.arm.clone(),
         it.baseline.clone(),
         it.measure.title().to_owned(),
+        it.sentence(),
+        format!("{estimate} [{low}, {high}]"),
         value(&it.arm, it.value),
         value(&it.baseline, it.baseline_value),
-        format!("{estimate} [{low}, {high}], {}", counted(it.rounds, "round", "rounds")),
         it.effect.map_or("no spread".into(), |it| Unit::Count.show(it)),
-        it.sentence(),
+        it.rounds.to_string(),
     ]
 }
