@@ -1,13 +1,10 @@
-//! Builds the eBPF object.
-
-use std::process::exit;
+//! Builds the eBPF object from source.
 
 fn main() {
-    if let Err(message) = wabe_ebpf_build::build("ebpf", "wabe", &["crates/wabe-abi", "crates/wabe-verdict"])
-    {
-        for line in message.lines() {
-            println!("cargo::error={line}");
-        }
-        exit(1);
+    wabe_ebpf_build::Programs {
+        folder: "ebpf",
+        binary: "wabe",
+        uses: &["crates/wabe-abi", "crates/wabe-verdict"],
     }
+    .build();
 }

@@ -1,12 +1,10 @@
-//! Builds the lab's eBPF object.
-
-use std::process::exit;
+//! Builds the lab's eBPF object from source.
 
 fn main() {
-    if let Err(message) = wabe_ebpf_build::build("lab/ebpf", "wabe-lab", &[]) {
-        for line in message.lines() {
-            println!("cargo::error={line}");
-        }
-        exit(1);
+    wabe_ebpf_build::Programs {
+        folder: "lab/ebpf",
+        binary: "wabe-lab",
+        uses: &["lab/datapath/src/counter.rs"],
     }
+    .build();
 }

@@ -6,7 +6,6 @@
 
 pub mod arm;
 pub mod available;
-pub mod canary;
 pub mod check;
 pub mod compare;
 mod extras;

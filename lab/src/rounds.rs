@@ -165,8 +165,12 @@ fn bypassed(before: &Counters, after: &Counters) -> Option<String> {
             "the eBPF programs did nothing: this is not the path that the arm is named after".to_owned(),
         );
     }
-    let full = after.full - before.full;
-    (full > 0).then(|| format!("{full} connections found no room in the eBPF programs' tables"))
+    let refused = after.refused - before.refused;
+    if refused > 0 {
+        return Some(format!("{refused} connections found no room in the eBPF programs' tables"));
+    }
+    let orphaned = after.orphaned - before.orphaned;
+    (orphaned > 0).then(|| format!("{orphaned} connections found no listener of the sidecar's"))
 }
 
 /// Why a load says nothing of the path: the generator's own faults, and requests that failed.

@@ -1,6 +1,8 @@
 //! A data path with its servers, up and ready to be loaded.
 
 use std::{
+    fs::File,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -8,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use wabe_lab_datapath::{Counters, Redirection, SocketToSocket};
+use wabe_lab_datapath::{Counters, Limits, Redirection, SocketToSocket};
 
 use crate::{arm::Arm, place::Place, results, tools::nginx};
 
@@ -53,6 +55,19 @@ enum Inside {
 enum Attached {
     Redirection(Redirection),
     Sockets(SocketToSocket),
+}
+
+/// Where two sockets can meet.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    /// A cgroup in the arm's.
+    pub(crate) cgroup: PathBuf,
+    /// The client's network namespace.
+    pub(crate) client: PathBuf,
+    /// The server's.
+    pub(crate) server: PathBuf,
+    /// The server's address.
+    pub(crate) address: std::net::Ipv4Addr,
 }
 
 /// What is asked for.
@@ -101,7 +116,10 @@ impl World {
         }
         let mut attached = None;
         if arm == Arm::Sockmap {
-            attached = Some(Box::new(Attached::Sockets(SocketToSocket::attach(pods.all().path())?)));
+            attached = Some(Box::new(Attached::Sockets(SocketToSocket::attach(
+                pods.all().path(),
+                Limits::default(),
+            )?)));
         }
         if arm.has_sidecars() {
             let envoy = envoy.context("invariant: arms with sidecars are only set up with an Envoy")?;
@@ -129,17 +147,15 @@ impl World {
         }
     }
 
-    /// A command that runs a program as the server's application; of arms in pods.
-    pub(crate) fn server(&self, program: &Command) -> Result<Command> {
-        match &self.inside {
-            Inside::Pods { pods, .. } => pods.inside(Role::ServerApp, program),
-            Inside::Mesh { .. } => bail!("{} has no pods", self.arm.name()),
-        }
-    }
-
-    /// The server's pod with a port; `None` if the arm has no pods.
-    pub(crate) fn server_address(&self, port: u16) -> Option<String> {
-        matches!(self.inside, Inside::Pods { .. }).then(|| format!("{}:{port}", pods::SERVER))
+    /// Where two sockets can meet; `None` if the arm has no pods.
+    pub(crate) fn scene(&self) -> Result<Option<Meeting>> {
+        let Inside::Pods { pods, .. } = &self.inside else { return Ok(None) };
+        Ok(Some(Meeting {
+            cgroup: pods.all().child("canaries")?.path().to_owned(),
+            client: pods.netns(End::Client),
+            server: pods.netns(End::Server),
+            address: pods::SERVER,
+        }))
     }
 
     /// Where a target is, as the load generator takes it. With `none` and `sockmap` there is no service address: the pod's.
@@ -208,19 +224,22 @@ impl World {
 
 /// Leads the client's connections to its Envoy and the server's to the server's, whose process is `inbound`.
 fn redirect(pods: &Pods, inbound: u32, sockmap: bool) -> Result<Redirection> {
-    let [app, client, server] =
-        [Role::ClientApp, Role::ClientProxy, Role::ServerProxy].map(|it| pods.cgroup(it));
-    let (app, client, server) = (app?, client?, server?);
+    let cgroup = |role| pods.cgroup(role);
+    let (client_app, client_proxy) = (cgroup(Role::ClientApp)?, cgroup(Role::ClientProxy)?);
+    let (server_app, server_proxy) = (cgroup(Role::ServerApp)?, cgroup(Role::ServerProxy)?);
+    let namespace = pods.netns(End::Server);
+    let namespace = File::open(&namespace).with_context(|| namespace.display().to_string())?;
     Ok(Redirection::attach(&wabe_lab_datapath::Pods {
-        all: pods.all().path(),
-        client_app: app.path(),
-        client_proxy: client.path(),
-        server_proxy: server.path(),
-        server_namespace: &pods.netns(End::Server),
-        outbound: sidecar::OUTBOUND,
-        inbound: (inbound, sidecar::INBOUND),
-        application: server::HTTP,
+        client_app: client_app.path(),
+        client_proxy: client_proxy.path(),
+        server_app: server_app.path(),
+        server_proxy: server_proxy.path(),
+        server_netns: namespace.as_fd(),
+        server_address: pods::SERVER,
+        server_port: server::HTTP,
+        inbound_listener: wabe_lab_datapath::listener_of(inbound, sidecar::INBOUND)?,
         sockmap,
+        limits: Limits::default(),
     })?)
 }
 

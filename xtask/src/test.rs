@@ -22,7 +22,8 @@ pub(crate) fn run() -> Result<()> {
     }
     tier("format", || {
         shell::run("cargo fmt --all --check")?;
-        shell::run("cargo fmt --manifest-path ebpf/Cargo.toml --check")
+        shell::run("cargo fmt --manifest-path ebpf/Cargo.toml --check")?;
+        shell::run("cargo fmt --manifest-path lab/ebpf/Cargo.toml --check")
     })?;
     tier("lints", || shell::run("cargo clippy --quiet --workspace --all-targets -- -D warnings"))?;
     tier("build", || shell::run("cargo build --quiet --workspace"))?;

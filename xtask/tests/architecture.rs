@@ -68,7 +68,8 @@ fn rows(spec: &Spec) -> String {
 }
 
 fn crates() -> String {
-    let packages: Vec<Value> = ["Cargo.toml", "ebpf/Cargo.toml"].into_iter().flat_map(packages).collect();
+    let packages: Vec<Value> =
+        ["Cargo.toml", "ebpf/Cargo.toml", "lab/ebpf/Cargo.toml"].into_iter().flat_map(packages).collect();
     let names: BTreeSet<&str> = packages.iter().map(|package| text(package, "name")).collect();
     let mut graph = BTreeMap::new();
     for package in &packages {

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use wabe_lab::{arm::Arm, canary, flood, hold, list, report, run, scenario::Scenario, world};
+use wabe_lab::{arm::Arm, flood, hold, list, report, run, scenario::Scenario, world};
 
 use crate::{
     cli::{
@@ -42,11 +42,6 @@ pub(crate) fn run(lab: &Lab) -> Result<ExitCode, Failure> {
         Lab::Flood(arguments) => show_flood(arguments),
         Lab::Load(arguments) => load::run(arguments),
         Lab::Echo { at } => world::echo(*at).map(|()| ExitCode::SUCCESS).map_err(chain),
-        Lab::Canary { at, serve: true, .. } => canary::serve(*at).map(|()| ExitCode::SUCCESS).map_err(chain),
-        Lab::Canary { at, arm, .. } => {
-            json(&canary::probe(*at, arm).map_err(chain)?)?;
-            Ok(ExitCode::SUCCESS)
-        }
         Lab::Hold { url, count } => {
             let address = hold::address(url).map_err(chain)?;
             hold::hold(address, *count).map(|()| ExitCode::SUCCESS).map_err(chain)

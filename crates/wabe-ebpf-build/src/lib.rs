@@ -1,38 +1,80 @@
-//! Builds an eBPF object from source, so that no binary is checked in and `cargo build` is all it takes.
+//! Builds eBPF objects from source, so that no binary is checked in and `cargo build` is all it takes.
 //!
-//! For build scripts only: of `wabe-datapath`, and of the lab's own programs.
-#![forbid(unsafe_code)]
+//! For build scripts, and for tests that ask what built an object. It speaks to cargo by what it prints, and ends the
+//! build script if there is nothing to embed.
+
+mod toolchain;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, exit},
 };
 
-pub mod toolchain;
-
-use toolchain::Toolchain;
+pub use toolchain::Toolchain;
 
 /// What the eBPF target lacks by default: BTF for maps, and line information for the verifier's log.
 const FLAGS: [&str; 3] = ["--cfg=bpf_target_arch=\"x86_64\"", "-Cdebuginfo=2", "-Clink-arg=--btf"];
 
-/// Builds the crate in `folder` of the repository and puts its program `name` into the build script's folder as `NAME.o`.
-/// Whatever it is built from besides its `src` and manifest is in `watched`, so that cargo knows when to build again.
-///
-/// # Errors
-/// What is missing, with the command that gets it; or that it does not build.
-pub fn build(folder: &str, name: &str, watched: &[&str]) -> Result<(), String> {
-    let root = workspace_root();
-    let own = ["src", "Cargo.toml", "Cargo.lock"].map(|it| format!("{folder}/{it}"));
-    for path in
-        own.iter().map(String::as_str).chain(watched.iter().copied()).chain(["crates/wabe-ebpf-build"])
-    {
-        println!("cargo::rerun-if-changed={}", root.join(path).display());
+/// Programs that become one object.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs<'a> {
+    /// The folder of their package, from the root of the repository.
+    pub folder: &'a str,
+    /// The name of its binary. The object is `OUT_DIR/<binary>.o`.
+    pub binary: &'a str,
+    /// Crates of this repository that they use, from its root.
+    pub uses: &'a [&'a str],
+}
+
+impl Programs<'_> {
+    /// Builds the object. If that fails, says why as cargo wants to hear it, and ends the build script.
+    pub fn build(&self) {
+        if let Err(message) = self.try_build() {
+            for line in message.lines() {
+                println!("cargo::error={line}");
+            }
+            exit(1);
+        }
     }
-    println!("cargo::rerun-if-env-changed=WABE_EBPF_RUSTC");
-    let toolchain = Toolchain::find(&root)?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?);
-    let target = out.join("ebpf");
+
+    fn try_build(&self) -> Result<(), String> {
+        let root = workspace_root();
+        let folder = root.join(self.folder);
+        let own = ["src", "Cargo.toml", "Cargo.lock"].map(|name| folder.join(name));
+        for watched in own.into_iter().chain(self.uses.iter().map(|name| root.join(name))) {
+            println!("cargo::rerun-if-changed={}", watched.display());
+        }
+        println!("cargo::rerun-if-env-changed=WABE_EBPF_RUSTC");
+        let toolchain = Toolchain::find(&root)?;
+        let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?);
+        let target = out.join("ebpf");
+        let status = compiler(&toolchain)
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", &target)
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "-Z",
+                "build-std=core",
+                "--target",
+                "bpfel-unknown-none",
+            ])
+            .status()
+            .map_err(|error| format!("{} could not be run: {error}", toolchain.cargo.display()))?;
+        if !status.success() {
+            return Err("the eBPF programs did not build; the compiler's messages are above".into());
+        }
+        let object = target.join("bpfel-unknown-none/release").join(self.binary);
+        fs::copy(&object, out.join(format!("{}.o", self.binary)))
+            .map_err(|error| format!("{}: {error}", object.display()))?;
+        Ok(())
+    }
+}
+
+/// The other compiler's cargo, without what this one's has set for build scripts.
+fn compiler(toolchain: &Toolchain) -> Command {
     let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
     flags.push(format!("-Clinker={}", toolchain.linker.display()));
     let mut cargo = Command::new(&toolchain.cargo);
@@ -45,28 +87,15 @@ pub fn build(folder: &str, name: &str, watched: &[&str]) -> Result<(), String> {
     for (name, value) in env::vars_os().filter(|(name, _)| name == "CARGO_HOME" || name == "RUSTUP_HOME") {
         cargo.env(name, value);
     }
-    let status = cargo
-        .current_dir(root.join(folder))
+    cargo
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("CARGO_TARGET_DIR", &target)
-        .args(["build", "--release", "--locked", "-Z", "build-std=core", "--target", "bpfel-unknown-none"])
-        .status()
-        .map_err(|error| format!("{} could not be run: {error}", toolchain.cargo.display()))?;
-    if !status.success() {
-        return Err("the eBPF programs did not build; the compiler's messages are above".into());
-    }
-    let object = target.join("bpfel-unknown-none/release").join(name);
-    fs::copy(&object, out.join(format!("{name}.o")))
-        .map_err(|error| format!("{}: {error}", object.display()))?;
-    Ok(())
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    cargo
 }
 
-/// The repository's root: the nearest folder above the crate that holds `ebpf`.
+/// Two folders above the package whose build script this is.
 fn workspace_root() -> PathBuf {
     let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from);
-    let root =
-        here.ancestors().skip(1).find(|it| it.join("ebpf/Cargo.toml").exists() && it.join("crates").exists());
-    root.map_or_else(|| here.clone(), Path::to_path_buf)
+    here.ancestors().nth(2).map_or_else(|| here.clone(), Path::to_path_buf)
 }

@@ -14,9 +14,9 @@ const REMEDY: &str = "install it with `cargo xtask setup` (Debian: packages rust
 /// Where the pieces are.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// Beside the compiler.
+    /// The compiler's own cargo, or failing that, this one's.
     pub cargo: PathBuf,
-    /// Has the sources of `core`.
+    /// A compiler with the sources of `core`.
     pub rustc: PathBuf,
     /// `bpf-linker`.
     pub linker: PathBuf,
@@ -24,10 +24,10 @@ pub struct Toolchain {
 
 impl Toolchain {
     /// Takes `WABE_EBPF_RUSTC` if set, then Debian's compiler, then any of rustup's tool chains; the first that has
-    /// `core`'s sources.
+    /// `core`'s sources. `root` is the repository's.
     ///
     /// # Errors
-    /// What is missing, and the command that gets it.
+    /// If something is missing; says how to get it.
     pub fn find(root: &Path) -> Result<Self, String> {
         let linker = linker(root).ok_or_else(|| format!("bpf-linker is missing: {REMEDY}"))?;
         let rustc = compilers()

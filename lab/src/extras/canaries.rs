@@ -1,24 +1,21 @@
 //! What socket to socket redirection breaks, beside plain TCP.
 
-use std::{process::Command, time::Duration};
+use std::fs::File;
 
 use anyhow::{Context, Result};
+use wabe_lab_datapath::{Scene, canaries};
 
 use crate::{
     arm::Arm,
-    place::{Place, command::run},
-    results::Results,
-    rounds::start,
+    place::Place,
+    results::{Canary, Results},
     world::{World, kube::Flood},
 };
-
-/// Where canaries are answered in the server's pod.
-const PORT: u16 = 9100;
 
 /// Tries them with and without. `worlds` may have the arms already.
 ///
 /// # Errors
-/// Ctrl-C, or an arm can't be set up.
+/// An arm can't be set up.
 pub(super) fn measure(place: &Place, worlds: &[World], results: &mut Results) -> Result<()> {
     for arm in [Arm::None, Arm::Sockmap] {
         eprintln!("{}: what applications rely on", arm.name());
@@ -30,24 +27,22 @@ pub(super) fn measure(place: &Place, worlds: &[World], results: &mut Results) ->
                 &own
             }
         };
-        let at = world.server_address(PORT).context("invariant: both arms are in pods")?;
-        let mut server = Command::new(place.program());
-        server.args(["lab", "canary", "--serve", &at]);
-        let mut server = start(&mut world.server(&server)?)?;
-        let mut client = Command::new(place.program());
-        client.args(["lab", "canary", &at, "--arm", arm.name()]);
-        let tried = (|| {
-            place.wait(Duration::from_secs(5), || {
-                let mut listening = Command::new("bash");
-                listening.args(["-c", &format!("exec 3<>/dev/tcp/{}", at.replace(':', "/"))]);
-                run(&mut world.client(&listening)?).map(drop)
-            })?;
-            run(&mut world.client(&client)?)
-        })();
-        let _ = server.kill();
-        server.wait()?;
-        let told = tried?;
-        results.canaries.extend(serde_json::from_str::<Vec<_>>(&told).context("reading canaries")?);
+        let scene = world.scene()?.context("invariant: both arms are in pods")?;
+        let open = |path: &std::path::Path| File::open(path).with_context(|| path.display().to_string());
+        let (client, server) = (open(&scene.client)?, open(&scene.server)?);
+        let tried = canaries(&Scene {
+            cgroup: Some(&scene.cgroup),
+            client_netns: std::os::fd::AsFd::as_fd(&client),
+            server_netns: std::os::fd::AsFd::as_fd(&server),
+            server_address: scene.address,
+        })?;
+        results.canaries.extend(tried.into_iter().map(|it| Canary {
+            name: it.name.to_owned(),
+            expected: it.expected.to_owned(),
+            arm: arm.name().to_owned(),
+            holds: it.holds,
+            seen: it.seen,
+        }));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ mod chains;
 mod envoy;
 
 /// Where the outbound Envoy accepts what was redirected.
-pub(crate) const OUTBOUND: u16 = 15001;
+pub(crate) const OUTBOUND: u16 = wabe_lab_datapath::OUTBOUND_PORT;
 /// Where the inbound Envoy accepts what was redirected.
 pub(crate) const INBOUND: u16 = 15006;
 /// Who Envoy is: the chains let its own connections through by that.

@@ -37,7 +37,7 @@ fn every_arm_answers_with_what_was_asked_for() {
         let by_sockets = matches!(arm, Arm::SidecarEbpfSockmap | Arm::Sockmap);
         assert_eq!((redirected, moved), (by_ebpf, by_sockets), "{}: {counters:?}", arm.name());
         if by_ebpf {
-            assert!(counters.steered > 0 && counters.answered >= 2 && counters.full == 0, "{counters:?}");
+            assert!(counters.steered > 0 && counters.answered >= 2 && counters.refused == 0, "{counters:?}");
         }
         let changed = world.change().expect("a change");
         assert_eq!(changed.is_some(), arm.has_rules(), "{}", arm.name());

@@ -30,14 +30,6 @@ pub(crate) enum Lab {
     #[command(hide = true)]
     Echo { at: SocketAddr },
     #[command(hide = true)]
-    Canary {
-        at: SocketAddr,
-        #[arg(long)]
-        serve: bool,
-        #[arg(long, default_value = "none")]
-        arm: String,
-    },
-    #[command(hide = true)]
     Hold { url: String, count: usize },
 }
 
@@ -123,12 +115,9 @@ impl Lab {
             Self::Compare(it) => Some(it.plain.output),
             Self::Flood(it) => Some(it.plain.output),
             Self::Load(it) => Some(it.plain.output),
-            Self::Run(_)
-            | Self::Thesis(_)
-            | Self::Report { .. }
-            | Self::Echo { .. }
-            | Self::Canary { .. }
-            | Self::Hold { .. } => None,
+            Self::Run(_) | Self::Thesis(_) | Self::Report { .. } | Self::Echo { .. } | Self::Hold { .. } => {
+                None
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use wabe_ebpf_build::toolchain::Toolchain;
+use wabe_ebpf_build::Toolchain;
 
 /// Compiler and linker, found as the build script finds them.
 pub(crate) fn tools() -> Vec<String> {
