@@ -62,7 +62,7 @@ pub(super) fn limits(digest: &Digest<'_>) -> Vec<Block> {
         "Intervals tell of the spread between rounds of this run on this machine. Another machine, kernel or day may differ by more; \
          run it again there."
             .into(),
-        "Processor time is that of two cores by /proc/stat, the generator's included: ratios of the data paths alone are larger.".into(),
+        "Processor time is that of the generator and of the arm's processes together: ratios of the data paths alone are larger. What the kernel does in nobody's name (in an interrupt while a core is idle, in ksoftirqd) is not in it.".into(),
     ];
     if results.environment.virtualised.is_some() {
         limits.push("The machine is a guest of another: what its host did meanwhile is known only as far as steal tells it.".into());
