@@ -36,7 +36,7 @@ th,td{text-align:left;vertical-align:top;padding:.38em 1.1em .38em 0;border-bott
 th{font-weight:600}
 thead th{color:var(--faint);white-space:nowrap;border-bottom:1px solid var(--faint)}
 td.number{white-space:nowrap}
-td.long{min-width:15em}
+td.long{min-width:15em;overflow-wrap:anywhere}
 tbody th{white-space:nowrap}
 tbody th.long{white-space:normal;min-width:14em}
 pre{background:var(--shade);padding:.8em 1em;overflow-x:auto;font-size:.85rem}

@@ -31,7 +31,7 @@ impl Scale {
     pub(crate) fn from_zero(values: impl IntoIterator<Item = f64>, pixels: (f64, f64)) -> Self {
         let high = values.into_iter().filter(|it| it.is_finite()).fold(0.0, f64::max);
         let high = if high > 0.0 { high } else { 1.0 };
-        let step = nice(high / 4.0);
+        let step = nice(high / 5.0);
         let high = (high / step - 1e-9).ceil() * step;
         Self { kind: Kind::Linear, low: 0.0, high, from: pixels.0, to: pixels.1, zero: 0.0 }
     }
@@ -89,7 +89,7 @@ impl Scale {
     pub(crate) fn ticks(&self, unit: Unit) -> Vec<(f64, String)> {
         match self.kind {
             Kind::Linear => {
-                let step = nice((self.high - self.low) / 4.0);
+                let step = nice((self.high - self.low) / 5.0);
                 let (size, name) = unit.step(self.high);
                 let decimals = (-(step / size).log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
                 let count = (self.high / step + 1e-9).floor() as u32;
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!((scale.at(0.0), scale.at(4e6), scale.at(8e6)), (0.0, 150.0, 300.0));
         let small = Scale::from_zero([0.657], (0.0, 1.0));
         assert_eq!(words(&small, Unit::Share), "0, 20 %, 40 %, 60 %, 80 %");
-        assert_eq!(words(&Scale::from_zero([], (0.0, 1.0)), Unit::Count), "0.0, 0.5, 1.0");
+        assert_eq!(words(&Scale::from_zero([], (0.0, 1.0)), Unit::Count), "0.0, 0.2, 0.4, 0.6, 0.8, 1.0");
     }
 
     #[test]

@@ -305,7 +305,7 @@ fn cross_checks() -> Vec<CrossCheck> {
 fn breakdowns() -> Vec<Breakdown> {
     let names = [
         "proxy in user space",
-        "network stack",
+        "TCP/IP",
         "TLS",
         "wake-ups and scheduling",
         "netfilter",

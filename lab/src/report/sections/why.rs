@@ -2,6 +2,7 @@
 
 use super::section;
 use crate::{
+    check::agreement,
     report::{
         digest::Digest,
         document::Block,
@@ -9,7 +10,8 @@ use crate::{
         text::{Unit, amount, fixed, whole},
     },
     results::{Breakdown, Sample},
-    stats::{interval_of_mean, mean, paired_ratio},
+    stats::{interval_of_mean, mean},
+    why::{Class, could_be_saved},
 };
 
 /// Where the time goes, point by point.
@@ -26,7 +28,8 @@ pub(super) fn breakdowns(digest: &Digest<'_>) -> Vec<Block> {
         let these: Vec<&Breakdown> = all.iter().filter(|it| it.point == point).collect();
         let title = digest.results.points.iter().find(|it| it.name == point).map_or(point, |it| &it.title);
         blocks.push(Block::Figure(figures::breakdown(point, title, &these)));
-        blocks.push(Block::List(these.iter().map(|it| saving(it)).collect()));
+        let savings: Vec<String> = these.iter().filter_map(|it| saving(it)).collect();
+        blocks.extend((!savings.is_empty()).then_some(Block::List(savings)));
         let head = ["arm", "answers/s", "time for one request", "parts", "switches", "system calls", "looks"];
         let rows = these.iter().map(|it| row(it)).collect();
         blocks.push(Block::table(&format!("The profile of each arm at {point}"), &head, rows));
@@ -36,26 +39,10 @@ pub(super) fn breakdowns(digest: &Digest<'_>) -> Vec<Block> {
     section("Where the time goes", intro, blocks)
 }
 
-/// What redirection could have saved at all, in a sentence.
-fn saving(it: &Breakdown) -> String {
-    let sum = |of: &dyn Fn(&str) -> bool| -> f64 {
-        it.shares.iter().filter(|share| of(&share.what.to_lowercase())).map(|share| share.share).sum()
-    };
-    let paths = sum(&|it| it.contains("netfilter") || it.contains("loopback") || it.contains("bridge"));
-    let stack = sum(&|it| it == "network stack");
-    let proxies = sum(&|it| it.contains("proxy") || it.contains("proxies") || it.contains("tls"));
-    let part = |share: f64| {
-        let time = Unit::Time.show(share * it.per_request * 1e3);
-        format!("{} % ({time})", fixed(share * 100.0, 1))
-    };
-    format!(
-        "{}: redirection could have saved at most {} of a request, the share of netfilter, loopback and bridge; socket to socket \
-         also some of the {} of the network stack; proxies and TLS take {}, which no redirection touches.",
-        it.arm,
-        part(paths),
-        part(stack),
-        part(proxies)
-    )
+/// What redirection could have saved at all, in a sentence. `None` of an arm without proxies: nothing is redirected there.
+fn saving(it: &Breakdown) -> Option<String> {
+    let proxies = it.shares.iter().any(|share| share.what == Class::Proxy.title() && share.share > 0.0);
+    proxies.then(|| format!("{}: {}", it.arm, could_be_saved(it).sentence))
 }
 
 fn row(it: &Breakdown) -> Vec<String> {
@@ -118,15 +105,9 @@ pub(super) fn cross_checks(digest: &Digest<'_>) -> Vec<Block> {
                 None if values.is_empty() => "-".into(),
                 None => format!("{} (1 round, no spread)", amount(mean(values))),
             };
-            let (ratio, words) = match (&it.missing, paired_ratio(&it.ours, &it.theirs, seed)) {
-                (Some(missing), _) => ("-".into(), format!("not available: {missing}")),
-                (None, None) => ("-".into(), "too few rounds to tell".into()),
-                (None, Some(ratio)) => {
-                    let agrees =
-                        if (ratio.estimate - 1.0).abs() <= 0.1 { "agrees" } else { "does not agree" };
-                    (Unit::Times.with_interval(&ratio), format!("{agrees} within 10 %"))
-                }
-            };
+            let agreement = agreement(&it.peer, &it.ours, &it.theirs, seed);
+            let ratio = agreement.ratio.map_or("-".into(), |it| Unit::Times.with_interval(&it));
+            let words = it.missing.as_ref().map_or(agreement.sentence, |it| format!("not available: {it}"));
             vec![it.peer.clone(), it.what.clone(), shown(&it.ours), shown(&it.theirs), ratio, words]
         })
         .collect();
