@@ -14,6 +14,7 @@ mod own;
 mod plan;
 mod schedule;
 mod tally;
+mod tls;
 
 pub use faults::faults;
 pub use own::pin;

@@ -37,6 +37,8 @@ pub(crate) fn load(limits: Limits, settings: Settings, offsets: Option<Offsets>)
         msg_tot_len: 0,
         write_seq: 0,
         copied_seq: 0,
+        rmem_alloc: 0,
+        sk_rcvbuf: 0,
     });
     let (outbound_port, server_port) = (settings.outbound_port.into(), settings.server_port.into());
     let words: [(&str, &u32); 5] = [
@@ -46,12 +48,14 @@ pub(crate) fn load(limits: Limits, settings: Settings, offsets: Option<Offsets>)
         ("CAPACITY", &connections),
         ("MOST_UNREAD", &MOST_UNREAD),
     ];
-    let long: [(&str, &u64); 5] = [
+    let long: [(&str, &u64); 7] = [
         ("SK_USER_DATA", &offsets.sk_user_data),
         ("SKC_COOKIE", &offsets.skc_cookie),
         ("MSG_TOT_LEN", &offsets.msg_tot_len),
         ("WRITE_SEQ", &offsets.write_seq),
         ("COPIED_SEQ", &offsets.copied_seq),
+        ("RMEM_ALLOC", &offsets.rmem_alloc),
+        ("SK_RCVBUF", &offsets.sk_rcvbuf),
     ];
     let mut loader = EbpfLoader::new();
     for (name, value) in words {

@@ -21,6 +21,8 @@ pub(crate) struct Offsets {
     pub(crate) msg_tot_len: u64,
     pub(crate) write_seq: u64,
     pub(crate) copied_seq: u64,
+    pub(crate) rmem_alloc: u64,
+    pub(crate) sk_rcvbuf: u64,
 }
 
 impl Offsets {
@@ -28,13 +30,16 @@ impl Offsets {
     pub(crate) fn of_kernel() -> Result<Self, Error> {
         let bytes = fs::read(PATH).map_err(Error::place(PATH))?;
         let types = Types::parse(&bytes).ok_or(Error::Unbounded("types that can be read"))?;
-        let find = |of, member, name| types.offset(of, member).ok_or(Error::Unbounded(name));
+        let find = |of, member, name| types.offset(of, &[member]).ok_or(Error::Unbounded(name));
+        let rmem_alloc = types.offset("sock", &["sk_backlog", "rmem_alloc"]);
         Ok(Self {
             sk_user_data: find("sock", "sk_user_data", "sock.sk_user_data")?,
             skc_cookie: find("sock_common", "skc_cookie", "sock_common.skc_cookie")?,
             msg_tot_len: find("sk_psock", "msg_tot_len", "sk_psock.msg_tot_len")?,
             write_seq: find("tcp_sock", "write_seq", "tcp_sock.write_seq")?,
             copied_seq: find("tcp_sock", "copied_seq", "tcp_sock.copied_seq")?,
+            rmem_alloc: rmem_alloc.ok_or(Error::Unbounded("sock.sk_backlog.rmem_alloc"))?,
+            sk_rcvbuf: find("sock", "sk_rcvbuf", "sock.sk_rcvbuf")?,
         })
     }
 }
@@ -83,23 +88,30 @@ impl<'a> Types<'a> {
         Some(Self { strings, all })
     }
 
-    /// The offset of a member, bytes; also of one inside a member without name.
-    fn offset(&self, structure: &str, member: &str) -> Option<u64> {
+    /// The offset of a member of a member and so on, bytes; also of one inside a member without name.
+    fn offset(&self, structure: &str, path: &[&str]) -> Option<u64> {
         let named = |it: &&Composite<'_>| !it.is_union && it.name == structure.as_bytes();
-        self.all.iter().flatten().find(named).and_then(|it| self.within(it, member, 8))
+        let mut inside = self.all.iter().flatten().find(named);
+        path.iter().try_fold(0, |offset, wanted| {
+            let (further, kind) = self.within(inside?, wanted, 8)?;
+            inside = self.all.get(kind as usize).and_then(Option::as_ref);
+            Some(offset + further)
+        })
     }
 
-    fn within(&self, composite: &Composite<'_>, wanted: &str, depth: u32) -> Option<u64> {
+    /// Where a member is, and the number of its type.
+    fn within(&self, composite: &Composite<'_>, wanted: &str, depth: u32) -> Option<(u64, u32)> {
         composite.members.chunks_exact(MEMBER).find_map(|member| {
             let bits = u32_at(member, 8)?;
             let bits = if composite.has_bit_fields { bits & 0xff_ffff } else { bits };
-            let name = text_at(self.strings, u32_at(member, 0)?)?;
+            let (name, kind) = (text_at(self.strings, u32_at(member, 0)?)?, u32_at(member, 4)?);
             if name == wanted.as_bytes() {
-                return Some(u64::from(bits / 8));
+                return Some((u64::from(bits / 8), kind));
             }
-            let inner = self.all.get(u32_at(member, 4)? as usize)?.as_ref();
+            let inner = self.all.get(kind as usize)?.as_ref();
             let inner = inner.filter(|_| name.is_empty() && depth > 0)?;
-            Some(u64::from(bits / 8) + self.within(inner, wanted, depth - 1)?)
+            let (further, kind) = self.within(inner, wanted, depth - 1)?;
+            Some((u64::from(bits / 8) + further, kind))
         })
     }
 }
@@ -158,8 +170,8 @@ mod tests {
         bytes.extend(&types);
         bytes.extend(strings);
         let types = Types::parse(&bytes).expect("well formed");
-        assert_eq!(types.offset("outer", "b"), Some(4));
-        assert_eq!(types.offset("outer", "c"), None);
+        assert_eq!(types.offset("outer", &["b"]), Some(4));
+        assert_eq!(types.offset("outer", &["c"]), None);
         assert!((0..bytes.len()).all(|length| Types::parse(&bytes[..length]).is_none()), "cut short");
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     place::Cgroup,
 };
 
-/// Bytes that a receiver may have unread before messages go by TCP: what TCP itself gives a connection here. One
-/// message more, of at most 68 KiB, may be on its way.
+/// Bytes that a receiver may have unread before messages go by TCP, at most; and never more than half of its receive
+/// buffer, which is 64 KiB at first and grows with what comes by TCP.
 pub const MOST_UNREAD: u32 = 4 << 20;
 
 const PAIR: &str = "lab_pair";

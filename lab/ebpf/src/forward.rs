@@ -1,7 +1,9 @@
 //! `sk_msg`: what is sent goes into the receiver's socket, if that keeps its order and the receiver keeps up.
 //!
 //! The kernel has no bound for such messages: a receiver that does not read would have all memory filled. Its unread
-//! bytes are counted in its `sk_psock`; above a limit messages go by TCP, which blocks the sender in the end. Receivers
+//! bytes are counted in its `sk_psock`; above a limit messages go by TCP, which blocks the sender in the end. The kernel
+//! charges them to the receive buffer also, and reading them opens no window again: if they filled it, TCP would wait
+//! for its probes, seconds long. So half of that buffer is left to TCP. Receivers
 //! read such messages before what came by TCP, so after TCP the short way is taken again only when the receiver has
 //! read all that the sender ever gave to TCP.
 
@@ -29,7 +31,7 @@ pub fn lab_forward(ctx: SkMsgContext) -> u32 {
     if let Some(own) = pair::of(socket, 0)
         && knows_peer(own)
     {
-        match way(own) {
+        match way(own, ctx.size()) {
             Some(Way::Short) => {
                 if SOCKETS.redirect_msg(&ctx, own.peer_cookie, u64::from(BPF_F_INGRESS)) == i64::from(PASS) {
                     count(counter::MOVED);
@@ -65,9 +67,9 @@ fn knows_peer(own: &mut Own) -> bool {
     true
 }
 
-/// Which way a message goes. `None` if the peer's memory is another socket's by now.
+/// Which way a message of this size goes. `None` if the peer's memory is another socket's by now.
 #[inline(always)]
-fn way(own: &Own) -> Option<Way> {
+fn way(own: &Own, size: u32) -> Option<Way> {
     let peer = own.peer_address;
     if read::<u64>(peer + setting::skc_cookie())? != own.peer_cookie {
         return None;
@@ -83,7 +85,10 @@ fn way(own: &Own) -> Option<Way> {
         return None;
     }
     let unread: u32 = read((tagged & !FLAGS) + setting::msg_tot_len())?;
-    Some(if unread > setting::most_unread() { Way::Bounded } else { Way::Short })
+    let charged: u32 = read(peer + setting::rmem_alloc())?;
+    let room: u32 = read(peer + setting::sk_rcvbuf())?;
+    let fits = u64::from(charged) + u64::from(size) <= u64::from(room / 2);
+    Some(if fits && unread <= setting::most_unread() { Way::Short } else { Way::Bounded })
 }
 
 /// Reads the kernel's memory. An address that is not valid is an error, never a fault.

@@ -34,4 +34,8 @@ settings! {
     write_seq: WRITE_SEQ: u64;
     /// Offset of `tcp_sock.copied_seq`.
     copied_seq: COPIED_SEQ: u64;
+    /// Offset of `sock.sk_backlog.rmem_alloc`.
+    rmem_alloc: RMEM_ALLOC: u64;
+    /// Offset of `sock.sk_rcvbuf`.
+    sk_rcvbuf: SK_RCVBUF: u64;
 }

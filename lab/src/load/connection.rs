@@ -10,6 +10,7 @@ use rustix::{
 use super::{
     Scheme,
     framing::{Answer, Framing},
+    tls::{Session, Trust},
 };
 
 /// A place for a connection.
@@ -17,6 +18,7 @@ use super::{
 pub(super) struct Connection {
     socket: Option<OwnedFd>,
     connecting: bool,
+    session: Option<Session>,
     /// When it began to connect.
     pub(super) since: u64,
     /// When the request that it has ought to have been sent, and when it was.
@@ -58,16 +60,27 @@ impl Connection {
         self.socket.as_ref()
     }
 
-    /// Begins to connect.
-    pub(super) fn open(&mut self, to: SocketAddr, scheme: Scheme, now: u64) -> Result<(), Errno> {
+    /// Begins to connect. With `trust` it speaks TLS.
+    pub(super) fn open(
+        &mut self,
+        to: SocketAddr,
+        scheme: Scheme,
+        trust: Option<&Trust>,
+        now: u64,
+    ) -> Result<(), String> {
+        self.session = trust.map(Trust::begin).transpose()?;
+        self.connect(to, scheme, now).map_err(kind)
+    }
+
+    fn connect(&mut self, to: SocketAddr, scheme: Scheme, now: u64) -> Result<(), Errno> {
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let (kind, protocol) = match scheme {
-            Scheme::Http => (SocketType::STREAM, ipproto::TCP),
+            Scheme::Http | Scheme::Https => (SocketType::STREAM, ipproto::TCP),
             Scheme::Udp => (SocketType::DGRAM, ipproto::UDP),
         };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(family, kind, flags, Some(protocol))?;
-        if scheme == Scheme::Http {
+        if scheme != Scheme::Udp {
             sockopt::set_tcp_nodelay(&socket, true)?;
             // Closed by a reset: no port waits.
             sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO))?;
@@ -93,7 +106,19 @@ impl Connection {
     /// Sends what can be sent of its request; true if the last byte has just been.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, String> {
         let (Some(socket), Some(request)) = (&self.socket, &mut self.request) else { return Ok(false) };
-        if self.connecting || request.written == bytes.len() {
+        if self.connecting {
+            return Ok(false);
+        }
+        if let Some(session) = &mut self.session {
+            let begins = session.is_ready() && request.written == 0;
+            if begins {
+                session.write(bytes)?;
+                request.written = bytes.len();
+            }
+            session.flush(socket).map_err(|error| of_io(&error))?;
+            return Ok(begins);
+        }
+        if request.written == bytes.len() {
             return Ok(false);
         }
         while request.written < bytes.len() {
@@ -114,11 +139,20 @@ impl Connection {
             return match sockopt::socket_error(socket) {
                 Ok(Ok(())) if rustix::net::getpeername(socket).is_ok() => {
                     self.connecting = false;
-                    Event::Connected
+                    match &mut self.session {
+                        // The handshake begins; it is connected when that is over.
+                        Some(session) => session
+                            .flush(socket)
+                            .map_or_else(|it| Event::Failed(of_io(&it)), |()| Event::Nothing),
+                        None => Event::Connected,
+                    }
                 }
                 Ok(Ok(())) => Event::Nothing,
                 Ok(Err(error)) | Err(error) => Event::Failed(kind(error)),
             };
+        }
+        if self.session.is_some() {
+            return self.pull_session(buffer);
         }
         loop {
             let count = match recv(socket, &mut *buffer, rustix::net::RecvFlags::empty()) {
@@ -146,6 +180,42 @@ impl Connection {
             }
         }
     }
+}
+
+impl Connection {
+    /// The same through TLS.
+    fn pull_session(&mut self, buffer: &mut [u8]) -> Event {
+        let (Some(socket), Some(session)) = (&self.socket, &mut self.session) else { return Event::Nothing };
+        let was_ready = session.is_ready();
+        let open = match session.fill(socket).and_then(|open| session.flush(socket).map(|()| open)) {
+            Ok(open) => open,
+            Err(_) if was_ready && self.request.is_none() => return Event::Gone,
+            Err(error) => return Event::Failed(of_io(&error)),
+        };
+        if !was_ready && session.is_ready() {
+            return Event::Connected;
+        }
+        loop {
+            match session.read(buffer) {
+                0 if open => return Event::Nothing,
+                0 if self.request.is_none() => return Event::Gone,
+                0 => return Event::Failed("closed early".to_owned()),
+                _ if self.request.is_none() => return Event::Gone,
+                count => match self.framing.feed(&buffer[..count]) {
+                    Answer::Partial => {}
+                    Answer::Whole { status, body, keep } => {
+                        return Event::Answered { status, bytes: body, keep };
+                    }
+                    Answer::Broken => return Event::Failed("no HTTP/1.1 answer".to_owned()),
+                },
+            }
+        }
+    }
+}
+
+/// The same of an error of TLS, or of the socket below.
+fn of_io(error: &std::io::Error) -> String {
+    Errno::from_io_error(error).map_or_else(|| error.to_string(), kind)
 }
 
 /// A failure in a word or two, so that equal ones can be counted.

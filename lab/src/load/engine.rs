@@ -19,6 +19,7 @@ use super::{
     connection::{Connection, Event},
     schedule::Schedule,
     tally::{Tally, nanoseconds},
+    tls::Trust,
 };
 use crate::results::Load;
 
@@ -38,6 +39,7 @@ pub(super) fn run(plan: &Plan) -> Result<Load> {
 struct Engine<'a> {
     plan: &'a Plan,
     scheme: Scheme,
+    trust: Option<Trust>,
     request: Vec<u8>,
     epoll: OwnedFd,
     timer: OwnedFd,
@@ -72,6 +74,7 @@ impl<'a> Engine<'a> {
         Ok(Self {
             plan,
             scheme: plan.url.scheme,
+            trust: trust(plan)?,
             request: request(plan),
             epoll,
             timer,
@@ -184,16 +187,18 @@ impl<'a> Engine<'a> {
 
     fn open(&mut self, index: usize, now: u64) {
         let connection = &mut self.connections[index];
-        let opened = connection.open(self.plan.url.address, self.scheme, now).and_then(|()| {
-            let Some(socket) = connection.socket() else { return Ok(()) };
-            let flags = epoll::EventFlags::IN
-                | epoll::EventFlags::OUT
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::ET;
-            epoll::add(&self.epoll, socket, epoll::EventData::new_u64(index as u64), flags)
-        });
+        let opened =
+            connection.open(self.plan.url.address, self.scheme, self.trust.as_ref(), now).and_then(|()| {
+                let Some(socket) = connection.socket() else { return Ok(()) };
+                let flags = epoll::EventFlags::IN
+                    | epoll::EventFlags::OUT
+                    | epoll::EventFlags::RDHUP
+                    | epoll::EventFlags::ET;
+                epoll::add(&self.epoll, socket, epoll::EventData::new_u64(index as u64), flags)
+                    .map_err(|error| error.to_string())
+            });
         match opened {
-            Err(error) => self.fail(index, &error.to_string()),
+            Err(kind) => self.fail(index, &kind),
             // Datagrams need no answer to be ready.
             Ok(()) if self.scheme == Scheme::Udp => self.ready(index),
             Ok(()) => {}
@@ -279,6 +284,17 @@ impl<'a> Engine<'a> {
                 self.fail(index, "timeout");
             }
         }
+    }
+}
+
+/// Whom to believe, if the other side is reached by TLS.
+fn trust(plan: &Plan) -> Result<Option<Trust>> {
+    match (plan.url.scheme, &plan.trust) {
+        (Scheme::Https, Some(roots)) => Trust::new(roots, plan.url.host()).map(Some),
+        (Scheme::Https, None) => {
+            anyhow::bail!("{}: whose certificates are to be believed? --trust FILE has their roots", plan.url)
+        }
+        (Scheme::Http | Scheme::Udp, _) => Ok(None),
     }
 }
 

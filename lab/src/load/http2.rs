@@ -23,8 +23,10 @@ use crate::results::Load;
 type Sender = SendRequest<&'static [u8]>;
 
 pub(super) fn run(plan: &Plan) -> Result<Load> {
-    if plan.url.scheme == Scheme::Udp || plan.body > 0 {
-        bail!("HTTP/2 is for GETs over TCP here: leave out --http2, or --body and udp");
+    if plan.url.scheme != Scheme::Http || plan.body > 0 {
+        bail!(
+            "HTTP/2 is for GETs with prior knowledge over http:// here: leave out --http2, or --body, https and udp"
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, go(plan))

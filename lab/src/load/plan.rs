@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -33,6 +34,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Bytes that are sent with each request: POST if there are any; datagrams have 64 unless this says more.
     pub body: usize,
+    /// Roots of certificates that are believed, PEM; of https.
+    pub trust: Option<PathBuf>,
     /// What Poisson's gaps are drawn from.
     pub seed: u64,
 }
@@ -62,6 +65,8 @@ pub enum Protocol {
 pub enum Scheme {
     /// `http`.
     Http,
+    /// `https`: HTTP/1.1 over TLS.
+    Https,
     /// `udp`: datagrams that come back.
     Udp,
 }
@@ -121,8 +126,9 @@ impl FromStr for Url {
             text.split_once("://").with_context(|| format!("{text}: no scheme; try http://{text}"))?;
         let scheme = match scheme {
             "http" => Scheme::Http,
+            "https" => Scheme::Https,
             "udp" => Scheme::Udp,
-            other => bail!("{text}: {other} is not spoken here; http and udp are"),
+            other => bail!("{text}: {other} is not spoken here; http, https and udp are"),
         };
         let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
         if path.bytes().any(|it| it <= b' ' || it == 0x7f) {
@@ -132,6 +138,7 @@ impl FromStr for Url {
         let with_port = match scheme {
             _ if has_port => authority.to_owned(),
             Scheme::Http => format!("{authority}:80"),
+            Scheme::Https => format!("{authority}:443"),
             Scheme::Udp => bail!("{text}: datagrams need a port, as in udp://{authority}:9000"),
         };
         let mut found =
@@ -141,10 +148,23 @@ impl FromStr for Url {
     }
 }
 
+impl Url {
+    /// The name or address without port and brackets.
+    pub(super) fn host(&self) -> &str {
+        let host = self
+            .authority
+            .rsplit_once(':')
+            .filter(|it| !it.1.contains(']'))
+            .map_or(&*self.authority, |it| it.0);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scheme {
             Scheme::Http => write!(f, "http://{}{}", self.authority, self.path),
+            Scheme::Https => write!(f, "https://{}{}", self.authority, self.path),
             Scheme::Udp => write!(f, "udp://{}", self.authority),
         }
     }
@@ -169,10 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_told_without_ports_and_brackets() {
+        for (text, host) in
+            [("https://127.0.0.1", "127.0.0.1"), ("http://[::1]:8/", "::1"), ("http://[::1]/", "::1")]
+        {
+            assert_eq!(text.parse::<Url>().expect(text).host(), host, "{text}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_told_with_the_remedy() {
         for (text, expected) in [
             ("127.0.0.1:80/", "try http://"),
-            ("https://127.0.0.1/", "https is not spoken here"),
+            ("ftp://127.0.0.1/", "ftp is not spoken here"),
             ("udp://127.0.0.1", "need a port"),
             ("http://127.0.0.1/a b", "%20"),
             ("http://no.such.name.invalid/", "can't be resolved"),
@@ -194,6 +223,7 @@ mod tests {
             time: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             body: 0,
+            trust: None,
             seed: 1,
         };
         assert!(plan.check().is_ok());

@@ -1,6 +1,6 @@
 //! `wabe lab load`: the load generator by itself.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use wabe_lab::{
@@ -17,7 +17,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// http://HOST[:PORT][/PATH], or udp://HOST:PORT for datagrams that come back.
+    /// http://HOST[:PORT][/PATH], https://..., or udp://HOST:PORT for datagrams that come back.
     pub(crate) url: String,
     /// Requests a second, by schedule; latency counts from when a request ought to have been sent.
     #[arg(long, value_name = "R", required_unless_present = "closed")]
@@ -49,6 +49,9 @@ pub(crate) struct Load {
     /// Bytes that are sent with each request (POST).
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub(crate) body: usize,
+    /// Roots of the certificates that are believed, PEM; of https.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
     /// Binds the generator to a core.
     #[arg(long)]
     pub(crate) core: Option<u32>,
@@ -76,6 +79,7 @@ pub(crate) fn run(arguments: &Load) -> Result<ExitCode, Failure> {
         time: arguments.duration,
         timeout: arguments.timeout,
         body: arguments.body,
+        trust: arguments.trust.clone(),
         seed: arguments.seed,
     };
     if let Some(core) = arguments.core {

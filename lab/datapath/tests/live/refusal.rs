@@ -1,10 +1,10 @@
-//! What the lab must not touch.
+//! What the lab must not touch, and must not leave.
 
 use std::{fs::File, os::fd::AsFd as _, path::Path};
 
 use wabe_lab_datapath::{Error, Limits, Pods, Redirection, SocketToSocket, listener_of, probe};
 
-use crate::scene::{INBOUND, PORT, SERVER, Scene, attached, cgroup2};
+use crate::scene::{INBOUND, PORT, SERVER, Scene, attached, cgroup2, nothing_attached};
 
 #[test]
 fn this_machine_can_run_them() {
@@ -53,4 +53,15 @@ fn the_hosts_network_namespace_is_refused() {
     }
     assert!(attached().is_empty());
     assert!(matches!(listener_of(sidecars.inbound.pid(), 1), Err(Error::NoListener { .. })));
+}
+
+#[test]
+fn who_is_killed_leaves_nothing_attached() {
+    let scene = Scene::new();
+    let holder = scene.start("outside", &format!("hold {}", scene.cgroup.display()));
+    assert_eq!(holder.line(), "holds");
+    assert!(!attached().is_empty());
+    // Dropping it kills it.
+    drop(holder);
+    assert!(nothing_attached(), "{:?}", attached());
 }

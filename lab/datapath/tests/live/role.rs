@@ -90,6 +90,7 @@ fn plays_its_role() {
         ["relay", own, onward] => relay(own.parse().expect("address"), onward.parse().expect("address")),
         ["call", to, bytes] => call(to.parse().expect("address"), bytes.parse().expect("number")),
         ["attempt", to, number] => attempt(to.parse().expect("address"), number.parse().expect("number")),
+        ["hold", cgroup] => hold(Path::new(cgroup)),
         ["backlog", own] => backlog(own.parse().expect("address")),
         _ => panic!("no such role: {role}"),
     }
@@ -233,6 +234,13 @@ fn attempt(to: SocketAddrV4, number: u32) {
         sockets.push(socket);
     }
     say("attempted");
+    thread::sleep(Duration::from_secs(60));
+}
+
+/// Has programs attached until it is killed.
+fn hold(cgroup: &Path) {
+    let _joined = wabe_lab_datapath::SocketToSocket::attach(cgroup, Default::default()).expect("attached");
+    say("holds");
     thread::sleep(Duration::from_secs(60));
 }
 

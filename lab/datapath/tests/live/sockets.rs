@@ -15,7 +15,7 @@ fn plain_workloads_exchange_100_mb_by_messages() {
     let call = scene.start("client-app", &format!("call {SERVER}:{PORT} {MANY}"));
     assert_eq!(call.line(), format!("done {MANY} {SERVER}:{PORT}"));
     let counters = joined.counters().expect("counters");
-    assert!(counters.moved > 1000 && counters.refused == 0, "{counters:?}");
+    assert!(counters.moved > 100 && counters.refused == 0, "{counters:?}");
     drop((joined, call, app));
     assert!(nothing_attached(), "{:?}", attached());
 }
@@ -30,7 +30,7 @@ fn sidecars_exchange_100_mb_by_messages() {
     assert_eq!(sidecars.outbound.line(), format!("origin {SERVICE}:80"));
     assert_eq!(sidecars.inbound.line(), format!("origin {SERVER}:{PORT}"));
     let counters = redirection.counters().expect("counters");
-    assert!(counters.moved > 6 * 1000 && counters.refused == 0, "{counters:?}");
+    assert!(counters.moved > 100 && counters.refused == 0, "{counters:?}");
     for relay in [&sidecars.outbound, &sidecars.inbound] {
         assert!(relay.peak_memory() < 64 << 10, "{} kB", relay.peak_memory());
     }
