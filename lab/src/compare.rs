@@ -20,6 +20,7 @@ use crate::{
 
 /// A new run in units of an old one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Changes {
     /// The old run's directory.
     pub old: String,
@@ -39,6 +40,7 @@ pub struct Changes {
 
 /// One measure of one arm at one point.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The point's name.
     pub point: String,

@@ -9,6 +9,7 @@ pub const FORMAT: u32 = 1;
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Results {
     /// [`FORMAT`].
     pub format: u32,
@@ -32,6 +33,7 @@ pub struct Results {
 
 /// What was asked for, and how it went.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Run {
     /// The command line, to run it again.
     pub command: Vec<String>,
@@ -55,6 +57,7 @@ pub struct Run {
 
 /// On what machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Environment {
     /// As `uname -r` tells it.
     pub kernel: String,
@@ -80,6 +83,7 @@ pub struct Environment {
 
 /// Another program that took part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Tool {
     /// `envoy`.
     pub name: String,
@@ -91,6 +95,7 @@ pub struct Tool {
 
 /// A data path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Arm {
     /// `sidecar-iptables`.
     pub name: String,
@@ -104,6 +109,7 @@ pub struct Arm {
 
 /// The rules of an arm's node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rules {
     /// `iptables-legacy 1.8.9`.
     pub technology: String,
@@ -121,6 +127,7 @@ pub struct Rules {
 
 /// A point at which arms are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Point {
     /// `latency-1000`; there is no other of that name.
     pub name: String,
@@ -140,6 +147,7 @@ pub struct Point {
 
 /// What a scenario varies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Axis {
     /// `rate`.
     pub name: String,
@@ -151,6 +159,7 @@ pub struct Axis {
 
 /// One arm at one point in one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// The point's name.
     pub point: String,
@@ -178,6 +187,7 @@ pub struct Sample {
 
 /// What the load generator tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Load {
     /// Requests per second by the schedule; `None` if it sent as fast as answers came.
     pub intended_rate: Option<f64>,
@@ -208,6 +218,7 @@ pub struct Load {
 
 /// A distribution of times, nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Latency {
     /// How many.
     pub count: u64,
@@ -241,6 +252,7 @@ pub struct Latency {
 
 /// What the machine did while a sample was taken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Machine {
     /// The client's core.
     pub client: Core,
@@ -259,6 +271,7 @@ pub struct Machine {
 /// A core's time, seconds, by /proc/stat. Most kernels sample it at each tick, so what is woken by a timer and sleeps before
 /// the next one is hardly seen: [`Process::running`] is exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Core {
     /// In user space, `nice` included.
     pub user: f64,
@@ -290,6 +303,7 @@ impl Core {
 
 /// What the processes of one role did while a sample was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Process {
     /// `client-sidecar`, `server-sidecar`, `server`, `agent`.
     pub role: String,
@@ -308,6 +322,7 @@ pub struct Process {
 
 /// The load generator against another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CrossCheck {
     /// `wrk`.
     pub peer: String,
@@ -323,6 +338,7 @@ pub struct CrossCheck {
 
 /// Where the time of a request goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Breakdown {
     /// The arm.
     pub arm: String,
@@ -344,6 +360,7 @@ pub struct Breakdown {
 
 /// A part of the time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Share {
     /// `netfilter`, `network stack`, `wake-ups and scheduling`, `proxy in user space`, `TLS`, `eBPF`, `client`, `server`.
     pub what: String,
@@ -353,6 +370,7 @@ pub struct Share {
 
 /// Something that plain TCP does and socket to socket redirection may break.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Canary {
     /// `splice`, `MSG_WAITALL`, `reset`, `receive window`, `order`.
     pub name: String,

@@ -17,7 +17,7 @@ use crate::{
     load,
     machine::{self, Reading},
     place::Place,
-    results::{Load, Machine, Sample},
+    results::{Load, Sample},
     scenario::Spec,
     stats::Random,
     world::{CLIENT_CORE, World},
@@ -115,7 +115,7 @@ impl Rounds<'_> {
             disturbed: machine::disturbances(&machine, (self.slice + WARM_UP).as_secs_f64()),
             replaced: false,
             load,
-            machine: Machine { ..machine },
+            machine,
             processes,
         })
     }

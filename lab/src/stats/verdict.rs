@@ -60,6 +60,7 @@ pub enum Verdict {
 
 /// Two arms at one point.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Comparison {
     /// The point's name.
     pub point: String,

@@ -27,7 +27,7 @@ fn the_quick_experiment_measures_every_arm_and_reports() {
     let used: Vec<Value> = list("samples").into_iter().filter(|it| it["replaced"] == false).collect();
     assert_eq!(used.len(), points.len() * ARMS.len() * 3);
     for sample in &used {
-        let rate = &sample["load"]["intended_rate"];
+        let rate = &sample["load"]["intendedRate"];
         assert!(rate.is_number() && sample["load"]["latency"]["count"].as_u64() > Some(0), "{sample}");
     }
     let arms: BTreeSet<&str> = used.iter().map(|it| it["arm"].as_str().expect("a name")).collect();
@@ -35,7 +35,7 @@ fn the_quick_experiment_measures_every_arm_and_reports() {
     for arm in list("arms").iter().filter(|it| it["name"] != "none" && it["name"] != "wabe-direct") {
         assert!(arm["rules"][0]["count"].as_u64() > Some(10_000), "{arm}");
     }
-    assert_eq!(list("cross_checks").len(), 2);
+    assert_eq!(list("crossChecks").len(), 2);
     let looked: BTreeSet<String> =
         list("breakdowns").iter().map(|it| it["arm"].as_str().expect("a name").to_owned()).collect();
     assert_eq!(looked, ARMS.map(str::to_owned).into());
