@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hdrhistogram::{Histogram, serialization::Deserializer};
+use hdrhistogram::Histogram;
 
 use super::text::{Unit, unit_of};
 use crate::{
@@ -98,7 +97,7 @@ impl<'a> Cell<'a> {
         let mut latency = Histogram::new(3).context("invariant: three digits are allowed")?;
         for sample in &samples {
             let Some(load) = &sample.load else { continue };
-            let one = histogram(&load.latency.histogram).with_context(|| {
+            let one = load.latency.decode().with_context(|| {
                 let Sample { point, arm, round, .. } = sample;
                 format!(
                     "the latencies of arm \"{arm}\" at point \"{point}\", round {round}, can't be decoded"
@@ -157,12 +156,4 @@ impl Spread {
 fn spread(values: impl Iterator<Item = Option<f64>>, seed: u64) -> Option<Spread> {
     let values: Vec<f64> = values.flatten().filter(|it| it.is_finite()).collect();
     (!values.is_empty()).then(|| Spread { mean: mean(&values), interval: interval_of_mean(&values, seed) })
-}
-
-/// An HdrHistogram in base64, V2 plain or with DEFLATE.
-fn histogram(text: &str) -> Result<Histogram<u64>> {
-    let bytes = STANDARD.decode(text).context("not base64")?;
-    Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|error| anyhow::anyhow!("not an HdrHistogram: {error}"))
 }

@@ -153,7 +153,7 @@ impl Pods {
             End::Server | End::Node => SERVER_CORE,
         };
         let mut command = Command::new("sh");
-        command.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(cgroup.door());
+        command.args(["-c", r#"ulimit -n "$(ulimit -Hn)"; echo $$ > "$0" && exec "$@""#]).arg(cgroup.door());
         command.args(["nsenter", &format!("--net={}", self.netns(role.end()).display())]);
         command.args(["taskset", "-c", &core.to_string()]);
         command.arg(program.get_program()).args(program.get_args());
