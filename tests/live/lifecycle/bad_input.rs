@@ -203,7 +203,8 @@ fn a_command_that_does_not_exist_is_told_and_harms_nobody() {
 #[test]
 fn a_full_disk_is_told_and_the_last_state_stays() {
     let new = format!("/run/wabe/{}/objects.new", mesh().name());
-    std::os::unix::fs::symlink("/dev/full", &new).expect("root may");
+    // The agent may just be saving what the step before it left.
+    wabe_tests::eventually("nothing is being written", || std::os::unix::fs::symlink("/dev/full", &new).ok());
     let applied = mesh().apply(&Service::new("full/another").to_string());
     let said = mesh().testbox("shop/caller", &["connect", "cart.shop:80"]);
     fs::remove_file(&new).expect("still the link");
