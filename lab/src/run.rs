@@ -185,6 +185,10 @@ fn measure(wish: &Wish, place: &Place, results: &mut Results) -> Result<()> {
         }
     }
     progress.end();
+    // All arms once more, as the last point may have had others, or other rules.
+    if let Some(spec) = Scenario::Latency.points(&arms, wish.quick).first() {
+        ready(place, spec, envoy.as_ref().map(|it| it.path.as_path()), &mut worlds, results)?;
+    }
     extras::measure(wish, place, &worlds, envoy.as_ref(), results)
 }
 

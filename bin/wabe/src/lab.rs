@@ -63,7 +63,7 @@ fn measure(scenarios: Vec<Scenario>, default: Vec<Arm>, measuring: &Measuring) -
         quick: measuring.quick,
         rounds: measuring.repeat.unwrap_or(if measuring.quick { 3 } else { 6 }),
         out: measuring.out.clone().unwrap_or_else(new_folder),
-        command: std::env::args().collect(),
+        command: std::iter::once("wabe".to_owned()).chain(std::env::args().skip(1)).collect(),
         seed: measuring.seed,
     };
     run::prepare(&wish.out).map_err(chain)?;
