@@ -37,6 +37,8 @@ pub fn hold(to: SocketAddr, count: usize) -> Result<()> {
     for number in 0..count {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))
             .with_context(|| format!("connection {} of {count} to {to}", number + 1))?;
+        // When this is killed they are reset: in TIME_WAIT they would keep their ports from the next sample.
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
         held.push(stream);
     }
     println!("held");
