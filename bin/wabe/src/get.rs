@@ -64,6 +64,10 @@ fn summary(object: &Object) -> String {
         Object::Workload(it) => format!("{} x {}", it.replicas, it.command.join(" ")),
         Object::MeshConfig(it) => format!("trust domain {}", it.trust_domain),
         Object::DestinationRule(it) => format!("for {}", it.service),
+        Object::HttpRoute(it) => {
+            let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
+            format!("for {}, {} rules", services.join(", "), it.rules.len())
+        }
         Object::AuthorizationPolicy(it) => {
             format!("{:?}, {} rules{}", it.action, it.rules.len(), if it.dry_run { ", dry run" } else { "" })
         }

@@ -28,6 +28,7 @@ pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnosti
     found.extend(addresses_out_of_range(&merged, &written));
     found.extend(rules_of_one_service(&merged, &new.objects));
     found.extend(named_ports(&merged, &written));
+    found.extend(new.objects.iter().flat_map(|it| leads_nowhere(&merged, it)));
     found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, it)));
     let found = Diagnostics(found);
     if found.has_errors() { Err(found) } else { Ok((merged, found.0)) }
@@ -215,9 +216,43 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         }
         Object::Namespace { .. }
         | Object::ServiceAccount { .. }
+        | Object::HttpRoute(_)
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,
     }
+}
+
+/// Services that a route names and that are not there, or have no such port: they may come yet.
+fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
+    let Object::HttpRoute(route) = &located.object else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut look = |field: String, name: &ObjectName, port: Option<u16>, meanwhile: &str| {
+        let message = match merged.service(name) {
+            None => format!("there is no service {name}; until there is, {meanwhile}"),
+            Some(service) => match port {
+                Some(port) if !service.ports.iter().any(|it| it.port == port) => {
+                    format!("service {name} has no port {port}; until it has, {meanwhile}")
+                }
+                Some(_) | None => return,
+            },
+        };
+        found.push(located.warning(&field, message, "compare it with the Services"));
+    };
+    for (index, parent) in route.parents.iter().enumerate() {
+        look(
+            format!("spec.parentRefs[{index}].name"),
+            &parent.service,
+            parent.port,
+            "the route says nothing",
+        );
+    }
+    for (index, rule) in route.rules.iter().enumerate() {
+        for (place, backend) in rule.backends.iter().enumerate() {
+            let field = format!("spec.rules[{index}].backendRefs[{place}].name");
+            look(field, &backend.service, Some(backend.port), "such requests are answered by 500");
+        }
+    }
+    found
 }
 
 fn key_of(service: &Service) -> ObjectKey {

@@ -3,6 +3,7 @@
 //! What was not written is not written: fields that have their defaults are left out.
 
 mod destination_rule;
+mod http_route;
 mod policy;
 mod workload;
 mod yaml;
@@ -11,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
-    emit::{destination_rule::destination_rule_spec, policy::policy_spec, workload::workload_spec},
+    emit::{
+        destination_rule::destination_rule_spec, http_route::http_route_spec, policy::policy_spec,
+        workload::workload_spec,
+    },
     manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
     service::DEFAULT_AFFINITY,
 };
@@ -47,6 +51,9 @@ pub fn to_manifest(object: &Object) -> Value {
         }
         Object::DestinationRule(rule) => {
             manifest(Kind::DestinationRule, metadata(&rule.name), Some(destination_rule_spec(rule)))
+        }
+        Object::HttpRoute(route) => {
+            manifest(Kind::HttpRoute, metadata(&route.name), Some(http_route_spec(route)))
         }
         Object::AuthorizationPolicy(policy) => {
             let mut metadata = metadata(&policy.name);

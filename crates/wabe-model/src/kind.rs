@@ -21,11 +21,13 @@ pub enum Kind {
     AuthorizationPolicy,
     /// `networking.istio.io/v1`
     DestinationRule,
+    /// `gateway.networking.k8s.io/v1`
+    HttpRoute,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
@@ -33,6 +35,7 @@ impl Kind {
         Self::MeshConfig,
         Self::AuthorizationPolicy,
         Self::DestinationRule,
+        Self::HttpRoute,
     ];
 
     /// The word in a manifest's `kind`.
@@ -45,6 +48,7 @@ impl Kind {
             Self::MeshConfig => "MeshConfig",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::DestinationRule => "DestinationRule",
+            Self::HttpRoute => "HTTPRoute",
         }
     }
 
@@ -53,6 +57,7 @@ impl Kind {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::Service => &["v1"],
             Self::Workload | Self::MeshConfig => &["mesh.wabe.dev/v1alpha1"],
+            Self::HttpRoute => &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
             Self::DestinationRule => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
@@ -68,7 +73,8 @@ impl Kind {
             | Self::Service
             | Self::Workload
             | Self::AuthorizationPolicy
-            | Self::DestinationRule => true,
+            | Self::DestinationRule
+            | Self::HttpRoute => true,
         }
     }
 
@@ -81,6 +87,7 @@ impl Kind {
             Self::MeshConfig => "mc",
             Self::AuthorizationPolicy => "ap",
             Self::DestinationRule => "dr",
+            Self::HttpRoute => "route",
         }
     }
 }
@@ -95,7 +102,7 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no kind is called {0:?}; use one of namespaces (ns), serviceaccounts (sa), services (svc), workloads (wl), \
-     meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr)"
+     meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr), httproutes (route)"
 )]
 pub struct UnknownKind(String);
 

@@ -14,6 +14,7 @@ mod destination_rule;
 mod diagnostic;
 mod emit;
 mod files;
+mod http_route;
 mod identity;
 mod kind;
 mod manifest;
@@ -29,6 +30,10 @@ pub use destination_rule::{DestinationRule, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use files::{MAX_FILE_BYTES, read_path};
+pub use http_route::{
+    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, ParentRef, PathChange,
+    PathMatch, Redirect, Rewrite, Timeouts, ValueMatch,
+};
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
 pub use manifest::{Located, Manifest, Parsed, parse};

@@ -3,6 +3,7 @@
 mod destination_rule;
 mod document;
 mod field;
+mod http_route;
 mod mesh_config;
 mod metadata;
 mod names;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthorizationPolicy, DestinationRule, Kind, MeshConfig, ObjectKey, ObjectName, Service, Workload,
+    AuthorizationPolicy, DestinationRule, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName, Service,
+    Workload,
 };
 
 /// One object, parsed.
@@ -33,6 +34,8 @@ pub enum Object {
     AuthorizationPolicy(AuthorizationPolicy),
     /// How connections to a service are spread.
     DestinationRule(DestinationRule),
+    /// What becomes of requests to services.
+    HttpRoute(HttpRoute),
 }
 
 impl Object {
@@ -45,6 +48,7 @@ impl Object {
             Self::Workload(workload) => (Kind::Workload, workload.name.clone()),
             Self::MeshConfig(_) => (Kind::MeshConfig, ObjectName::new("", "mesh")),
             Self::DestinationRule(rule) => (Kind::DestinationRule, rule.name.clone()),
+            Self::HttpRoute(route) => (Kind::HttpRoute, route.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
         ObjectKey { kind, name }
@@ -92,6 +96,11 @@ impl Objects {
     pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
         self.iter()
             .filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
+    }
+
+    /// All routes of requests.
+    pub fn http_routes(&self) -> impl Iterator<Item = &HttpRoute> {
+        self.iter().filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
     }
 
     /// All authorization policies.

@@ -1,4 +1,5 @@
-//! Authorization policies compiled to the tables that the kernel reads.
+//! Authorization policies compiled to the tables that the kernel reads, and routes of requests compiled to those that the
+//! proxy reads ([`http`]). Of policies:
 //!
 //! Policies are lists of rules, and rules lists of alternatives; the kernel should walk neither. It needs not, because
 //! a rule looks at three things only: who calls (identity), what for (port), where from (source address). Each of them
@@ -30,6 +31,7 @@ mod applicable;
 mod compile;
 mod error;
 mod evaluate;
+pub mod http;
 mod rule_ref;
 mod table;
 

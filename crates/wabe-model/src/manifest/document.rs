@@ -7,6 +7,7 @@ use crate::{
     manifest::{
         destination_rule::destination_rule,
         field::{Field, Report, Shape},
+        http_route::http_route,
         mesh_config::mesh_config,
         metadata::{Metadata, metadata},
         policy::authorization_policy,
@@ -49,21 +50,12 @@ const OTHER_KINDS: [(&[&str], &str); 7] = [
         "a Service finds its workloads by spec.selector; describe them as Workload (mesh.wabe.dev/v1alpha1)",
     ),
     (
-        &[
-            "HTTPRoute",
-            "GRPCRoute",
-            "TLSRoute",
-            "TCPRoute",
-            "ReferenceGrant",
-            "Gateway",
-            "GatewayClass",
-            "Ingress",
-        ],
-        "routing is not supported yet; the nearest is a Service, with weights in its Workloads",
+        &["GRPCRoute", "TLSRoute", "TCPRoute", "ReferenceGrant", "Gateway", "GatewayClass", "Ingress"],
+        "not supported yet; the nearest is an HTTPRoute (gateway.networking.k8s.io/v1) attached to a Service",
     ),
     (
         &["VirtualService", "Sidecar", "EnvoyFilter"],
-        "not supported yet; the nearest is a DestinationRule (networking.istio.io/v1)",
+        "not supported yet; the nearest is an HTTPRoute (gateway.networking.k8s.io/v1)",
     ),
     (
         &["ServiceEntry", "WorkloadEntry", "WorkloadGroup"],
@@ -108,6 +100,10 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             destination_rule(metadata, &spec).map(Object::DestinationRule)
         }
+        Kind::HttpRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            http_route(metadata, &spec).map(Object::HttpRoute)
+        }
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)
@@ -121,6 +117,7 @@ fn metadata_and_spec<'a>(root: &Field<'a>, kind: Kind) -> Option<(Option<Metadat
     let metadata = metadata(&fields, kind);
     let remedy = match kind {
         Kind::DestinationRule => "write `spec:` with a `host`",
+        Kind::HttpRoute => "write `spec:` with `parentRefs` and `rules`",
         Kind::AuthorizationPolicy => "write `spec: {}` for a policy without rules",
         Kind::MeshConfig => "write `spec: {}` for the defaults",
         Kind::Namespace | Kind::ServiceAccount | Kind::Service | Kind::Workload => "write what it shall be",

@@ -76,7 +76,9 @@ impl<'a> Metadata<'a> {
 fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
     match kind {
         Kind::Namespace | Kind::Service | Kind::Workload => label_name(field),
-        Kind::ServiceAccount | Kind::AuthorizationPolicy | Kind::DestinationRule => subdomain_name(field),
+        Kind::ServiceAccount | Kind::AuthorizationPolicy | Kind::DestinationRule | Kind::HttpRoute => {
+            subdomain_name(field)
+        }
         Kind::MeshConfig => match field.text()? {
             MESH_CONFIG_NAME => Some(MESH_CONFIG_NAME.to_owned()),
             other => field.error(
@@ -95,7 +97,8 @@ fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<
         | Kind::Workload
         | Kind::MeshConfig
         | Kind::AuthorizationPolicy
-        | Kind::DestinationRule => &[],
+        | Kind::DestinationRule
+        | Kind::HttpRoute => &[],
     };
     let entries = field.entries()?;
     let mut good = true;

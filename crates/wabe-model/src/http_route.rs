@@ -1,0 +1,185 @@
+//! Gateway API `HTTPRoute`, attached to a Service (GAMMA): what becomes of requests to it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ObjectName;
+
+/// Rules for requests to services.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRoute {
+    /// Its name.
+    pub name: ObjectName,
+    /// The services whose requests it is about; at least one.
+    pub parents: Vec<ParentRef>,
+    /// In the order in which they were written; at least one, at most 16.
+    pub rules: Vec<HttpRouteRule>,
+}
+
+/// A service that a route is attached to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentRef {
+    /// The service. A route of another namespace than the service's holds for callers of its own namespace only.
+    pub service: ObjectName,
+    /// Only this port of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Only the port of this name (`sectionName`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+}
+
+/// What becomes of requests that match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRouteRule {
+    /// Its name, unique in the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// One of these must match; never empty, every path if none was written.
+    pub matches: Vec<HttpMatch>,
+    /// What is done to requests and answers, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<HttpFilter>,
+    /// Where requests go, by weight. Without any, and without a redirect, they are answered by 500.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<HttpBackend>,
+    /// How long an answer may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// What a request must be like: all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpMatch {
+    /// Its path.
+    pub path: PathMatch,
+    /// Its method; any unless written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Headers that it has. Names are in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<ValueMatch>,
+    /// Parameters of its query.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<ValueMatch>,
+}
+
+/// What a path must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathMatch {
+    /// This.
+    Exact(String),
+    /// This, or this and further elements: `/abc` is a prefix of `/abc/d` and not of `/abcd`.
+    Prefix(String),
+}
+
+/// A header or parameter, and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueMatch {
+    /// Its name.
+    pub name: String,
+    /// Exactly this value.
+    pub value: String,
+}
+
+/// What is done to a request or its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HttpFilter {
+    /// `RequestHeaderModifier`.
+    RequestHeaders(HeaderChange),
+    /// `ResponseHeaderModifier`.
+    ResponseHeaders(HeaderChange),
+    /// `RequestRedirect`: the caller is told to ask elsewhere.
+    Redirect(Redirect),
+    /// `URLRewrite`: the backend is asked for something else.
+    Rewrite(Rewrite),
+}
+
+/// Changes of headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderChange {
+    /// In place of all values that a header has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// Besides those that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<(String, String)>,
+    /// Headers that go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+/// Where a caller is sent; what is not written stays as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redirect {
+    /// `http` or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// Another host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Another path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathChange>,
+    /// Another port; with a scheme and without a port, the scheme's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308; 302 unless written.
+    pub status: u16,
+}
+
+/// What a backend is asked for instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rewrite {
+    /// Another host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Another path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathChange>,
+}
+
+/// Another path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PathChange {
+    /// `ReplaceFullPath`.
+    Full(String),
+    /// `ReplacePrefixMatch`: in place of the prefix that matched.
+    Prefix(String),
+}
+
+/// Where requests go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpBackend {
+    /// A service of the route's namespace.
+    pub service: ObjectName,
+    /// A port of it.
+    pub port: u16,
+    /// Its share, 0 to 1 000 000; 1 unless written.
+    pub weight: u32,
+}
+
+/// How long an answer may take; no limit unless written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeouts {
+    /// From the request's head to the answer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+    /// The same for each try of a backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
+}
