@@ -23,7 +23,7 @@ pub fn missing(arm: Arm) -> Option<String> {
         return Some("client and server need a core each; this process may use only one".to_owned());
     }
     let rules: &[&str] = match arm {
-        Arm::None | Arm::Sockmap | Arm::WabeDirect => &[],
+        Arm::None | Arm::Sockmap | Arm::WabeDirect | Arm::WabeProxy => &[],
         Arm::KubeProxyIptablesNft => &["iptables-nft"],
         Arm::KubeProxyNftables => &["nft"],
         Arm::KubeProxyIptables
@@ -31,7 +31,6 @@ pub fn missing(arm: Arm) -> Option<String> {
         | Arm::SidecarIptables
         | Arm::SidecarEbpf
         | Arm::SidecarEbpfSockmap
-        | Arm::WabeProxy
         | Arm::WabeTunnel => &["iptables-legacy"],
     };
     let lacking = BASE.iter().chain(rules).find_map(|it| tools::find(it).err());
@@ -50,7 +49,6 @@ fn not_built(arm: Arm) -> Option<String> {
             "not available on this kernel: it has no IPVS (/proc/net/ip_vs is missing; modprobe ip_vs where it is a module)"
         }
         Arm::KubeProxyIpvs => "not built yet: the lab does not write IPVS services",
-        Arm::WabeProxy => "not built yet: Wabe has no layer 7 proxy",
         Arm::WabeTunnel => "not built yet: Wabe has no mTLS between nodes",
         Arm::None
         | Arm::KubeProxyIptables
@@ -60,7 +58,8 @@ fn not_built(arm: Arm) -> Option<String> {
         | Arm::SidecarEbpf
         | Arm::SidecarEbpfSockmap
         | Arm::Sockmap
-        | Arm::WabeDirect => return None,
+        | Arm::WabeDirect
+        | Arm::WabeProxy => return None,
     };
     Some(why.to_owned())
 }

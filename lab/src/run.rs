@@ -50,7 +50,7 @@ pub struct Wish {
 /// The arms of `--quick`.
 pub const QUICK: [Arm; 4] = [Arm::None, Arm::SidecarIptables, Arm::SidecarEbpf, Arm::WabeDirect];
 /// The arms of the thesis' experiment, and what it left open.
-pub const THESIS: [Arm; 7] = [
+pub const THESIS: [Arm; 8] = [
     Arm::None,
     Arm::KubeProxyIptables,
     Arm::KubeProxyNftables,
@@ -58,6 +58,7 @@ pub const THESIS: [Arm; 7] = [
     Arm::SidecarEbpf,
     Arm::SidecarEbpfSockmap,
     Arm::WabeDirect,
+    Arm::WabeProxy,
 ];
 
 /// The scenarios of the thesis' experiment, and what it left open.

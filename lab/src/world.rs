@@ -91,8 +91,9 @@ impl World {
     pub(crate) fn up(place: &Place, arm: Arm, flood: Flood, envoy: Option<&Path>) -> Result<Self> {
         place.check()?;
         let name = arm.name();
-        if arm == Arm::WabeDirect {
-            let (mesh, facts) = Mesh::up(place, "direct", flood)?;
+        if let Arm::WabeDirect | Arm::WabeProxy = arm {
+            let routed = arm == Arm::WabeProxy;
+            let (mesh, facts) = Mesh::up(place, if routed { "proxy" } else { "direct" }, routed, flood)?;
             let address = mesh.service("server")?;
             return Ok(Self { arm, flood, facts: Some(facts), inside: Inside::Mesh { mesh, address } });
         }

@@ -8,7 +8,7 @@ use super::{ENOUGH, Interval, effect, mean, paired_ratio};
 use crate::results::{Load, Point, Results, Sample};
 
 /// Pairs that are compared besides each arm with the floor: the arm, and what it would take the place of.
-const PAIRS: [(&str, &str); 8] = [
+const PAIRS: [(&str, &str); 10] = [
     ("kube-proxy-iptables-nft", "kube-proxy-iptables"),
     ("kube-proxy-nftables", "kube-proxy-iptables"),
     ("sidecar-ebpf", "sidecar-iptables"),
@@ -17,6 +17,8 @@ const PAIRS: [(&str, &str); 8] = [
     ("wabe-direct", "kube-proxy-iptables"),
     ("wabe-direct", "sidecar-iptables"),
     ("wabe-direct", "sidecar-ebpf"),
+    ("wabe-proxy", "sidecar-iptables"),
+    ("wabe-proxy", "wabe-direct"),
 ];
 /// What every arm is compared with.
 const FLOOR: &str = "none";

@@ -5,7 +5,11 @@ use std::{path::Path, process::Command, time::Duration};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{kube::Flood, pods::SERVER_CORE, server};
+use super::{
+    kube::Flood,
+    pods::{CLIENT_CORE, SERVER_CORE},
+    server,
+};
 use crate::{
     place::{Place, command::run},
     results,
@@ -20,8 +24,14 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Starts it and waits until all is ready; then loads the flood, and tells what that cost.
-    pub(crate) fn up(place: &Place, name: &str, flood: Flood) -> Result<(Self, results::Rules)> {
+    /// Starts it and waits until all is ready; then loads the flood, and tells what that cost. With `routed`, requests to the
+    /// HTTP port go by a route, and so through the node's proxy.
+    pub(crate) fn up(
+        place: &Place,
+        name: &str,
+        routed: bool,
+        flood: Flood,
+    ) -> Result<(Self, results::Rules)> {
         let scratch = Path::new("/tmp");
         let config = server::nginx(scratch, &super::bodies(place)?);
         let config = place.write(&format!("{name}/nginx.conf"), config)?;
@@ -40,11 +50,32 @@ impl Mesh {
         ]);
         text += &workload("echo", command, &echo);
         text += &workload("client", json!(["sleep", "infinity"]), &[]);
+        if routed {
+            text += &route("server");
+        }
         let manifest = place.write(&format!("{name}/mesh.yaml"), text)?;
         let mut mesh = Self { name: Place::mesh(name), wabe: place.wabe().to_path_buf(), turn: 0 };
         run(mesh.command(&["up", "--timeout", "120", "-f"]).arg(manifest))?;
+        if routed {
+            mesh.pin_proxy()?;
+        }
         let facts = mesh.flood(flood)?;
         Ok((mesh, facts))
+    }
+
+    /// The proxy stands where a client's sidecar would.
+    fn pin_proxy(&self) -> Result<()> {
+        let proxies = self.processes()?.into_iter().filter(|(role, _)| *role == "proxy");
+        for pid in proxies.flat_map(|(_, pids)| pids) {
+            run(Command::new("taskset").args([
+                "-a",
+                "-c",
+                "-p",
+                &CLIENT_CORE.to_string(),
+                &pid.to_string(),
+            ]))?;
+        }
+        Ok(())
     }
 
     /// A command of `wabe` for this mesh.
@@ -73,7 +104,7 @@ impl Mesh {
             .context("no IPv4 address in the status")
     }
 
-    /// The processes of the agent, and those of the workloads that serve.
+    /// The processes of agent and proxy, and those of the workloads that serve.
     pub(crate) fn processes(&self) -> Result<Vec<(&'static str, Vec<u32>)>> {
         let status = self.status()?;
         let pid = |it: &Value| it.as_u64().and_then(|it| u32::try_from(it).ok());
@@ -84,7 +115,9 @@ impl Mesh {
                 server.extend(pid(&instance["pid"]));
             }
         }
-        Ok(vec![("server", with_children(server)), ("agent", agent)])
+        let processes = status["processes"].as_array().into_iter().flatten();
+        let proxy = processes.filter(|it| it["role"] == "proxy").filter_map(|it| pid(&it["pid"])).collect();
+        Ok(vec![("server", with_children(server)), ("proxy", proxy), ("agent", agent)])
     }
 
     /// Changes one endpoint of the flood; tells how long it took until it was in force. `None` without a flood.
@@ -162,6 +195,18 @@ fn workload(name: &str, command: Value, ports: &[(&str, u16, u16, &str)]) -> Str
         text += &document("v1", "Service", &json!({"name": name, "namespace": "lab"}), &spec);
     }
     text
+}
+
+/// What a sidecar's route says here, too: every request to a service goes to that service, within 2 s.
+fn route(service: &str) -> String {
+    let rule = json!({
+        "backendRefs": [{"name": service, "port": 80}],
+        "timeouts": {"request": "2s"},
+    });
+    let parent = json!({"group": "", "kind": "Service", "name": service, "port": 80});
+    let metadata = json!({"name": service, "namespace": "lab"});
+    let spec = json!({"parentRefs": [parent], "rules": [rule]});
+    document("gateway.networking.k8s.io/v1", "HTTPRoute", &metadata, &spec)
 }
 
 /// JSON is YAML.

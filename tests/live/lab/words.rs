@@ -37,7 +37,7 @@ fn what_can_run_here_and_what_can_not_is_listed_with_why() {
     let said = said(&output);
     assert!(output.status.success(), "{said}");
     for expected in
-        ["latency", "sidecar-iptables", "wabe-direct", "not built yet: Wabe has no layer 7 proxy", "wrk"]
+        ["latency", "sidecar-iptables", "wabe-direct", "not built yet: Wabe has no mTLS between nodes", "wrk"]
     {
         assert!(said.contains(expected), "{said}");
     }
