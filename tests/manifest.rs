@@ -33,6 +33,13 @@ impl Workload {
             .with("readiness", json!({ "tcp": { "port": 8080 } }))
     }
 
+    /// One that tells over HTTP/1 what it was asked, on port 8080 (called `main`), IPv4 and IPv6.
+    pub fn web(name: &str) -> Self {
+        Self::new(name, &["$TESTBOX", "web", "--listen", "[::]:8080"])
+            .with("ports", json!([{ "name": "main", "port": 8080 }]))
+            .with("readiness", json!({ "tcp": { "port": 8080 } }))
+    }
+
     /// With this field of `spec`.
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
@@ -121,6 +128,43 @@ impl fmt::Display for Rule {
         let metadata = json!({ "name": name, "namespace": namespace });
         let spec = json!({ "host": name, "trafficPolicy": policy });
         document(f, "networking.istio.io/v1", "DestinationRule", &metadata, &spec)
+    }
+}
+
+/// An `HTTPRoute`. Shown as a YAML document.
+#[derive(Clone, Debug)]
+pub struct Route {
+    namespace: String,
+    name: String,
+    spec: Value,
+}
+
+impl Route {
+    /// For the service of its own name, which is `namespace/name`, with these rules.
+    pub fn new(name: &str, rules: Value) -> Self {
+        let (namespace, name) = split(name);
+        let parent = json!([{ "group": "", "kind": "Service", "name": name }]);
+        Self { namespace, name, spec: json!({ "parentRefs": parent, "rules": rules }) }
+    }
+
+    /// A backend of a rule: a service of the route's own namespace, port 80.
+    pub fn backend(service: &str, weight: u32) -> Value {
+        json!({ "name": service, "port": 80, "weight": weight })
+    }
+
+    /// With this field of `spec`.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: Value) -> Self {
+        self.spec[field] = value;
+        self
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, spec } = self;
+        let metadata = json!({ "name": name, "namespace": namespace });
+        document(f, "gateway.networking.k8s.io/v1", "HTTPRoute", &metadata, spec)
     }
 }
 

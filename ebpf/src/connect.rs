@@ -1,13 +1,13 @@
 //! `cgroup/connect4`, `connect6`: what becomes of a connection, decided before its first packet.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use wabe_abi::{Be16, DropReason, Ip, Lane, TCP, UDP, maps::counter, socket_flag, workload_flag};
+use wabe_abi::{Be16, DropReason, Ip, Lane, TCP, UDP, maps::counter, mark, socket_flag, workload_flag};
 use wabe_verdict::{Caller, Outbound, Tables, outbound};
 
 use crate::{
     exchange::{self, Begin},
     report,
-    sock_addr::{Family, cookie, named, own_port, peer_port, protocol, rename, socket},
+    sock_addr::{Family, cookie, named, own_port, peer_port, protocol, rename, set_mark, socket},
     storage::state_of,
     tables::{KernelTables, count},
 };
@@ -46,7 +46,9 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     }
     let only_names = protocol == UDP && call == Call::Connect;
     let source_port = if call == Call::Send { own_port(ctx) } else { Be16::new(0) };
-    let caller = Caller { workload: state.workload, protocol, destination, port, source_port, only_names };
+    let vended = state.flags & socket_flag::VENDED != 0;
+    let caller =
+        Caller { workload: state.workload, protocol, destination, port, source_port, only_names, vended };
     let target = match outbound(&KernelTables, &caller) {
         Outbound::Go(target) => target,
         Outbound::Answer => return report::ALLOW,
@@ -70,7 +72,7 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     let begins = match target.lane {
         Lane::Direct | Lane::Outside => true,
         Lane::Local => rewritten,
-        Lane::Names | Lane::Refused => false,
+        Lane::Names | Lane::Refused | Lane::Proxy => false,
     };
     if call == Call::Send && begins {
         let mut begin = Begin {
@@ -98,6 +100,11 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
             rename(ctx, family, &target.address, target.port);
         }
         return report::ALLOW;
+    }
+    if (target.lane == Lane::Proxy || state.lane == Lane::Proxy as u8)
+        && !set_mark(ctx, if target.lane == Lane::Proxy { mark::TO_PROXY } else { 0 })
+    {
+        return refuse(state.workload, protocol, destination, port, DropReason::NoProxy);
     }
     count(counter::LANES + target.lane as u32);
     state.dialled = destination;

@@ -1,13 +1,13 @@
 //! `sk_lookup`, in each workload's network namespace: admission.
 
 use aya_ebpf::{bindings::bpf_sk_lookup, macros::sk_lookup, programs::SkLookupContext};
-use wabe_abi::{Be16, Ip, Reporter, Tuple, maps::counter};
+use wabe_abi::{Be16, DropReason, Ip, Reporter, Tuple, maps::counter};
 use wabe_verdict::{Arrival, Inbound, inbound};
 
 use crate::{
     connect::generation,
     report,
-    tables::{KernelTables, count},
+    tables::{KernelTables, PROXIES, count},
 };
 
 /// `SK_DROP`: TCP gets an RST, UDP a port-unreachable.
@@ -26,29 +26,39 @@ pub fn wabe_admit(ctx: SkLookupContext) -> u32 {
     let arrival = Arrival { tuple: tuple(ctx.lookup), over_lo };
     match inbound(&KernelTables, &arrival) {
         Inbound::Admit { .. } => PASS,
+        Inbound::ToProxy { workload } => {
+            if PROXIES.redirect_sk_lookup(&ctx, workload, 0).is_ok() {
+                return PASS;
+            }
+            refuse(&arrival.tuple, DropReason::NoProxy, 0, workload, 0)
+        }
         Inbound::Stray => {
             count(counter::STRAYS);
             DROP
         }
         Inbound::Refuse { reason, rule, source, destination } => {
-            let tuple = &arrival.tuple;
-            report::tell(&report::Refusal {
-                source: tuple.source,
-                destination: tuple.destination,
-                generation: generation(),
-                workload: source,
-                peer_workload: destination,
-                service: 0,
-                rule,
-                source_port: tuple.source_port,
-                port: tuple.destination_port,
-                protocol: tuple.protocol,
-                reporter: Reporter::Destination,
-                reason,
-            });
-            DROP
+            refuse(&arrival.tuple, reason, rule, source, destination)
         }
     }
+}
+
+#[inline(always)]
+fn refuse(tuple: &Tuple, reason: DropReason, rule: u32, source: u32, destination: u32) -> u32 {
+    report::tell(&report::Refusal {
+        source: tuple.source,
+        destination: tuple.destination,
+        generation: generation(),
+        workload: source,
+        peer_workload: destination,
+        service: 0,
+        rule,
+        source_port: tuple.source_port,
+        port: tuple.destination_port,
+        protocol: tuple.protocol,
+        reporter: Reporter::Destination,
+        reason,
+    });
+    DROP
 }
 
 /// Reads a word of the context. Volatile, because the compiler would else merge the reads of both families into one

@@ -23,6 +23,7 @@ mod sock_addr;
 mod sockops;
 mod storage;
 mod tables;
+mod vend;
 
 /// Never reached: a program from which a panic could be reached does not pass the verifier.
 #[panic_handler]

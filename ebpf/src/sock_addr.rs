@@ -2,7 +2,11 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_get_socket_cookie, programs::SockAddrContext};
+use aya_ebpf::{
+    bindings::bpf_sock,
+    helpers::generated::{bpf_get_socket_cookie, bpf_setsockopt},
+    programs::SockAddrContext,
+};
 use wabe_abi::{Be16, Ip};
 
 /// Which of a hook's two forms runs.
@@ -84,4 +88,23 @@ pub fn cookie(ctx: &SockAddrContext) -> u64 {
 pub fn protocol(ctx: &SockAddrContext) -> u8 {
     // SAFETY: the context is valid while the program runs.
     unsafe { (*ctx.sock_addr).protocol as u8 }
+}
+
+/// Sets the mark that the socket's packets are routed by. `false` if the kernel refuses.
+#[inline(always)]
+pub fn set_mark(ctx: &SockAddrContext, mut value: u32) -> bool {
+    const SOL_SOCKET: i32 = 1;
+    const SO_MARK: i32 = 36;
+    // SAFETY: the helper takes the hook's context; the value is on the stack and four bytes long.
+    let result = unsafe {
+        bpf_setsockopt(ctx.sock_addr.cast(), SOL_SOCKET, SO_MARK, (&raw mut value).cast(), 4)
+    };
+    result == 0
+}
+
+/// The mark that the socket's packets are routed by; 0 if it has none.
+#[inline(always)]
+pub fn marked(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: a socket of the context.
+    sock(ctx).map_or(0, |socket| unsafe { (*socket).mark })
 }

@@ -47,6 +47,9 @@ fn begin(ctx: &SockOpsContext) {
         return;
     }
     let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    if state.lane == Lane::Proxy as u8 {
+        return vouch(ctx, state, ticket_flag::PROXY);
+    }
     if state.lane != Lane::Direct as u8 {
         return;
     }
@@ -62,12 +65,14 @@ fn begin(ctx: &SockOpsContext) {
         }
         state.flags |= socket_flag::COUNTED;
     }
-    let ticket = Ticket {
-        cookie: cookie(ctx),
-        generation: state.generation,
-        workload: state.workload,
-        flags: ticket_flag::DIRECT,
-    };
+    vouch(ctx, state, ticket_flag::DIRECT);
+}
+
+/// Writes the ticket.
+#[inline(always)]
+fn vouch(ctx: &SockOpsContext, state: &mut SocketState, flags: u32) {
+    let ticket =
+        Ticket { cookie: cookie(ctx), generation: state.generation, workload: state.workload, flags };
     if TICKETS.insert(outgoing(ctx), ticket, 0).is_err() {
         count(counter::TICKETS_LOST);
         return;
@@ -81,7 +86,8 @@ fn begin(ctx: &SockOpsContext) {
 #[inline(always)]
 fn established(ctx: &SockOpsContext) {
     let Some(state) = stamped(ctx) else { return };
-    if state.lane == Lane::Direct as u8 || state.lane == Lane::Outside as u8 {
+    if state.lane == Lane::Direct as u8 || state.lane == Lane::Outside as u8 || state.lane == Lane::Proxy as u8
+    {
         report::send(&event(state, &outgoing(ctx), EventKind::Opened, report::now()));
     }
 }
@@ -89,8 +95,8 @@ fn established(ctx: &SockOpsContext) {
 /// Takes the ticket: the caller's identity goes into the accepted socket, which inherited its listener's stamp.
 #[inline(always)]
 fn accepted(ctx: &SockOpsContext) {
-    let Some(state) = stamped(ctx) else { return };
     let tuple = outgoing(ctx).reversed();
+    let Some(state) = stamped(ctx) else { return led_to_proxy(&tuple) };
     state.flags = socket_flag::STAMPED | socket_flag::ACCEPTED;
     state.opened = report::now();
     state.generation = generation();
@@ -125,6 +131,18 @@ fn accepted(ctx: &SockOpsContext) {
     }
     let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
     report::send(&event(state, &tuple, EventKind::Opened, state.opened));
+}
+
+/// The proxy has it: its listeners are the keeper's and bear no stamp.
+#[inline(always)]
+fn led_to_proxy(tuple: &Tuple) {
+    // SAFETY: entries are read under RCU; see `Tables::ticket`.
+    if let Some(ticket) = unsafe { TICKETS.get(tuple) }
+        && ticket.flags & ticket_flag::PROXY != 0
+    {
+        let workload = ticket.workload;
+        drop_ticket(tuple, workload);
+    }
 }
 
 #[inline(always)]
@@ -170,7 +188,7 @@ fn closed(ctx: &SockOpsContext) {
         event.retransmits = tcp.total_retrans;
     }
     report::send(&event);
-    state.flags = socket_flag::STAMPED;
+    state.flags &= socket_flag::STAMPED | socket_flag::VENDED;
 }
 
 /// Removes a ticket; whoever succeeds uncounts it.

@@ -4,7 +4,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, RingBuf, lpm_trie::Key},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, RingBuf, SockMap, lpm_trie::Key},
     helpers::generated::bpf_get_prandom_u32,
     macros::btf_map,
 };
@@ -68,6 +68,8 @@ pub static EXCHANGES: HashMap<Tuple, Exchange, { MAX_EXCHANGES as usize }> = Has
 pub static EXCHANGE_COUNTS: Array<u64, { MAX_WORKLOADS as usize }> = Array::new();
 #[btf_map]
 pub static VETHS: HashMap<u32, VethRecord, { MAX_WORKLOADS as usize }, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub static PROXIES: SockMap<{ MAX_WORKLOADS as usize }> = SockMap::new();
 #[btf_map]
 pub static REFUSALS: LruHashMap<RefusalKey, RefusalSeen, { MAX_REFUSALS as usize }> = LruHashMap::new();
 #[btf_map]

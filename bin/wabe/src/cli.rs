@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Status(Plain),
     /// Run a command inside a workload.
     Exec(Exec),
-    /// Print what a workload prints.
+    /// Print what a workload prints, or the mesh's own `agent`, `dns` or `proxy`.
     Logs(Logs),
     /// Replace a workload's replicas, each new one ready before the old one ends.
     Restart(Restart),
@@ -78,6 +78,11 @@ pub(crate) enum Command {
     Dns {
         #[arg(long)]
         names: PathBuf,
+    },
+    #[command(hide = true)]
+    Proxy {
+        #[arg(long)]
+        snapshot: PathBuf,
     },
     #[command(hide = true)]
     Confine,
@@ -304,6 +309,7 @@ impl Cli {
             | Command::Keeper { .. }
             | Command::Agent
             | Command::Dns { .. }
+            | Command::Proxy { .. }
             | Command::Confine => {
                 return None;
             }

@@ -1,5 +1,5 @@
-//! `wabe logs`: what a workload prints. Reads files, so it works without keeper and agent, and for replicas that are
-//! gone.
+//! `wabe logs`: what a workload prints, or a process of the mesh. Reads files, so it works without keeper and agent, and for
+//! replicas that are gone.
 
 use std::{
     fs, io,
@@ -25,7 +25,10 @@ use crate::{
 /// How often followed logs are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// One replica's log.
+/// The mesh's own processes that have logs.
+const ROLES: [&str; 3] = ["agent", "dns", "proxy"];
+
+/// One replica's log, or a process's.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
     workload: String,
@@ -46,13 +49,10 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
     let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let all =
         find(&mesh.logs_dir()).map_err(|error| if not_found(&error) { absent() } else { error.into() })?;
-    let word = Word::new(&arguments.workload);
-    let meant = word.only("workload with a log", all.iter().map(|log| log.workload.as_str()))?;
-    let chosen = all.into_iter().filter(|log| log.workload == meant);
-    let logs: Vec<Log> = chosen.filter(|log| arguments.replica.is_none_or(|it| it == log.replica)).collect();
-    if logs.is_empty() {
-        return Err(Failure::refused(format!("{meant} has no log of such a replica")));
-    }
+    let logs = match of_process(&mesh.logs_dir(), &arguments.workload, &all) {
+        Some(log) => vec![log],
+        None => of_workload(all, arguments)?,
+    };
     let printer = Printer { several: logs.len() > 1, output: arguments.plain.output };
     let mut followed = Vec::new();
     for log in &logs {
@@ -66,6 +66,25 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
         lines.into_iter().skip(skip).try_for_each(|text| printer.print(log, text))?;
     }
     if arguments.follow { follow_all(followed, &printer) } else { Ok(ExitCode::SUCCESS) }
+}
+
+/// The log of a process of the mesh, if no workload has its name.
+fn of_process(folder: &Path, word: &str, all: &[Log]) -> Option<Log> {
+    let is_workload =
+        all.iter().any(|log| log.workload.rsplit_once('/').is_some_and(|(_, name)| name == word));
+    let meant = ROLES.contains(&word) && !is_workload;
+    meant.then(|| Log { workload: word.to_owned(), replica: 0, path: folder.join(format!("{word}.log")) })
+}
+
+fn of_workload(all: Vec<Log>, arguments: &Logs) -> Result<Vec<Log>, Failure> {
+    let word = Word::new(&arguments.workload);
+    let meant = word.only("workload with a log", all.iter().map(|log| log.workload.as_str()))?;
+    let chosen = all.into_iter().filter(|log| log.workload == meant);
+    let logs: Vec<Log> = chosen.filter(|log| arguments.replica.is_none_or(|it| it == log.replica)).collect();
+    if logs.is_empty() {
+        return Err(Failure::refused(format!("{meant} has no log of such a replica")));
+    }
+    Ok(logs)
 }
 
 /// The last lines of a log; none if there is none.
@@ -138,6 +157,16 @@ mod tests {
         for other in ["agent.log", "dns.log", "shop.a-0.log.1", "shop.a-x.log"] {
             assert_eq!(parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_process_of_the_mesh_has_a_log_unless_a_workload_has_its_name() {
+        let folder = Path::new("/logs");
+        let log = of_process(folder, "proxy", &[]).expect("a log");
+        assert_eq!(log.path, folder.join("proxy.log"));
+        assert_eq!(of_process(folder, "web", &[]), None);
+        let own = Log { workload: "shop/proxy".into(), replica: 0, path: "/logs/shop.proxy-0.log".into() };
+        assert_eq!(of_process(folder, "proxy", &[own]), None);
     }
 
     #[test]

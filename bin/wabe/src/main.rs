@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Keeper { .. } => roles::keeper(mesh),
         Command::Agent => roles::agent(&mesh),
         Command::Dns { names } => roles::dns(names),
+        Command::Proxy { snapshot } => roles::proxy(snapshot),
         Command::Confine => roles::confine(),
     }
 }

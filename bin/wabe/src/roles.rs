@@ -1,4 +1,4 @@
-//! The mesh's own processes. The keeper starts agent, dns and confine; `wabe up` starts the keeper.
+//! The mesh's own processes. The keeper starts agent, dns, proxy and confine; `wabe up` starts the keeper.
 
 use std::{
     io,
@@ -54,6 +54,14 @@ pub(crate) fn dns(names: PathBuf) -> Result<ExitCode, Failure> {
     let tcp = io::stdout().as_fd().try_clone_to_owned()?;
     let options = wabe_dns::Options { names, resolv_conf: RESOLV_CONF.into() };
     wabe_dns::run(UdpSocket::from(udp), TcpListener::from(tcp), options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Layer 7. Its link to the keeper is stdin.
+pub(crate) fn proxy(snapshot: PathBuf) -> Result<ExitCode, Failure> {
+    start_log();
+    let keeper = io::stdin().as_fd().try_clone_to_owned()?;
+    wabe_proxy::run(&wabe_proxy::Options { snapshot }, keeper).map_err(Failure::environment)?;
     Ok(ExitCode::SUCCESS)
 }
 

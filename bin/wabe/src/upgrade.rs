@@ -47,7 +47,7 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
     match arguments.output {
         Output::Json => json(&report)?,
         Output::Text | Output::Yaml => line(&format!(
-            "mesh `{}` went from version {} to {} in {} ms; agent and dns are new, workloads went on",
+            "mesh `{}` went from version {} to {} in {} ms; agent, dns and proxy are new, workloads went on",
             report.mesh, report.from, report.to, report.milliseconds
         ))?,
     }

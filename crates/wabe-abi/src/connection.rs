@@ -18,11 +18,14 @@ pub enum Lane {
     Names = 4,
     /// Refused; the reason tells why.
     Refused = 5,
+    /// To the node's proxy, which looks at what is said (layer 7) and connects to an endpoint itself.
+    Proxy = 6,
 }
 
 impl Lane {
     /// Every lane, in the order of its number.
-    pub const ALL: [Self; 5] = [Self::Local, Self::Direct, Self::Outside, Self::Names, Self::Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Local, Self::Direct, Self::Outside, Self::Names, Self::Refused, Self::Proxy];
 
     /// The lane with this number.
     pub const fn from_number(number: u8) -> Option<Self> {
@@ -32,6 +35,7 @@ impl Lane {
             3 => Self::Outside,
             4 => Self::Names,
             5 => Self::Refused,
+            6 => Self::Proxy,
             _ => return None,
         })
     }
@@ -44,6 +48,7 @@ impl Lane {
             Self::Outside => "outside",
             Self::Names => "names",
             Self::Refused => "refused",
+            Self::Proxy => "proxy",
         }
     }
 }
@@ -62,6 +67,8 @@ pub mod socket_flag {
     pub const TICKETED: u8 = 16;
     /// Counted as open at its caller, to be uncounted at CLOSE.
     pub const PACED: u8 = 32;
+    /// Made by the keeper for the node's proxy, which connects with it on the workload's behalf.
+    pub const VENDED: u8 = 64;
 }
 
 /// What the mesh knows of one socket, in socket storage (inherited by accepted sockets).
@@ -134,6 +141,8 @@ impl Tuple {
 pub mod ticket_flag {
     /// Written for a connection in the lane `direct`.
     pub const DIRECT: u32 = 1;
+    /// Written for a connection in the lane `proxy`: it is for the node's proxy.
+    pub const PROXY: u32 = 2;
 }
 
 /// The caller's kernel vouches for a connection before its first packet leaves.

@@ -19,6 +19,7 @@ mod event;
 mod exchange;
 pub mod layout;
 pub mod maps;
+pub mod mark;
 mod policy;
 mod reason;
 mod service;

@@ -46,6 +46,8 @@ pub const PEERS: &str = "PEERS";
 pub const SOCKETS: &str = "SOCKETS";
 /// Interface index in the node's namespace -> [`crate::VethRecord`].
 pub const VETHS: &str = "VETHS";
+/// Workload id -> the node's proxy's listener inside its network namespace.
+pub const PROXIES: &str = "PROXIES";
 /// [`crate::RefusalKey`] -> [`crate::RefusalSeen`]; the only LRU map: it holds no flow's state.
 pub const REFUSALS: &str = "REFUSALS";
 /// Counters, `u64`, indexed by [`counter`].
@@ -183,7 +185,7 @@ const fn spec<K: Layout, V: Layout>(
 }
 
 /// Every map.
-pub const SPECS: [Spec; 25] = {
+pub const SPECS: [Spec; 26] = {
     use Writer::{Agent, Kernel};
     [
         spec::<u32, crate::Config>(CONFIG, 1, Agent, "the mesh's own facts and the generation"),
@@ -268,6 +270,7 @@ pub const SPECS: [Spec; 25] = {
             Agent,
             "node-side interface -> addresses that may come in",
         ),
+        spec::<u32, u32>(PROXIES, MAX_WORKLOADS, Agent, "workload -> the proxy's listener inside it"),
         spec::<crate::RefusalKey, crate::RefusalSeen>(
             REFUSALS,
             MAX_REFUSALS,

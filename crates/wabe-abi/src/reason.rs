@@ -105,6 +105,8 @@ reasons! {
     OutboundRate = 22, "outbound_rate", 11;
     /// The workload that is called gets new connections faster than its limit allows.
     InboundRate = 23, "inbound_rate", 11;
+    /// The calling workload has no way to the node's proxy, which the service's rules of layer 7 need.
+    NoProxy = 24, "no_proxy", 113;
 }
 
 #[cfg(test)]

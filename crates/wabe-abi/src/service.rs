@@ -72,6 +72,8 @@ pub const fn member(set: u32, endpoint: u32) -> EndpointKey {
 pub mod service_flag {
     /// Callers of some localities have sets of their own, under keys that bear the locality.
     pub const LOCAL: u8 = 1;
+    /// Callers are led to the node's proxy: rules of layer 7 are attached.
+    pub const PROXY: u8 = 2;
 }
 
 /// A caller that is to stay at its endpoint: a workload, or one of its sockets.

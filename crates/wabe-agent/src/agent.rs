@@ -96,6 +96,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
     let options = LoadOptions {
         pin_dir: mesh.bpf_dir(),
         workloads_cgroup: file.workloads_cgroup(),
+        vend_cgroup: Some(file.role_cgroup("vend")),
         uplink: Some(layout::UPLINK.into()),
     };
     let mut kernel = Kernel::load(&options)?;
@@ -109,6 +110,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         mesh: mesh.name().into(),
         directory: mesh.run_dir(),
         names_file: mesh.names_file(),
+        proxy_file: mesh.proxy_file(),
         node: node(&file, Path::new(RESOLV_CONF)),
         state: State::load(&mesh.run_dir())?,
         datapath: kernel,
@@ -206,7 +208,10 @@ fn find_all(mesh: &Mesh, list: Vec<InstanceState>) -> Result<Vec<Running>, Clien
     let mut client = Client::connect(mesh)?;
     let find = |state: InstanceState| {
         let found = client.find(state.spec.id).ok();
-        Running { state, handles: found.map(|it| Handles { netns: it.netns, diag: it.diag }) }
+        Running {
+            state,
+            handles: found.map(|it| Handles { netns: it.netns, diag: it.diag, proxy: it.proxy }),
+        }
     };
     Ok(list.into_iter().map(find).collect())
 }
@@ -270,7 +275,7 @@ impl Supervisor for Keeper {
                 Some(Made {
                     cgroup: it.created.cgroup_id,
                     node_ifindex: it.created.node_ifindex,
-                    handles: Handles { netns: it.netns, diag: it.diag },
+                    handles: Handles { netns: it.netns, diag: it.diag, proxy: it.proxy },
                 })
             }),
             Job::Find(id) => self.client.find(*id).map(|_| None),

@@ -16,8 +16,15 @@ pub trait Datapath: Send {
     /// What the tables contain now, as the changes that would make them so.
     fn contents(&self) -> Result<Vec<Write>, Error>;
 
-    /// Guards a workload's network namespace and its interface on the node's side.
-    fn attach_workload(&mut self, id: u32, netns: BorrowedFd<'_>, node_ifindex: u32) -> Result<(), Error>;
+    /// Guards a workload's network namespace and its interface on the node's side, and opens its way to the node's
+    /// proxy, whose listener there is given.
+    fn attach_workload(
+        &mut self,
+        id: u32,
+        netns: BorrowedFd<'_>,
+        node_ifindex: u32,
+        proxy: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error>;
 
     /// Forgets a workload's links.
     fn detach_workload(&mut self, id: u32) -> Result<(), Error>;
@@ -69,8 +76,14 @@ impl Datapath for Kernel {
         Self::contents(self)
     }
 
-    fn attach_workload(&mut self, id: u32, netns: BorrowedFd<'_>, node_ifindex: u32) -> Result<(), Error> {
-        Self::attach_workload(self, id, netns, node_ifindex)
+    fn attach_workload(
+        &mut self,
+        id: u32,
+        netns: BorrowedFd<'_>,
+        node_ifindex: u32,
+        proxy: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error> {
+        Self::attach_workload(self, id, netns, node_ifindex, proxy)
     }
 
     fn detach_workload(&mut self, id: u32) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use wabe_abi::{
     Action, Balance, Be16, DropReason, EndpointKey, Ip, Lane, ServiceKey, ServiceRecord, TCP, VethRecord,
-    WorkloadRecord,
+    WorkloadRecord, service_flag,
 };
 use wabe_verdict::{
     Caller, Creation, Departure, Outbound, Tables, authorize, creation, departure, nearest, outbound,
@@ -173,6 +173,9 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
     let dialled = Ip::from(question.destination);
     let key = ServiceKey::port(dialled, Be16::new(question.port), question.protocol);
     match nearest(tables, &key, record.locality) {
+        Some(service) if service.flags & service_flag::PROXY != 0 && question.protocol == TCP => {
+            explanation.lead_to_proxy(tables, names, question, &service);
+        }
         Some(service) if service.endpoints > 0 => {
             explanation.balance(tables, names, question, &service);
         }
@@ -197,6 +200,32 @@ impl Explanation {
                 self.refuse("sock_create", reason);
                 false
             }
+        }
+    }
+
+    /// The service has rules of layer 7: the proxy decides, within what the kernel lets the caller itself do.
+    fn lead_to_proxy<T: Tables>(
+        &mut self,
+        tables: &T,
+        names: &Published,
+        question: &Question,
+        service: &ServiceRecord,
+    ) {
+        let begun = self.steps.len();
+        self.balance(tables, names, question, service);
+        self.steps.truncate(begun + 1);
+        (self.verdict, self.rule) = (Verdict::Allowed, None);
+        (self.reason, self.sentence, self.errno) = (None, None, None);
+        self.lane = Some(Lane::Proxy.name());
+        self.pass(Lane::Proxy);
+        for (hook, text) in [
+            ("sockops TCP_CONNECT_CB", "the ticket says that the node's proxy is meant"),
+            (
+                "sk_lookup",
+                "the proxy's listener inside the workload takes it; candidates are where the proxy may go on its behalf",
+            ),
+        ] {
+            self.steps.push(Step { hook, text: text.to_owned() });
         }
     }
 
@@ -359,6 +388,9 @@ impl Explanation {
             (_, Lane::Local) => "stays inside the workload, over lo; never checked".to_owned(),
             (_, Lane::Names) => "a question to the mesh's name server".to_owned(),
             (_, Lane::Outside) => "leaves the mesh, untouched".to_owned(),
+            (_, Lane::Proxy) => {
+                "layer 7 rules are attached: the node's proxy looks at each request".to_owned()
+            }
             (_, Lane::Direct | Lane::Refused) => {
                 "allowed; the address becomes the chosen endpoint's".to_owned()
             }
@@ -440,5 +472,6 @@ fn caller(question: &Question) -> Caller {
         port: Be16::new(question.port),
         source_port: Be16::new(0),
         only_names: false,
+        vended: false,
     }
 }

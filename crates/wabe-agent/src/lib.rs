@@ -16,6 +16,7 @@ mod datapath;
 pub mod explain;
 pub mod flows;
 mod instance_spec;
+mod layer7;
 mod metrics;
 mod mirror;
 mod names;

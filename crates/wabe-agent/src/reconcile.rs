@@ -112,6 +112,8 @@ pub struct Parts<D> {
     pub directory: PathBuf,
     /// The file that `wabe dns` reads.
     pub names_file: PathBuf,
+    /// The file that `wabe proxy` reads.
+    pub proxy_file: PathBuf,
     /// The node.
     pub node: Node,
     /// What an earlier agent remembered.
@@ -137,6 +139,7 @@ pub struct Engine<D> {
     mesh: String,
     directory: PathBuf,
     names_file: PathBuf,
+    proxy_file: PathBuf,
     node: Node,
     state: State,
     datapath: D,
@@ -161,6 +164,8 @@ pub struct Engine<D> {
     balancing: balance::Balancing,
     waits: Vec<Wait>,
     published: Published,
+    /// What the proxy was told last, of generation 0.
+    briefed: Option<wabe_proxy::Snapshot>,
     warnings: BTreeSet<String>,
     simulation: Simulation,
     /// Loading or clearing under way, and who asked for it.
@@ -177,6 +182,7 @@ impl<D: Datapath> Engine<D> {
             mesh,
             directory,
             names_file,
+            proxy_file,
             node,
             state,
             datapath,
@@ -191,6 +197,7 @@ impl<D: Datapath> Engine<D> {
             mesh,
             directory,
             names_file,
+            proxy_file,
             node,
             state,
             datapath,
@@ -211,6 +218,7 @@ impl<D: Datapath> Engine<D> {
             balancing: balance::Balancing::new(watched),
             waits: Vec::new(),
             published: Published::default(),
+            briefed: None,
             warnings: BTreeSet::new(),
             simulation: Simulation::default(),
             simulating: None,

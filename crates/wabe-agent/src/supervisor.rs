@@ -70,6 +70,8 @@ pub struct Handles {
     pub netns: OwnedFd,
     /// A `sock_diag` socket inside it.
     pub diag: OwnedFd,
+    /// The proxy's listener inside it; an earlier keeper made none.
+    pub proxy: Option<OwnedFd>,
 }
 
 /// A connection to the keeper.

@@ -20,7 +20,7 @@ use aya::{
 
 use crate::{
     Error,
-    object::{ADMIT, CGROUP_PROGRAMS, GUARD, UPLINK, programs},
+    object::{ADMIT, CGROUP_PROGRAMS, GUARD, UPLINK, VEND_PROGRAMS, programs},
     pins, sys,
 };
 
@@ -48,11 +48,26 @@ pub(crate) fn load_programs(ebpf: &mut Ebpf) -> Result<(), Error> {
 }
 
 /// Attaches the programs of the cgroup that holds all workloads, or puts them into the links of an earlier agent.
-#[expect(clippy::wildcard_enum_match_arm, reason = "aya's enum: every other kind is the wrong one")]
 pub(crate) fn cgroup(ebpf: &mut Ebpf, cgroup: &Path, links: &Path) -> Result<(), Error> {
+    to_cgroup(ebpf, cgroup, links, CGROUP_PROGRAMS.map(|name| (name, name)))
+}
+
+/// The same for the cgroup where sockets of the node's proxy are made.
+pub(crate) fn vend(ebpf: &mut Ebpf, cgroup: &Path, links: &Path) -> Result<(), Error> {
+    to_cgroup(ebpf, cgroup, links, VEND_PROGRAMS)
+}
+
+/// Attaches programs to a cgroup, each with the name of its pin.
+#[expect(clippy::wildcard_enum_match_arm, reason = "aya's enum: every other kind is the wrong one")]
+fn to_cgroup(
+    ebpf: &mut Ebpf,
+    cgroup: &Path,
+    links: &Path,
+    programs: impl IntoIterator<Item = (&'static str, &'static str)>,
+) -> Result<(), Error> {
     let target = File::open(cgroup).map_err(|error| Error::pin(cgroup, error))?;
-    for name in CGROUP_PROGRAMS {
-        let pin = links.join(name);
+    for (pin, name) in programs {
+        let pin = links.join(pin);
         if replaced(ebpf, name, &pin)? {
             continue;
         }
@@ -134,6 +149,7 @@ pub(crate) fn workloads(ebpf: &mut Ebpf, links: &Path) -> Result<(), Error> {
 pub(crate) fn remove_unknown(links: &Path) -> Result<(), Error> {
     let known = |name: &str| {
         CGROUP_PROGRAMS.contains(&name)
+            || VEND_PROGRAMS.iter().any(|(pin, _)| *pin == name)
             || name == UPLINK
             || name.starts_with(GUARD_PIN)
             || name.starts_with(ADMISSION_PIN)

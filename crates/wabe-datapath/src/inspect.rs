@@ -13,7 +13,7 @@ use aya::programs::loaded_programs;
 use crate::{
     Error,
     attach::{ADMISSION_PIN, GUARD_PIN, clsact},
-    object::{CGROUP_PROGRAMS, UPLINK},
+    object::{CGROUP_PROGRAMS, UPLINK, VEND_PROGRAMS},
     pins::Pins,
     sys,
 };
@@ -70,6 +70,7 @@ pub fn attachments(
     let by_link = !clsact::is_needed();
     let mut wanted: Vec<(String, Option<u32>, Option<u64>)> =
         CGROUP_PROGRAMS.iter().map(|name| ((*name).to_owned(), None, cgroup)).collect();
+    wanted.extend(VEND_PROGRAMS.map(|(pin, _)| (pin.to_owned(), None, None)));
     wanted.extend(by_link.then(|| (UPLINK.to_owned(), None, None)));
     for Guarded { workload, interface, namespace } in workloads {
         wanted.push((format!("{ADMISSION_PIN}{workload}"), Some(*workload), *namespace));

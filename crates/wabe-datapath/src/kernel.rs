@@ -11,7 +11,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, RingBuf},
+    maps::{MapData, RingBuf, SockMap},
 };
 use wabe_abi::{Connection, EndpointLoad, Exchange, Tuple, maps};
 
@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub pin_dir: PathBuf,
     /// The cgroup that holds all workloads' cgroups.
     pub workloads_cgroup: PathBuf,
+    /// The cgroup where sockets for the node's proxy are made; `None` for a data plane without a proxy.
+    pub vend_cgroup: Option<PathBuf>,
     /// The name of the interface towards the host in the current network namespace, to be guarded; `None` for a
     /// data plane without one.
     pub uplink: Option<String>,
@@ -81,6 +83,9 @@ impl Kernel {
     pub fn engage(&mut self) -> Result<(), Error> {
         let Self { ebpf, pins, options, guarded, .. } = self;
         attach::cgroup(ebpf, &options.workloads_cgroup, &pins.links)?;
+        if let Some(vend) = &options.vend_cgroup {
+            attach::vend(ebpf, vend, &pins.links)?;
+        }
         if let Some(uplink) = &options.uplink {
             let index = sys::interface_index(uplink)
                 .map_err(|error| Error::pin(format!("interface {uplink}"), error))?;
@@ -117,7 +122,8 @@ impl Kernel {
         self.tables.contents()
     }
 
-    /// Guards a workload's network namespace and its interface on the node's side (in the current namespace).
+    /// Guards a workload's network namespace and its interface on the node's side (in the current namespace), and opens
+    /// its way to the node's proxy, whose listener there is given.
     ///
     /// # Errors
     /// A program can't be attached.
@@ -126,7 +132,13 @@ impl Kernel {
         id: u32,
         netns: BorrowedFd<'_>,
         node_ifindex: u32,
+        proxy: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
+        if let Some(listener) = proxy {
+            let map = self.ebpf.map_mut(maps::PROXIES).ok_or(Error::Missing(maps::PROXIES))?;
+            let set = SockMap::try_from(map).and_then(|mut proxies| proxies.set(id, &listener, 0));
+            set.map_err(|error| Error::map(maps::PROXIES, error))?;
+        }
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
         attach::ingress(&mut self.ebpf, GUARD, node_ifindex, &guard)?;
         self.guarded.insert(id, node_ifindex);

@@ -11,7 +11,9 @@ pub static OBJECT: &[u8] = &EMBEDDED.0;
 
 /// Names of all programs that are loaded from the object.
 pub fn programs() -> impl Iterator<Item = &'static str> {
-    CGROUP_PROGRAMS.into_iter().chain([ADMIT, GUARD, UPLINK])
+    let vend = VEND_PROGRAMS.into_iter().map(|(_, program)| program);
+    let vend = vend.filter(|program| !CGROUP_PROGRAMS.contains(program));
+    CGROUP_PROGRAMS.into_iter().chain(vend).chain([ADMIT, GUARD, UPLINK])
 }
 
 /// Names of the programs that are attached to the cgroup of all workloads.
@@ -28,6 +30,13 @@ pub(crate) const CGROUP_PROGRAMS: [&str; 12] = [
     "wabe_sockops",
     "wabe_egress",
     "wabe_release",
+];
+/// What is attached to the keeper's cgroup, where the sockets of the node's proxy are made: name of the pin, and of the
+/// program.
+pub(crate) const VEND_PROGRAMS: [(&str, &str); 3] = [
+    ("wabe_vend_connect4", "wabe_vend_connect4"),
+    ("wabe_vend_connect6", "wabe_vend_connect6"),
+    ("wabe_vend_sockops", "wabe_sockops"),
 ];
 /// Name of the program that each workload's network namespace gets.
 pub(crate) const ADMIT: &str = "wabe_admit";

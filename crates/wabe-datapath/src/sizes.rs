@@ -71,7 +71,9 @@ mod tests {
     fn every_map_that_the_agent_writes_has_a_size_that_can_grow_but_the_one_record() {
         let sizes = Sizes { workloads: 2, services: 3, endpoints: 4, policy_rows: 5 };
         for spec in maps::SPECS.iter().filter(|spec| spec.writer == maps::Writer::Agent) {
-            assert_eq!(sizes.of(spec.name).is_some(), spec.name != maps::CONFIG, "{}", spec.name);
+            // Sockets of the proxy are for real workloads only, whose ids have a limit.
+            let fixed = [maps::CONFIG, maps::PROXIES].contains(&spec.name);
+            assert_eq!(sizes.of(spec.name).is_some(), !fixed, "{}", spec.name);
         }
         let limits =
             maps::SPECS.iter().filter_map(|it| sizes.of(it.name).map(|rows| (it.name, rows))).collect();

@@ -36,7 +36,12 @@ impl Place {
     }
 
     fn options(&self) -> LoadOptions {
-        LoadOptions { pin_dir: self.pins.clone(), workloads_cgroup: self.cgroup.clone(), uplink: None }
+        LoadOptions {
+            pin_dir: self.pins.clone(),
+            workloads_cgroup: self.cgroup.clone(),
+            vend_cgroup: None,
+            uplink: None,
+        }
     }
 }
 

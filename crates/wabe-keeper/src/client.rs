@@ -36,6 +36,8 @@ pub struct CreatedInstance {
     pub netns: OwnedFd,
     /// A `sock_diag` netlink socket inside it.
     pub diag: OwnedFd,
+    /// The proxy's listener inside it; an earlier keeper has none.
+    pub proxy: Option<OwnedFd>,
 }
 
 /// Why the keeper didn't do it.
@@ -98,7 +100,7 @@ impl Client {
         Ok(self.call_with(request, &[])?.0)
     }
 
-    /// Who it is, and how agent and dns are.
+    /// Who it is, and how agent, dns and proxy are.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -230,8 +232,11 @@ impl Client {
 
     fn created(&mut self, request: &Request) -> Result<CreatedInstance, ClientError> {
         let (response, descriptors) = self.call_with(request, &[])?;
-        match (response, <[OwnedFd; 2]>::try_from(descriptors)) {
-            (Response::Created(created), Ok([netns, diag])) => Ok(CreatedInstance { created, netns, diag }),
+        let mut descriptors = descriptors.into_iter();
+        match (response, descriptors.next(), descriptors.next(), descriptors.next()) {
+            (Response::Created(created), Some(netns), Some(diag), proxy) => {
+                Ok(CreatedInstance { created, netns, diag, proxy })
+            }
             _ => Err(ClientError::Misunderstood),
         }
     }

@@ -9,7 +9,10 @@ use std::{
         unix::{fs::DirBuilderExt as _, net::UnixListener},
     },
     path::Path,
-    sync::mpsc::{Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -25,12 +28,13 @@ use crate::{
     cgroup::Cgroup,
     confine::Launcher,
     layout::{self, LayoutError, Mesh, MeshFile},
-    net::{Address, NamesSockets, NetError, NodeNetwork},
+    net::{Address, Left, NamesSockets, NetError, NodeNetwork},
     protocol::{ChildState, Response},
     server,
-    succession::{self, Legacy},
+    succession::{self, LeftInstance, Legacy},
     supervise::{Answer, Message, Reply, Role, Supervisor},
     sweep::{self, SweepError},
+    vend::Vendor,
 };
 
 /// How long clients get to read the last answer.
@@ -45,6 +49,8 @@ pub struct Programs {
     pub agent: Option<Vec<String>>,
     /// dns. Its stdin is the UDP socket, its stdout the TCP listener.
     pub dns: Option<Vec<String>>,
+    /// The proxy. Its stdin is its link to the keeper.
+    pub proxy: Option<Vec<String>>,
 }
 
 impl Programs {
@@ -52,10 +58,12 @@ impl Programs {
     pub fn wabe(mesh: &Mesh) -> Self {
         let wabe = "/proc/self/exe";
         let names = mesh.names_file().to_string_lossy().into_owned();
+        let snapshot = mesh.proxy_file().to_string_lossy().into_owned();
         Self {
             confine: [wabe, "confine"].map(Into::into).into(),
             agent: Some([wabe, "--name", mesh.name(), "agent"].map(Into::into).into()),
             dns: Some([wabe, "dns", "--names", &names].map(Into::into).into()),
+            proxy: Some([wabe, "proxy", "--snapshot", &snapshot].map(Into::into).into()),
         }
     }
 }
@@ -110,9 +118,11 @@ pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Resul
     layout::mount_bpffs(&mesh)?;
     make_folder(&mesh.logs_dir(), 0o700).map_err(failed("make the folder of logs"))?;
     make_folder(&mesh.names_dir(), 0o755).map_err(failed("make the folder of names"))?;
+    make_folder(&mesh.proxy_dir(), 0o755).map_err(failed("make the folder of the proxy"))?;
     let network = NodeNetwork::create(&file)?;
-    let roles = roles(&mesh, &file, &network, &programs, Vec::new())?;
-    supervise(mesh, file, network, programs, roles, listener, |_| Ok(()), ready)
+    let vendor = Arc::new(Vendor::new(network.outlets()));
+    let roles = roles(&mesh, &file, &network, &vendor, &programs, Vec::new())?;
+    supervise(mesh, file, (network, vendor), programs, roles, listener, |_| Ok(()), ready)
 }
 
 /// Goes on for an earlier program of this process, whose legacy is at stdin: another version, say. Agent and dns are
@@ -124,23 +134,27 @@ pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Resul
 /// What was left can't be taken over.
 pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> {
     let file = MeshFile::load(&mesh)?.ok_or_else(|| KeeperError::NoMesh(mesh.name().into()))?;
-    let Legacy { since_ms, listener, node, roles: left, instances } =
+    let Legacy { since_ms, listener, node, roles: left, mut instances } =
         succession::inherit().map_err(failed("take over from an earlier program"))?;
+    make_cgroups(&file).map_err(failed("make its cgroups"))?;
+    make_folder(&mesh.proxy_dir(), 0o755).map_err(failed("make the folder of the proxy"))?;
     let mut places = Vec::new();
-    for (state, [netns, ..]) in &instances {
+    for LeftInstance { state, descriptors: [netns, ..], proxy } in &mut instances {
         let spec = &state.spec;
         let address =
             Address { id: spec.id, v4: spec.v4, v6: spec.v6, egress: spec.egress_masquerade.into() };
-        places.push((address, netns.try_clone().map_err(failed("keep a network namespace"))?));
+        let netns = netns.try_clone().map_err(failed("keep a network namespace"))?;
+        places.push(Left { address, netns, proxy: proxy.take() });
     }
     let network = NodeNetwork::resume(&file, node, places)?;
-    let roles = roles(&mesh, &file, &network, &programs, left)?;
+    let vendor = Arc::new(Vendor::new(network.outlets()));
+    let roles = roles(&mesh, &file, &network, &vendor, &programs, left)?;
     let inherit = |supervisor: &mut Supervisor| {
         supervisor.take_over(since_ms, instances)?;
         supervisor.renew_roles();
         Ok(())
     };
-    supervise(mesh, file, network, programs, roles, listener.into(), inherit, || {})
+    supervise(mesh, file, (network, vendor), programs, roles, listener.into(), inherit, || {})
 }
 
 /// Works until the end, and tidies up.
@@ -151,7 +165,7 @@ pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> 
 fn supervise(
     mesh: Mesh,
     file: MeshFile,
-    network: NodeNetwork,
+    (network, vendor): (NodeNetwork, Arc<Vendor>),
     programs: Programs,
     roles: Vec<Role>,
     listener: UnixListener,
@@ -163,7 +177,8 @@ fn supervise(
     let launcher = Launcher { shim: programs.confine };
     let (outbox, cgroup) = (messages.0.clone(), file.cgroup.clone());
     let kept = listener.try_clone().map_err(failed("keep its socket"))?;
-    let mut supervisor = Supervisor::new(mesh.clone(), file, network, launcher, kept.into(), messages);
+    let mut supervisor =
+        Supervisor::new(mesh.clone(), file, network, vendor, launcher, kept.into(), messages);
     for role in roles {
         supervisor.keep(role);
     }
@@ -193,11 +208,11 @@ fn hear_signals(outbox: Sender<Message>) -> io::Result<()> {
     Ok(())
 }
 
-/// The mesh's cgroups, with this process in its own.
+/// The mesh's cgroups, with this process in the one whose programs judge what the proxy does with sockets made here.
 fn make_cgroups(file: &MeshFile) -> io::Result<()> {
-    Cgroup::create(file.role_cgroup("keeper"))?.join()?;
-    for other in [file.role_cgroup("agent"), file.role_cgroup("dns"), file.role_cgroup("vend")] {
-        Cgroup::create(other)?;
+    Cgroup::create(file.role_cgroup("vend"))?.join()?;
+    for other in ["agent", "dns", "proxy"] {
+        Cgroup::create(file.role_cgroup(other))?;
     }
     Cgroup::create(file.workloads_cgroup()).map(drop)
 }
@@ -206,6 +221,7 @@ fn roles(
     mesh: &Mesh,
     file: &MeshFile,
     network: &NodeNetwork,
+    vendor: &Arc<Vendor>,
     programs: &Programs,
     mut left: Vec<(ChildState, Vec<OwnedFd>)>,
 ) -> Result<Vec<Role>, KeeperError> {
@@ -228,6 +244,17 @@ fn roles(
         let cgroup = file.role_cgroup("dns");
         let mut role = Role::dns(dns.clone(), cgroup, &logs, mesh.names_dir(), sockets, log)
             .map_err(failed("prepare dns"))?;
+        state.iter().for_each(|state| role.adopt(state));
+        roles.push(role);
+    }
+    if let Some(proxy) = &programs.proxy {
+        let (state, log) = match left_of("proxy").map(|(state, it)| (state, <[OwnedFd; 2]>::try_from(it))) {
+            Some((state, Ok([input, output]))) => (Some(state), Some((input, output))),
+            Some((_, Err(_))) | None => (None, None),
+        };
+        let cgroup = file.role_cgroup("proxy");
+        let mut role = Role::proxy(proxy.clone(), cgroup, &logs, mesh.proxy_dir(), Arc::clone(vendor), log)
+            .map_err(failed("prepare the proxy"))?;
         state.iter().for_each(|state| role.adopt(state));
         roles.push(role);
     }

@@ -130,7 +130,17 @@ impl Mesh {
         self.names_dir().join("names.json")
     }
 
-    /// What workloads, agent and dns print.
+    /// The only folder of the mesh that the proxy sees, read-only; for everybody.
+    pub fn proxy_dir(&self) -> PathBuf {
+        self.run_dir().join("proxy")
+    }
+
+    /// What the proxy goes by.
+    pub fn proxy_file(&self) -> PathBuf {
+        self.proxy_dir().join("snapshot.json")
+    }
+
+    /// What workloads, agent, dns and proxy print.
     pub fn logs_dir(&self) -> PathBuf {
         self.run_dir().join("logs")
     }

@@ -30,6 +30,7 @@ pub mod inspect;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 mod node;
+mod proxy;
 pub(crate) mod rtnl;
 mod sysctl;
 mod workload;
@@ -37,6 +38,7 @@ mod workload;
 pub(crate) use egress::{delete_table, nft};
 pub use error::NetError;
 pub(crate) use node::ranges;
+pub(crate) use proxy::Outlets;
 
 use rtnl::{Mac, Route, Rtnl};
 
@@ -104,8 +106,11 @@ pub struct NodeNetwork {
     host_netns: OwnedFd,
     node: Rtnl,
     uplink: u32,
-    workloads: Mutex<BTreeMap<u32, Place>>,
+    workloads: Arc<Mutex<Places>>,
 }
+
+/// Workloads by their numbers.
+type Places = BTreeMap<u32, Place>;
 
 /// A workload's place at the node.
 #[derive(Clone, Debug)]
@@ -113,6 +118,19 @@ struct Place {
     address: Address,
     ifindex: u32,
     netns: Arc<OwnedFd>,
+    /// The node's proxy's listener inside it.
+    proxy: Option<Arc<OwnedFd>>,
+}
+
+/// A workload whose namespace exists: from an earlier program of the keeper's.
+#[derive(Debug)]
+pub struct Left {
+    /// What it is called.
+    pub address: Address,
+    /// Its network namespace.
+    pub netns: OwnedFd,
+    /// The proxy's listener inside it; earlier versions made none.
+    pub proxy: Option<OwnedFd>,
 }
 
 impl NodeNetwork {
@@ -130,11 +148,7 @@ impl NodeNetwork {
     ///
     /// # Errors
     /// If the namespace is not such a one, or has not got these workloads.
-    pub fn resume(
-        file: &MeshFile,
-        netns: OwnedFd,
-        workloads: Vec<(Address, OwnedFd)>,
-    ) -> Result<Self, NetError> {
+    pub fn resume(file: &MeshFile, netns: OwnedFd, workloads: Vec<Left>) -> Result<Self, NetError> {
         node::resume(file, netns, workloads)
     }
 
@@ -197,11 +211,16 @@ impl NodeNetwork {
         workload::remove(self, &place)
     }
 
+    /// What the node's proxy is given.
+    pub(crate) fn outlets(&self) -> Outlets {
+        Outlets::of(Arc::clone(&self.workloads))
+    }
+
     fn place(&self, id: u32) -> Result<Place, NetError> {
         self.places().get(&id).cloned().ok_or(NetError::UnknownWorkload(id))
     }
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<u32, Place>> {
+    fn places(&self) -> MutexGuard<'_, Places> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,7 +28,8 @@ pub enum Request {
     /// Who are you? Answered by [`Response::Hello`].
     Hello,
     /// Make cgroup and network namespace; nothing runs yet, no packet passes. Answered by [`Response::Created`] with
-    /// two descriptors: the network namespace, and a `sock_diag` netlink socket inside it. Repeating it is no error.
+    /// three descriptors: the network namespace, a `sock_diag` netlink socket inside it, and the listener of the node's
+    /// proxy there. Repeating it is no error.
     Create(Box<InstanceSpec>),
     /// The answer of [`Request::Create`] once more, for an agent that was started anew.
     Find {
@@ -73,7 +74,7 @@ pub enum Request {
     },
     /// Stop everything, remove everything, exit. Answered when all is gone.
     Shutdown,
-    /// Go on as this program (a path), with everything that runs; it then starts agent and dns anew. Answered only if
+    /// Go on as this program (a path), with everything that runs; it then starts agent, dns and proxy anew. Answered only if
     /// that can't be: else the connection ends, and the next one reaches the new program.
     Replace {
         /// Another build of `wabe`.

@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// Grows when an older program would not understand what is left to it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest form that this program understands.
+const OLDEST_FORMAT: u32 = 1;
 /// Bytes that wait in the socket pair while there is no program to read them: some ten thousand instances.
 const ROOM: usize = 256 << 20;
 /// How long a trial run may take.
@@ -40,7 +42,8 @@ pub(crate) enum Heirloom {
     Keeper { format: u32, since_ms: u64 },
     /// Agent or dns. With both ends of its log's pipe, and the sockets that it serves.
     Role(ChildState),
-    /// A workload's replica. With its namespace, its `sock_diag` socket, and both ends of its log's pipe.
+    /// A workload's replica. With its namespace, its `sock_diag` socket, both ends of its log's pipe, and, from form 2 on,
+    /// the proxy's listener.
     Instance(Box<InstanceState>),
     /// Last.
     End,
@@ -58,7 +61,16 @@ pub(crate) struct Legacy {
     pub(crate) listener: OwnedFd,
     pub(crate) node: OwnedFd,
     pub(crate) roles: Vec<(ChildState, Vec<OwnedFd>)>,
-    pub(crate) instances: Vec<(InstanceState, [OwnedFd; 4])>,
+    pub(crate) instances: Vec<LeftInstance>,
+}
+
+/// A workload's replica that runs.
+pub(crate) struct LeftInstance {
+    pub(crate) state: InstanceState,
+    /// Its namespace, its `sock_diag` socket, and both ends of its log's pipe.
+    pub(crate) descriptors: [OwnedFd; 4],
+    /// The proxy's listener.
+    pub(crate) proxy: Option<OwnedFd>,
 }
 
 /// Whether a program understands what would be left to it; its own words if not.
@@ -149,8 +161,10 @@ pub(crate) fn inherit() -> io::Result<Legacy> {
         match heirloom {
             Heirloom::Role(state) => legacy.roles.push((state, descriptors)),
             Heirloom::Instance(state) => {
+                let mut descriptors = descriptors;
+                let proxy = if descriptors.len() > 4 { descriptors.pop() } else { None };
                 let descriptors = descriptors.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-                legacy.instances.push((*state, descriptors));
+                legacy.instances.push(LeftInstance { state: *state, descriptors, proxy });
             }
             Heirloom::End => break,
             Heirloom::Keeper { .. } => return Err(io::ErrorKind::InvalidData.into()),
@@ -170,8 +184,10 @@ fn successor(program: &Path, mesh: &Mesh) -> Command {
 
 fn check_format(heirloom: &Heirloom) -> io::Result<()> {
     match heirloom {
-        Heirloom::Keeper { format, .. } if *format != FORMAT => {
-            let message = format!("the running keeper leaves form {format}, this program knows {FORMAT}");
+        Heirloom::Keeper { format, .. } if !(OLDEST_FORMAT..=FORMAT).contains(format) => {
+            let message = format!(
+                "the running keeper leaves form {format}, this program knows {OLDEST_FORMAT} to {FORMAT}"
+            );
             Err(io::Error::new(io::ErrorKind::InvalidData, message))
         }
         Heirloom::Keeper { .. } | Heirloom::Role(_) | Heirloom::Instance(_) | Heirloom::End => Ok(()),

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     os::fd::OwnedFd,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -18,6 +21,7 @@ use crate::{
     layout::{Mesh, MeshFile},
     net::NodeNetwork,
     protocol::{Event, ExitStatus, KeeperState, PROTOCOL_VERSION, Request, Response},
+    vend::Vendor,
 };
 
 mod backoff;
@@ -78,6 +82,7 @@ pub(crate) struct Supervisor {
     mesh: Mesh,
     file: MeshFile,
     network: NodeNetwork,
+    vendor: Arc<Vendor>,
     launcher: Launcher,
     inbox: Receiver<Message>,
     outbox: Sender<Message>,
@@ -98,6 +103,7 @@ impl Supervisor {
         mesh: Mesh,
         file: MeshFile,
         network: NodeNetwork,
+        vendor: Arc<Vendor>,
         launcher: Launcher,
         listener: OwnedFd,
         (outbox, inbox): (Sender<Message>, Receiver<Message>),
@@ -106,6 +112,7 @@ impl Supervisor {
             mesh,
             file,
             network,
+            vendor,
             launcher,
             inbox,
             outbox,

@@ -1,6 +1,6 @@
 //! The receiver's side: what becomes of a packet that looks for a listening socket.
 
-use wabe_abi::{Be16, DropReason, Lane, STRANGER, TCP, Tuple, UDP};
+use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, TCP, Tuple, UDP, ticket_flag};
 
 use crate::{Tables, authorize};
 
@@ -31,6 +31,11 @@ pub enum Inbound {
         /// The rule that admits it; 0 if none was needed.
         rule: u32,
     },
+    /// Reaches the listener of the node's proxy inside this workload, which dialled a service.
+    ToProxy {
+        /// The caller, and the workload whose namespace this is.
+        workload: u32,
+    },
     /// TCP gets an RST, UDP a port-unreachable.
     Refuse {
         /// Why.
@@ -51,6 +56,16 @@ pub enum Inbound {
 #[inline(always)]
 pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     let tuple = &arrival.tuple;
+    if tuple.protocol == TCP
+        && let Some(ticket) = tables.ticket(tuple)
+        && ticket.flags & ticket_flag::PROXY != 0
+    {
+        return to_proxy(tables, tuple, ticket.workload);
+    }
+    if arrival.over_lo && tuple.protocol == TCP && is_service(tables, &tuple.destination) {
+        // Its ticket is gone, or found no room: a listener of the workload's own at any address must not get it.
+        return Inbound::Stray;
+    }
     if arrival.over_lo || is_from_itself(tuple) {
         return Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
     }
@@ -124,6 +139,28 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     }
 }
 
+#[inline(always)]
+fn is_service<T: Tables>(tables: &T, address: &Ip) -> bool {
+    tables
+        .config()
+        .is_some_and(|config| config.services_v4.contains(address) || config.services_v6.contains(address))
+}
+
+/// A connection for the proxy never leaves the namespace of the workload that dials, so the ticket's workload, whose
+/// address it comes from, is also the one whose listener it gets.
+#[inline(always)]
+fn to_proxy<T: Tables>(tables: &T, tuple: &Tuple, workload: u32) -> Inbound {
+    match tables.workload(workload) {
+        Some(caller) if caller.v4 == tuple.source || caller.v6 == tuple.source => {
+            Inbound::ToProxy { workload }
+        }
+        Some(_) | None => {
+            let reason = DropReason::ForgedSource;
+            Inbound::Refuse { reason, rule: 0, source: workload, destination: 0 }
+        }
+    }
+}
+
 /// Whether a packet is the receiver's own, over `lo`, though the kernel names another interface: to an own address that
 /// is no loopback address it names that address's (IPv4: `orig_oif` in `ip_route_output_key_hash_rcu`; IPv6:
 /// `ip6_dst_idev` in `ip6_rcv_core`).
@@ -182,6 +219,25 @@ mod tests {
             assert_eq!(outcome, admitted, "{source} to {destination}");
         }
         assert_ne!(inbound(&tables, &arrival(UDP, "fd08::2", 4000, "fd08::2")), admitted);
+    }
+
+    #[test]
+    fn a_ticket_for_the_proxy_leads_to_the_callers_own_listener() {
+        for over_lo in [true, false] {
+            let dialled = Arrival { over_lo, ..arrival(TCP, "10.8.1.1", 4000, "10.9.0.7") };
+            let mut tables = Fake::two_workloads();
+            let ticket = Ticket { workload: 1, flags: ticket_flag::PROXY, ..Ticket::default() };
+            tables.tickets.insert(dialled.tuple, ticket);
+            assert_eq!(inbound(&tables, &dialled), Inbound::ToProxy { workload: 1 });
+            tables.tickets.insert(dialled.tuple, Ticket { workload: 2, ..ticket });
+            assert_eq!(inbound(&tables, &dialled), refused(DropReason::ForgedSource, 2, 0));
+        }
+    }
+
+    #[test]
+    fn a_service_address_over_lo_without_a_ticket_reaches_nobody() {
+        let dialled = Arrival { over_lo: true, ..arrival(TCP, "10.8.1.1", 4000, "10.9.0.7") };
+        assert_eq!(inbound(&Fake::two_workloads(), &dialled), Inbound::Stray);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The caller's side: what becomes of `connect()` or `sendmsg()`.
 
-use wabe_abi::{Be16, Config, DropReason, Ip, Lane, ServiceKey, Tuple, UDP, WorkloadRecord, workload_flag};
+use wabe_abi::{
+    Be16, Config, DropReason, Ip, Lane, ServiceKey, TCP, Tuple, UDP, WorkloadRecord, service_flag,
+    workload_flag,
+};
 
 use crate::{
     Tables, authorize,
@@ -30,6 +33,8 @@ pub struct Caller {
     /// `connect()` of UDP sends nothing: it is how resolvers ask for the source address that they would have
     /// (RFC 6724), so it may name what datagrams could not be sent to. Only that of a service's UDP port is a decision.
     pub only_names: bool,
+    /// The node's proxy connects on the workload's behalf: layer 7 has had its say.
+    pub vended: bool,
 }
 
 /// Where a connection goes.
@@ -119,6 +124,9 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
     let dialled = ServiceKey::port(caller.destination, caller.port, caller.protocol);
     if let Some(service) = nearest(tables, &dialled, record.locality) {
         target.service = service.service;
+        if service.flags & service_flag::PROXY != 0 && caller.protocol == TCP && !caller.vended {
+            return to_proxy(tables, &config, caller, target);
+        }
         let client = if caller.destination.is_v4() { &record.v4 } else { &record.v6 };
         let Some(endpoint) = choose_again(tables, &service, client, datagram_port(caller)) else {
             let reason =
@@ -140,6 +148,18 @@ pub fn outbound<T: Tables>(tables: &T, caller: &Caller) -> Outbound {
         return elsewhere(tables, &config, &record, caller, target);
     }
     to_workload(tables, &config, &record, caller, target)
+}
+
+/// The service has rules of layer 7: the address stays as dialled, and the ticket says that the proxy is meant. What the
+/// proxy then connects to is judged as the workload's own connection.
+#[inline(always)]
+fn to_proxy<T: Tables>(tables: &T, config: &Config, caller: &Caller, mut target: Target) -> Outbound {
+    target.lane = Lane::Proxy;
+    if tables.tickets_of(caller.workload) >= u64::from(config.max_tickets) {
+        let reason = DropReason::TooManyTickets;
+        return Outbound::Refuse { reason, rule: 0, workload: 0, service: target.service };
+    }
+    Outbound::Go(target)
 }
 
 /// The port of a socket that sends datagrams; 0 for every other.

@@ -94,7 +94,7 @@ const MANY: &str = "thousands of connections take minutes under emulation, and n
 const RATE: &str = "it asks for a rate of connections that emulation does not reach";
 
 /// Programs of which nothing runs.
-const LEFT_OUT: [(&str, &str); 11] = [
+const LEFT_OUT: [(&str, &str); 12] = [
     (
         "doctor",
         "it breaks a mesh by programs that are not in the machine, and what it reads other tests show",
@@ -107,6 +107,10 @@ const LEFT_OUT: [(&str, &str); 11] = [
     ("scale", "it loads thousands of services beside traffic at a rate that emulation does not reach"),
     ("survival", "its load is a rate of connections that emulation does not reach"),
     ("chaos", "the same"),
+    (
+        "layer7",
+        "its load is a rate of requests that emulation does not reach, and curl is not on that machine",
+    ),
     ("lab", "it measures, and emulated times are nobody's; its peers are not on that machine"),
     ("leftovers", "it starts a hundred workloads and counts what is left"),
 ];

@@ -49,7 +49,7 @@ pub(crate) enum Repair {
 }
 
 /// Every code, in the order of docs/operations.md.
-pub(crate) const CODES: [&str; 22] = [
+pub(crate) const CODES: [&str; 23] = [
     "kernel_lacks",
     "memory_short",
     "leftovers",
@@ -58,6 +58,7 @@ pub(crate) const CODES: [&str; 22] = [
     "unreadable",
     "agent_away",
     "dns_away",
+    "proxy_away",
     "agent_warns",
     "link_missing",
     "link_detached",

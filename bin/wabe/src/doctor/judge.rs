@@ -166,6 +166,11 @@ fn processes(found: &mut Found<'_>, living: &Living) {
         let remedy = format!("`wabe --name {} logs dns` tells why; {}", found.mesh, why("dns"));
         found.add("dns_away", Severity::Error, what, remedy);
     }
+    if child("proxy").is_none_or(|it| it.pid.is_none()) {
+        let what = "the proxy does not run: connections to services with rules of layer 7 wait".to_owned();
+        let remedy = format!("`wabe --name {} logs proxy` tells why; {}", found.mesh, why("proxy"));
+        found.add("proxy_away", Severity::Error, what, remedy);
+    }
 }
 
 fn attachments(found: &mut Found<'_>, living: &Living) {

@@ -34,6 +34,7 @@ pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, rule: u32) -> O
             Outcome { refusal: None, lane, rule, at_receiver: true }
         }
         Inbound::Refuse { reason, rule, .. } => refused(reason, rule),
+        Inbound::ToProxy { .. } => Outcome { refusal: None, lane: Lane::Proxy, rule, at_receiver: true },
         Inbound::Stray => refused(DropReason::Stranger, 0),
     }
 }

@@ -10,6 +10,7 @@ use wabe_datapath::Write;
 use super::{Engine, GRACE, Later};
 use crate::{
     datapath::Datapath,
+    layer7,
     names::names,
     plan::{Installed, plan},
     published::Published,
@@ -52,6 +53,8 @@ impl<D: Datapath> Engine<D> {
             desired(&self.node, &self.state.objects, instances, &mut self.state.ids, &mut self.compiler)?;
         self.shape(&mut desired);
         let mut plan = plan(&self.installed, &desired);
+        // First: whoever is led to the proxy should find that it knows the way.
+        self.brief_proxy()?;
         let computed = began.elapsed();
         self.make_room(plan.rows + self.simulation.rows())?;
         if !plan.writes.is_empty() {
@@ -125,6 +128,22 @@ impl<D: Datapath> Engine<D> {
             policies.contains(digits)
         };
         self.state.ids.retain(|name| services.contains(name), of_known_policy);
+    }
+
+    /// Writes what `proxy` reads.
+    fn brief_proxy(&mut self) -> Result<(), StateError> {
+        let Self { node, state, .. } = self;
+        let instances = state.instances.values();
+        let snapshot =
+            layer7::snapshot(node, &state.objects, instances, &state.ids, state.last.generation + 1);
+        // Written at every change of a mesh with a thousand workloads it would be a burden; most say the same.
+        let news = wabe_proxy::Snapshot { generation: 0, ..snapshot.clone() };
+        if self.briefed.as_ref() == Some(&news) {
+            return Ok(());
+        }
+        write(&self.proxy_file, &snapshot)?;
+        self.briefed = Some(news);
+        Ok(())
     }
 
     /// Writes what `dns`, `explain` and the next agent read.

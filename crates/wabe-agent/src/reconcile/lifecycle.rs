@@ -59,7 +59,8 @@ impl<D: Datapath> Engine<D> {
                 self.to_start.insert(id);
                 continue;
             }
-            match self.datapath.attach_workload(id, handles.netns.as_fd(), place.node_ifindex) {
+            let proxy = handles.proxy.as_ref().map(|it| it.as_fd());
+            match self.datapath.attach_workload(id, handles.netns.as_fd(), place.node_ifindex, proxy) {
                 Ok(()) if instance.phase == Phase::Making => {
                     instance.phase = Phase::Starting;
                     self.give(Job::Start(id));

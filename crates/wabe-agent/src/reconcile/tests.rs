@@ -35,7 +35,7 @@ struct Bench {
 
 fn handles() -> Handles {
     let open = || File::open("/dev/null").expect("/dev/null").into();
-    Handles { netns: open(), diag: open() }
+    Handles { netns: open(), diag: open(), proxy: None }
 }
 
 impl Bench {
@@ -55,6 +55,7 @@ impl Bench {
             mesh: "test".into(),
             directory: directory.path().to_owned(),
             names_file: directory.path().join("names.json"),
+            proxy_file: directory.path().join("proxy.json"),
             node: node(),
             state: State::load(directory.path()).expect("a state"),
             datapath: kernel.clone(),

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
-use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP};
+use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP, service_flag};
 use wabe_model::{DestinationRule, ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
 
 use super::Desired;
-use crate::state::{Ids, Instance};
+use crate::{
+    layer7,
+    state::{Ids, Instance},
+};
 
 /// A service's port, or its address, as the tables should have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,11 @@ pub(super) fn add<'a>(
                 let endpoints = endpoints(port, &selected, virtual_address.is_ipv4());
                 let key =
                     ServiceKey::port(Ip::from(virtual_address), Be16::new(port.port), number(port.transport));
-                desired.services.insert(key, with(port.transport == Transport::Udp, endpoints));
+                let mut row = with(port.transport == Transport::Udp, endpoints);
+                if layer7::is_led_to_proxy(objects, service, port) {
+                    row.flags |= service_flag::PROXY;
+                }
+                desired.services.insert(key, row);
             }
         }
         for port in &service.ports {

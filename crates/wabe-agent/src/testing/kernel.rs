@@ -70,7 +70,13 @@ impl Datapath for FakeKernel {
         Ok(self.look().mirror.rows())
     }
 
-    fn attach_workload(&mut self, id: u32, _: BorrowedFd<'_>, _: u32) -> Result<(), Error> {
+    fn attach_workload(
+        &mut self,
+        id: u32,
+        _: BorrowedFd<'_>,
+        _: u32,
+        _: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Error> {
         let mut memory = self.look();
         assert!(memory.mirror.workloads.contains_key(&id), "guarded before its policy is in the kernel");
         memory.guarded.push(id);

@@ -120,7 +120,12 @@ fn admit() -> Outcome<()> {
 fn attach() -> Outcome<()> {
     let workloads_cgroup = Path::new("/sys/fs/cgroup/workloads").to_path_buf();
     fs::create_dir(&workloads_cgroup)?;
-    let options = LoadOptions { pin_dir: PathBuf::from("/sys/fs/bpf/wabe"), workloads_cgroup, uplink: None };
+    let options = LoadOptions {
+        pin_dir: PathBuf::from("/sys/fs/bpf/wabe"),
+        workloads_cgroup,
+        vend_cgroup: None,
+        uplink: None,
+    };
     let mut kernel = Kernel::load(&options)?;
     kernel.engage()?;
     let links = fs::read_dir(options.pin_dir.join("links"))?.count();
@@ -128,7 +133,7 @@ fn attach() -> Outcome<()> {
     let namespace = File::open("/proc/self/ns/net")?;
     // Twice: the second time they take the places of the first.
     for _ in 0..2 {
-        kernel.attach_workload(1, namespace.as_fd(), LOOPBACK)?;
+        kernel.attach_workload(1, namespace.as_fd(), LOOPBACK, None)?;
     }
     println!("ok a workload's guard and admission attached");
     Ok(())

@@ -14,7 +14,7 @@ pub(super) fn names() -> Vec<String> {
 
 /// `wabe-NAME` at the top, with cgroups that a mesh makes, some of which may have been removed, and no other.
 fn cgroups() -> Vec<String> {
-    const OWN: [&str; 5] = ["keeper", "agent", "dns", "vend", "w"];
+    const OWN: [&str; 6] = ["keeper", "agent", "dns", "proxy", "vend", "w"];
     let Ok(cgroup2) = find_cgroup2() else { return Vec::new() };
     let is_ours = |name: &String| {
         let below = folders(&cgroup2.join(name));

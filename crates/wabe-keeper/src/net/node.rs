@@ -10,8 +10,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Address, LO, Mac, Mesh, MeshFile, NetError, NodeNetwork, Place, Route, Rtnl, both, carrier, namespace,
-    rtnl::End, sysctl,
+    LO, Left, Mac, Mesh, MeshFile, NetError, NodeNetwork, Place, Route, Rtnl, both, carrier, namespace,
+    proxy, rtnl::End, sysctl,
 };
 use crate::layout::UPLINK;
 
@@ -40,26 +40,15 @@ pub(super) fn create(file: &MeshFile) -> Result<NodeNetwork, NetError> {
     let uplink = node.index(UPLINK).map_err(kernel("find the node's uplink"))?;
 
     // From here on, dropping it removes the pair.
-    let network = NodeNetwork {
-        mesh,
-        file: file.clone(),
-        netns,
-        host_netns,
-        node,
-        uplink,
-        workloads: Mutex::default(),
-    };
+    let network =
+        NodeNetwork { mesh, file: file.clone(), netns, host_netns, node, uplink, workloads: Arc::default() };
     network.set_up_node().map_err(kernel("set up the node namespace"))?;
     network.set_up_host(&host, &interface)?;
     carrier::wait(network.netns(), UPLINK).map_err(kernel("bring the node's uplink into operation"))?;
     Ok(network)
 }
 
-pub(super) fn resume(
-    file: &MeshFile,
-    netns: OwnedFd,
-    workloads: Vec<(Address, OwnedFd)>,
-) -> Result<NodeNetwork, NetError> {
+pub(super) fn resume(file: &MeshFile, netns: OwnedFd, workloads: Vec<Left>) -> Result<NodeNetwork, NetError> {
     let mesh = mesh(file)?;
     let host_netns = namespace::current().map_err(NetError::kernel("open the host's network namespace"))?;
     let node = namespace::enter(netns.as_fd(), Rtnl::open)
@@ -67,12 +56,18 @@ pub(super) fn resume(
         .map_err(NetError::kernel("enter the node namespace"))?;
     let find = |name: &str| node.index(name).map_err(NetError::kernel(format!("find {name} at the node")));
     let uplink = find(UPLINK)?;
-    let places = workloads.into_iter().map(|(address, netns)| {
-        let ifindex = find(&super::workload::interface(address.id))?;
-        Ok((address.id, Place { address, ifindex, netns: Arc::new(netns) }))
+    let places = workloads.into_iter().map(|Left { address, netns, proxy }| {
+        let id = address.id;
+        let ifindex = find(&super::workload::interface(id))?;
+        let proxy = match proxy {
+            Some(listener) => listener,
+            None => proxy::add(netns.as_fd(), address)
+                .map_err(NetError::kernel(format!("lead workload {id} to the proxy")))?,
+        };
+        Ok((id, Place { address, ifindex, netns: Arc::new(netns), proxy: Some(Arc::new(proxy)) }))
     });
     let places = places.collect::<Result<_, NetError>>()?;
-    let workloads = Mutex::new(places);
+    let workloads = Arc::new(Mutex::new(places));
     Ok(NodeNetwork { mesh, file: file.clone(), netns, host_netns, node, uplink, workloads })
 }
 

@@ -20,7 +20,10 @@ use netlink_packet_route::{
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 
-use super::netlink::{Netlink, flag};
+use super::{
+    LO,
+    netlink::{Netlink, flag},
+};
 
 /// An Ethernet address.
 pub(crate) type Mac = [u8; 6];
@@ -39,7 +42,7 @@ pub(super) struct End<'a> {
 pub(super) struct Route {
     pub(super) destination: IpNet,
     pub(super) table: u8,
-    /// The interface; without one the destination is unreachable.
+    /// The interface; without one the destination is unreachable. `lo` makes it one of the namespace's own.
     pub(super) interface: Option<u32>,
     /// A router, taken to be on the link whatever its address.
     pub(super) gateway: Option<IpAddr>,
@@ -160,6 +163,11 @@ impl Rtnl {
         self.change(RouteNetlinkMessage::DelRule(rule(v6, interface, table)))
     }
 
+    /// Packets with this mark look into `table` before the main table.
+    pub(super) fn add_mark_rule(&self, v6: bool, mark: u32, table: u8) -> io::Result<()> {
+        self.create(RouteNetlinkMessage::NewRule(mark_rule(v6, mark, table)))
+    }
+
     /// All interfaces.
     pub(crate) fn links(&self) -> io::Result<Vec<LinkMessage>> {
         let answers = self.ask(&RouteNetlinkMessage::GetLink(LinkMessage::default()), flag::DUMP)?;
@@ -255,6 +263,11 @@ impl Route {
         message.attributes.push(RouteAttribute::Destination(self.destination.network().into()));
         match (self.interface, self.gateway) {
             (None, _) => message.header.kind = RouteType::Unreachable,
+            (Some(LO), None) => {
+                message.header.kind = RouteType::Local;
+                message.header.scope = RouteScope::Host;
+                message.attributes.push(RouteAttribute::Oif(LO));
+            }
             (Some(interface), None) => {
                 message.header.scope = RouteScope::Link;
                 message.attributes.push(RouteAttribute::Oif(interface));
@@ -286,6 +299,18 @@ fn rule(v6: bool, interface: &str, table: u8) -> RuleMessage {
     message.header.action = RuleAction::ToTable;
     message.attributes =
         vec![RuleAttribute::Iifname(interface.to_owned()), RuleAttribute::Priority(PRIORITY)];
+    message
+}
+
+fn mark_rule(v6: bool, mark: u32, table: u8) -> RuleMessage {
+    /// Before the main table, which is 32766, and behind that of the namespace's own addresses, which is 0.
+    const PRIORITY: u32 = 32_000;
+    let mut message = RuleMessage::default();
+    message.header.family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.table = table;
+    message.header.action = RuleAction::ToTable;
+    message.attributes =
+        vec![RuleAttribute::FwMark(mark), RuleAttribute::FwMask(u32::MAX), RuleAttribute::Priority(PRIORITY)];
     message
 }
 

@@ -13,6 +13,7 @@ use super::{
     Address, Egress, LO, Mac, NODE_MAC, NetError, NodeNetwork, Place, Route, Rtnl, SOCK_DIAG,
     WorkloadNetwork, both, carrier, egress, namespace, netlink,
     node::{EGRESS_TABLE, ranges},
+    proxy,
     rtnl::End,
     sysctl,
 };
@@ -46,21 +47,26 @@ pub(super) fn add(network: &NodeNetwork, address: Address) -> Result<WorkloadNet
     let node_ifindex = node.index(&interface).map_err(kernel("find the interface"))?;
 
     let kept = netns.try_clone().map_err(kernel("keep the network namespace"))?;
-    let place = Place { address, ifindex: node_ifindex, netns: Arc::new(kept) };
+    let mut place = Place { address, ifindex: node_ifindex, netns: Arc::new(kept), proxy: None };
     let made = set_up_inside(network, &inside, address, families)
         .map_err(kernel("set up the network namespace"))
-        .and_then(|()| egress::add(network, address, families));
-    if let Err(error) = made {
-        // What was asked for is the error to report, not what came of tidying up.
-        let _ = remove(network, &place);
-        return Err(error);
+        .and_then(|()| egress::add(network, address, families))
+        .and_then(|()| proxy::lead(&inside, address).map_err(kernel("lead to the proxy")))
+        .and_then(|()| proxy::listen(netns.as_fd(), id).map_err(kernel("listen for the proxy")));
+    match made {
+        Ok(listener) => place.proxy = Some(Arc::new(listener)),
+        Err(error) => {
+            // What was asked for is the error to report, not what came of tidying up.
+            let _ = remove(network, &place);
+            return Err(error);
+        }
     }
     network.places().insert(id, place);
     Ok(WorkloadNetwork { netns, node_ifindex, diag })
 }
 
 pub(super) fn open(network: &NodeNetwork, place: &Place) -> Result<(), NetError> {
-    let Place { address, ifindex, ref netns } = *place;
+    let Place { address, ifindex, ref netns, .. } = *place;
     let (file, node) = (&network.file, &network.node);
     let open = || -> io::Result<()> {
         node.set_up(ifindex, true)?;

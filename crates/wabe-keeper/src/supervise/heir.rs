@@ -1,9 +1,11 @@
 //! Leaving everything to another program, and taking over from one.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
@@ -14,7 +16,7 @@ use crate::{
     logs::{FULL, Pump},
     net::WorkloadNetwork,
     protocol::{ChildState, InstanceState, Phase},
-    succession::{self, Heirloom},
+    succession::{self, Heirloom, LeftInstance},
 };
 
 use super::{
@@ -28,7 +30,8 @@ impl Supervisor {
     /// Goes on as another program, with everything that runs. Returns only if that can't be; nothing has changed then.
     pub(super) fn replace(&mut self, program: &Path) -> Result<Infallible, String> {
         self.at_rest()?;
-        let heirlooms = self.heirlooms();
+        let listeners = self.network.outlets().listeners().into_iter().collect();
+        let heirlooms = self.heirlooms(&listeners);
         let words: Vec<Heirloom> = heirlooms.iter().map(|(heirloom, _)| heirloom.clone()).collect();
         succession::rehearse(program, &self.mesh, &words)?;
         // What workloads print meanwhile waits in their pipes.
@@ -59,13 +62,17 @@ impl Supervisor {
         }
     }
 
-    fn heirlooms(&self) -> Vec<(Heirloom, Vec<BorrowedFd<'_>>)> {
+    fn heirlooms<'a>(
+        &'a self,
+        listeners: &'a BTreeMap<u32, Arc<OwnedFd>>,
+    ) -> Vec<(Heirloom, Vec<BorrowedFd<'a>>)> {
         let since = instance::milliseconds(self.since);
         let mut all = vec![(Heirloom::keeper(since), vec![self.listener.as_fd(), self.network.netns()])];
         all.extend(self.roles.iter().map(|role| (Heirloom::Role(role.state()), role.descriptors())));
         all.extend(self.instances.values().map(|it| {
             let [input, output] = it.log.ends();
-            let descriptors = vec![it.network.netns.as_fd(), it.network.diag.as_fd(), input, output];
+            let mut descriptors = vec![it.network.netns.as_fd(), it.network.diag.as_fd(), input, output];
+            descriptors.extend(listeners.get(&it.spec.id).map(|listener| listener.as_fd()));
             (Heirloom::Instance(Box::new(it.state())), descriptors)
         }));
         all.push((Heirloom::End, Vec::new()));
@@ -73,13 +80,9 @@ impl Supervisor {
     }
 
     /// Takes over from an earlier program of this process; its children are ours.
-    pub(crate) fn take_over(
-        &mut self,
-        since_ms: u64,
-        instances: Vec<(InstanceState, [OwnedFd; 4])>,
-    ) -> std::io::Result<()> {
+    pub(crate) fn take_over(&mut self, since_ms: u64, instances: Vec<LeftInstance>) -> std::io::Result<()> {
         self.since = UNIX_EPOCH + Duration::from_millis(since_ms);
-        for (state, descriptors) in instances {
+        for LeftInstance { state, descriptors, .. } in instances {
             let id = state.spec.id;
             let instance = self.adopt(state, descriptors)?;
             let pid = instance.pid();

@@ -73,13 +73,17 @@ impl Supervisor {
             }
         };
         self.instances.insert(id, Instance::new(spec, cgroup, cgroup_id, network, log));
+        self.vendor.made(id);
         self.find(id)
     }
 
     pub(super) fn find(&self, id: u32) -> WithDescriptors {
         let instance = self.instance(id)?;
         let copy = |descriptor: &OwnedFd| descriptor.try_clone().map_err(|error| error.to_string());
-        let descriptors = vec![copy(&instance.network.netns)?, copy(&instance.network.diag)?];
+        let mut descriptors = vec![copy(&instance.network.netns)?, copy(&instance.network.diag)?];
+        if let Some(listener) = self.network.outlets().listener(id) {
+            descriptors.push(copy(&listener)?);
+        }
         Ok((Response::Created(instance.created()), descriptors))
     }
 
@@ -343,6 +347,7 @@ impl Supervisor {
             Err(error) => Response::Error { message: error.to_string() },
         };
         self.instances.remove(&id);
+        self.vendor.gone(id);
         self.subscribers.tell(EventKind::Removed { id });
         for answer in answers {
             tell(&answer, Reply::Response(response.clone(), Vec::new()));

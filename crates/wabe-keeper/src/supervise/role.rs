@@ -1,4 +1,4 @@
-//! The processes of the mesh itself: agent and dns. They are always started again.
+//! The processes of the mesh itself: agent, dns and proxy. They are always started again.
 
 use std::{
     collections::BTreeMap,
@@ -6,13 +6,16 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     confine::{DEFAULT_PATH, Launch, Launcher, Mounts, Shim},
     logs::{FULL, Pump},
+    net::namespace,
     protocol::{ChildState, ExitStatus},
+    vend::Vendor,
 };
 
 use super::{backoff::Backoff, instance::milliseconds};
@@ -26,7 +29,7 @@ const AGENT_CAPABILITIES: [&str; 3] = ["BPF", "PERFMON", "NET_ADMIN"];
 /// What both get of the keeper's environment.
 const INHERITED: [&str; 3] = ["PATH", "RUST_LOG", "RUST_BACKTRACE"];
 
-/// Agent or dns.
+/// Agent, dns or proxy.
 pub(crate) struct Role {
     name: &'static str,
     launch: Launch,
@@ -36,6 +39,8 @@ pub(crate) struct Role {
     pub(super) sockets: Option<(OwnedFd, OwnedFd)>,
     /// Its stdin, if that is a socket and its stdout is not.
     pub(super) listener: Option<OwnedFd>,
+    /// Who gives it sockets, over its stdin.
+    vendor: Option<Arc<Vendor>>,
     log: Pump,
     pub(super) life: RoleLife,
     started: Instant,
@@ -92,6 +97,26 @@ impl Role {
         Self::new("dns", launch, None, Some(sockets), logs, log)
     }
 
+    /// The proxy: nobody, without capabilities, in a network namespace in which nothing is: all its sockets come from the
+    /// keeper. Of the mesh's files it sees its snapshot.
+    pub(crate) fn proxy(
+        command: Vec<String>,
+        cgroup: PathBuf,
+        logs: &Path,
+        snapshot: PathBuf,
+        vendor: Arc<Vendor>,
+        log: Option<(OwnedFd, OwnedFd)>,
+    ) -> io::Result<Self> {
+        let launch = Launch {
+            user: Some("nobody".into()),
+            mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![snapshot] },
+            ..base(command, cgroup)
+        };
+        let (nowhere, ()) = namespace::create(|| ())?;
+        let role = Self::new("proxy", launch, Some(nowhere), None, logs, log)?;
+        Ok(Self { vendor: Some(vendor), ..role })
+    }
+
     fn new(
         name: &'static str,
         launch: Launch,
@@ -111,6 +136,7 @@ impl Role {
             network,
             sockets,
             listener: None,
+            vendor: None,
             log,
             life: RoleLife::Waiting { until: Instant::now() },
             started: Instant::now(),
@@ -127,9 +153,10 @@ impl Role {
         self.since = SystemTime::now();
         self.starts += 1;
         let network = self.network.as_ref().map(|it| it.as_fd());
+        let link = self.vendor.as_ref().map(|vendor| vendor.link()).transpose()?;
         let (stdin, stdout): (_, Stdio) = match &self.sockets {
             Some((stdin, stdout)) => (Some(stdin.as_fd()), stdout.try_clone()?.into()),
-            None => (self.listener.as_ref().map(|it| it.as_fd()), self.log.writer()?),
+            None => (self.listener.as_ref().or(link.as_ref()).map(|it| it.as_fd()), self.log.writer()?),
         };
         let shim = launcher.start(&self.launch, network, stdin, stdout, self.log.writer()?)?;
         self.life = RoleLife::Alive { pid: shim.pid, kill_at: None };

@@ -1,4 +1,4 @@
-//! Agent and dns: their starts, and the end of everything.
+//! Agent, dns and proxy: their starts, and the end of everything.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{
     runs::Owner,
 };
 
-/// What agent and dns get to end in.
+/// What agent, dns and proxy get to end in.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Supervisor {
@@ -49,7 +49,7 @@ impl Supervisor {
         }
     }
 
-    /// Begins the end: workloads first, then agent and dns.
+    /// Begins the end: workloads first, then agent, dns and proxy.
     pub(super) fn close(&mut self, answer: Option<Answer>) {
         if self.closing.is_none() {
             self.stop_and_remove_all();

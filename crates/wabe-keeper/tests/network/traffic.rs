@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::net::{bind, netlink::SocketAddrNetlink, recv};
-use wabe_keeper::net::{Address, Egress, NodeNetwork};
+use wabe_keeper::net::{Address, Egress, Left, NodeNetwork};
 
 use super::world::{HANGS, Workload, dial, echo, file, inside, ip, ip_says, mesh, node_with, on_a_host};
 
@@ -240,7 +240,8 @@ fn a_successor_takes_over_what_is_there() {
         std::mem::forget(network);
         let address = Address { id: 1, v4: workloads[0].v4, v6: workloads[0].v6, egress: Egress::None };
         let inner = workloads[0].network.netns.try_clone().unwrap();
-        let network = NodeNetwork::resume(&file, netns, vec![(address, inner)]).unwrap();
+        let network =
+            NodeNetwork::resume(&file, netns, vec![Left { address, netns: inner, proxy: None }]).unwrap();
         echo(&workloads[0].listen(workloads[0].v4.into()), dial);
         network.close(1).unwrap();
         network.open(1).unwrap();

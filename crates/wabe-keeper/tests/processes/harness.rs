@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn keeper(mesh: &str, agent: &str, dns: &str) -> Result<(), Box<dyn Error>> {
     let script = |text: &str| (!text.is_empty()).then(|| ["/bin/sh", "-c", text].map(Into::into).into());
     let mesh = Mesh::new(mesh)?;
-    let programs = Programs { agent: script(agent), dns: script(dns), ..Programs::wabe(&mesh) };
+    let programs = Programs { agent: script(agent), dns: script(dns), proxy: None, ..Programs::wabe(&mesh) };
     Ok(run_keeper(mesh, programs, || println!("ready"))?)
 }
 

@@ -16,6 +16,7 @@ fn caller(protocol: u8, destination: &str, port: u16) -> Caller {
         port: Be16::new(port),
         source_port,
         only_names: false,
+        vended: false,
     }
 }
 
@@ -48,6 +49,26 @@ fn mesh() -> Fake {
     let empty = tables.service_with(Balance::TwoChoices, &[]);
     tables.services.insert(key("10.9.0.2"), empty);
     tables
+}
+
+#[test]
+fn rules_of_layer_7_lead_to_the_proxy_and_what_the_proxy_connects_is_judged_as_the_callers_own() {
+    let mut tables = mesh();
+    for service in tables.services.values_mut() {
+        service.flags |= service_flag::PROXY;
+    }
+    for destination in ["10.9.0.1", "::ffff:10.9.0.1", "10.9.0.2"] {
+        let Outbound::Go(target) = call(&tables, TCP, destination, 80) else { panic!("{destination}") };
+        assert_eq!((target.lane, target.address, target.port.host()), (Lane::Proxy, ip(destination), 80));
+        assert_eq!((target.workload, target.endpoint, target.service), (0, 0, 1));
+    }
+    let by_proxy =
+        |destination, port| outbound(&tables, &Caller { vended: true, ..caller(TCP, destination, port) });
+    assert_eq!(lane(by_proxy("10.9.0.1", 80)), Lane::Direct, "no second proxy");
+    assert_eq!(lane(by_proxy("10.8.1.2", 8080)), Lane::Direct);
+    assert_eq!(reason(by_proxy("192.0.2.80", 80)), Some(DropReason::Egress), "the caller's own rights");
+    tables.ticket_counts.insert(1, tables.config.max_tickets.into());
+    assert_eq!(reason(call(&tables, TCP, "10.9.0.1", 80)), Some(DropReason::TooManyTickets));
 }
 
 #[test]

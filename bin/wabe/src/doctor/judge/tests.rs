@@ -21,7 +21,7 @@ fn keeper() -> KeeperState {
         pid: 10,
         mesh: "m".into(),
         since_ms: 0,
-        children: vec![child("agent", Some(11)), child("dns", Some(12))],
+        children: vec![child("agent", Some(11)), child("dns", Some(12)), child("proxy", Some(13))],
     }
 }
 
@@ -68,10 +68,11 @@ type Case = (fn(&mut Living), &'static str, Severity, bool);
 #[test]
 fn each_defect_is_found_by_itself() {
     use AttachmentState::{Detached, Elsewhere, Missing};
-    let cases: [Case; 23] = [
+    let cases: [Case; 24] = [
         (|it| it.agent = Err("no".into()), "agent_away", Severity::Error, false),
         (|it| it.keeper.children[1].pid = None, "dns_away", Severity::Error, false),
-        (|it| it.keeper.children.truncate(1), "dns_away", Severity::Error, false),
+        (|it| it.keeper.children[2].pid = None, "proxy_away", Severity::Error, false),
+        (|it| drop(it.keeper.children.remove(1)), "dns_away", Severity::Error, false),
         (
             |it| it.agent.as_mut().expect("a status").warnings.push("look at this".into()),
             "agent_warns",

@@ -14,6 +14,7 @@ mod serve;
 mod sockets;
 mod tcp_semantics;
 mod udp;
+mod web;
 
 use anyhow::{Result, bail};
 use args::Args;
@@ -23,6 +24,8 @@ wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   reset --listen ADDR                        accepts, and resets at once
+  web --listen ADDR                          answers HTTP/1 with what was asked, as JSON; /status/N, /delay/MS and /drop
+                                             do what they say
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
           [--resolve-each]                   asks for the name before each connection
           [--failures]                       with --summary: a line for each failure too, with its times
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
         "echo" => serve::echo(&args)?,
         "id" => serve::id(&args)?,
         "reset" => serve::reset(&args)?,
+        "web" => web::run(&args)?,
         "connect" => connect::run(&mut args)?,
         "connect-each" => connect::each(&mut args)?,
         "udp" => udp::call(&mut args)?,

@@ -1,0 +1,100 @@
+//! What leads from a workload to the node's proxy, and what the proxy connects with on a workload's behalf.
+//!
+//! In each workload's namespace a rule sends packets of one mark to a table in which every address is local; there an
+//! eBPF program hands the connection to the listener. Sockets bear the mark of the workload that they are for, which
+//! nobody without `NET_ADMIN` can change.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ipnet::IpNet;
+use socket2::{Domain, Protocol, Socket, Type};
+use wabe_abi::mark;
+
+use super::{Address, LO, Places, Route, Rtnl, both, namespace};
+
+/// Where marked packets find their way, in a workload's namespace.
+const TABLE: u8 = 77;
+/// Connections that wait for the proxy, which may be starting anew.
+const QUEUE: i32 = 4096;
+
+/// Marked packets go no further than the workload's own namespace.
+pub(super) fn lead(inside: &Rtnl, address: Address) -> io::Result<()> {
+    for ours in both(address.v4, address.v6) {
+        let any: IpAddr =
+            if ours.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let everywhere = IpNet::new(any, 0).expect("invariant: 0 is a prefix length");
+        inside.set_route(&Route { table: TABLE, ..Route::direct(everywhere, LO).from(ours) })?;
+        match inside.add_mark_rule(ours.is_ipv6(), mark::TO_PROXY, TABLE) {
+            // An earlier program of the keeper's made it, and then no listener.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The listener in a workload's namespace. It takes connections to any address, if they are assigned to it. Who finds its own
+/// port dialled no service, which is how the proxy tells that it is not meant. (Bound to `::1` it could not be found so, but
+/// nor take IPv4: that makes a socket one of IPv6 only.)
+pub(super) fn listen(netns: BorrowedFd<'_>, id: u32) -> io::Result<OwnedFd> {
+    namespace::enter(netns, || {
+        let socket = marked(Domain::IPV6, id)?;
+        socket.set_only_v6(false)?;
+        // The answers' source is what was dialled, which is no address of this namespace.
+        socket.set_ip_transparent_v4(true)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+        socket.listen(QUEUE)?;
+        Ok(socket.into())
+    })
+    .and_then(|made| made)
+}
+
+/// Both, in a namespace that an earlier version made.
+pub(super) fn add(netns: BorrowedFd<'_>, address: Address) -> io::Result<OwnedFd> {
+    namespace::enter(netns, || lead(&Rtnl::open()?, address)).and_then(|led| led)?;
+    listen(netns, address.id)
+}
+
+/// What the proxy is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlets(Arc<Mutex<Places>>);
+
+impl Outlets {
+    pub(super) fn of(places: Arc<Mutex<Places>>) -> Self {
+        Self(places)
+    }
+
+    /// All listeners.
+    pub(crate) fn listeners(&self) -> Vec<(u32, Arc<OwnedFd>)> {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().filter_map(|(id, place)| Some((*id, Arc::clone(place.proxy.as_ref()?)))).collect()
+    }
+
+    /// The listener inside a workload.
+    pub(crate) fn listener(&self, id: u32) -> Option<Arc<OwnedFd>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.proxy.clone()
+    }
+
+    /// Unconnected sockets in a workload's namespace; none if it is gone.
+    pub(crate) fn sockets(&self, id: u32, v6: bool, count: usize) -> io::Result<Vec<OwnedFd>> {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let Some(place) = place else { return Ok(Vec::new()) };
+        let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
+        namespace::enter(std::os::fd::AsFd::as_fd(&*place.netns), || {
+            (0..count).map(|_| marked(domain, id).map(OwnedFd::from)).collect()
+        })
+        .and_then(|made| made)
+    }
+}
+
+/// A TCP socket of the calling thread's namespace that bears the workload's mark.
+fn marked(domain: Domain, id: u32) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_mark(mark::vended(id))?;
+    Ok(socket)
+}

@@ -1,0 +1,138 @@
+//! What a rule's filters do to a request or its answer: pure functions.
+
+use hyper::{
+    HeaderMap, Uri,
+    header::{HeaderName, HeaderValue},
+    http::uri::PathAndQuery,
+};
+use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect};
+
+/// Sets, adds and removes, in this order, as the standard demands.
+pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
+    let pair = |(name, value): &(String, String)| {
+        Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    for (name, value) in change.set.iter().filter_map(pair) {
+        headers.insert(name, value);
+    }
+    for (name, value) in change.add.iter().filter_map(pair) {
+        headers.append(name, value);
+    }
+    for name in &change.remove {
+        headers.remove(name);
+    }
+}
+
+/// A path with its query, changed.
+pub(crate) fn path(asked: &Uri, matched: &PathMatch, change: &PathChange) -> String {
+    let new = match change {
+        PathChange::Full(path) => path.clone(),
+        PathChange::Prefix(new) => {
+            let prefix = match matched {
+                PathMatch::Prefix(prefix) | PathMatch::Exact(prefix) => prefix.trim_end_matches('/'),
+            };
+            let rest = asked.path().strip_prefix(prefix).unwrap_or_default();
+            let joined = format!("{}{rest}", new.trim_end_matches('/'));
+            if joined.is_empty() { "/".to_owned() } else { joined }
+        }
+    };
+    match asked.query() {
+        Some(query) => format!("{new}?{query}"),
+        None => new,
+    }
+}
+
+/// The same as a request's target.
+pub(crate) fn target(asked: &Uri, matched: &PathMatch, change: &PathChange) -> Option<PathAndQuery> {
+    path(asked, matched, change).parse().ok()
+}
+
+/// Where a caller is sent. `host` is what it asked, with or without a port; `port` the one that it dialled.
+pub(crate) fn location(
+    redirect: &Redirect,
+    asked: &Uri,
+    matched: &PathMatch,
+    host: &str,
+    port: u16,
+) -> String {
+    let name = match host.rsplit_once(':') {
+        Some((name, digits)) if !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+    let usual = if scheme == "https" { 443 } else { 80 };
+    // With another scheme the port that was dialled says nothing.
+    let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { usual } else { port });
+    let name = redirect.hostname.as_deref().unwrap_or(name);
+    let port = if port == usual { String::new() } else { format!(":{port}") };
+    let path = match &redirect.path {
+        Some(change) => path(asked, matched, change),
+        None => asked.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
+    };
+    format!("{scheme}://{name}{port}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_replaced_as_the_standard_shows() {
+        // The table in the description of ReplacePrefixMatch.
+        for (asked, prefix, new, want) in [
+            ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
+            ("/foo/bar", "/foo/", "/xyz", "/xyz/bar"),
+            ("/foo/bar", "/foo/", "/xyz/", "/xyz/bar"),
+            ("/foo", "/foo", "/xyz", "/xyz"),
+            ("/foo/", "/foo", "/xyz", "/xyz/"),
+            ("/foo/bar", "/foo", "/", "/bar"),
+            ("/foo/", "/foo", "/", "/"),
+            ("/foo", "/foo", "/", "/"),
+            ("/foo/bar?a=1", "/foo", "/", "/bar?a=1"),
+        ] {
+            let asked: Uri = asked.parse().expect("a path");
+            let matched = PathMatch::Prefix(prefix.into());
+            assert_eq!(
+                path(&asked, &matched, &PathChange::Prefix(new.into())),
+                want,
+                "{asked} {prefix} {new}"
+            );
+        }
+        let asked: Uri = "/a?b".parse().expect("a path");
+        assert_eq!(path(&asked, &PathMatch::Prefix("/".into()), &PathChange::Full("/c".into())), "/c?b");
+    }
+
+    #[test]
+    fn a_redirect_keeps_what_it_does_not_change() {
+        let asked: Uri = "/old/page?a=1".parse().expect("a path");
+        let matched = PathMatch::Prefix("/old".into());
+        let plain = Redirect { scheme: None, hostname: None, path: None, port: None, status: 302 };
+        let to = |redirect: &Redirect, host, port| location(redirect, &asked, &matched, host, port);
+        assert_eq!(to(&plain, "web.shop:8080", 8080), "http://web.shop:8080/old/page?a=1");
+        assert_eq!(to(&plain, "web.shop", 80), "http://web.shop/old/page?a=1");
+        let secure = Redirect { scheme: Some("https".into()), ..plain.clone() };
+        assert_eq!(to(&secure, "web.shop:8080", 8080), "https://web.shop/old/page?a=1");
+        let moved =
+            Redirect { path: Some(PathChange::Prefix("/new".into())), hostname: Some("b.c".into()), ..plain };
+        assert_eq!(to(&moved, "[fd00::1]:80", 80), "http://b.c/new/page?a=1");
+        assert_eq!(
+            to(&Redirect { hostname: None, ..moved }, "[fd00::1]", 80),
+            "http://[fd00::1]/new/page?a=1"
+        );
+    }
+
+    #[test]
+    fn headers_are_set_added_and_removed() {
+        let mut headers = HeaderMap::new();
+        headers.append("a", HeaderValue::from_static("1"));
+        headers.append("b", HeaderValue::from_static("1"));
+        headers.append("c", HeaderValue::from_static("1"));
+        let pair = |name: &str| (name.to_owned(), "2".to_owned());
+        let wanted = HeaderChange { set: vec![pair("a")], add: vec![pair("b")], remove: vec!["c".into()] };
+        change(&mut headers, &wanted);
+        assert_eq!(headers.get_all("a").iter().collect::<Vec<_>>(), ["2"]);
+        assert_eq!(headers.get_all("b").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert!(!headers.contains_key("c"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Headers that say who calls, by what way, and which request it is.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+
+/// Of one connection only (RFC 9110, section 7.6.1); the framing's own are the codec's business.
+const HOP_BY_HOP: [&str; 6] =
+    ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "proxy-authenticate"];
+
+/// Who calls whom.
+pub(crate) struct Parties<'a> {
+    pub(crate) caller: IpAddr,
+    pub(crate) caller_identity: Option<&'a str>,
+    pub(crate) endpoint_identity: Option<&'a str>,
+    pub(crate) dialled: SocketAddr,
+}
+
+/// Takes away what holds for one connection only: the fixed list, and what `connection` names. Returns what the other end wants
+/// to change to (`upgrade`), if it says so.
+pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let mut named: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all("connection") {
+        let words = value.to_str().unwrap_or_default().split(',');
+        named.extend(words.filter_map(|word| word.trim().parse().ok()));
+    }
+    let upgrade = named.iter().any(|it| it == "upgrade").then(|| headers.get("upgrade").cloned()).flatten();
+    // Trailers are understood here, whatever else `te` says.
+    let trailers = headers.get("te").is_some_and(|it| {
+        it.to_str().is_ok_and(|it| it.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers")))
+    });
+    for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert("te", HeaderValue::from_static("trailers"));
+    }
+    upgrade
+}
+
+/// Says who calls. What the caller says about its identity goes.
+pub(crate) fn introduce(headers: &mut HeaderMap, parties: &Parties<'_>, request_id: impl FnOnce() -> String) {
+    let caller = parties.caller.to_canonical();
+    append(headers, "x-forwarded-for", &caller.to_string());
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+    let node = match caller {
+        IpAddr::V4(v4) => v4.to_string(),
+        // RFC 7239, section 6: in brackets and quotes.
+        IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    };
+    let by = match parties.dialled.ip().to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    };
+    append(headers, "forwarded", &format!("for={node};by={by};proto=http"));
+    headers.remove("x-forwarded-client-cert");
+    let mut certificate = Vec::new();
+    certificate.extend(parties.endpoint_identity.map(|it| format!("By={it}")));
+    certificate.extend(parties.caller_identity.map(|it| format!("URI={it}")));
+    if let Ok(value) = HeaderValue::from_str(&certificate.join(";"))
+        && !certificate.is_empty()
+    {
+        headers.insert("x-forwarded-client-cert", value);
+    }
+    if !headers.contains_key("x-request-id")
+        && let Ok(value) = HeaderValue::from_str(&request_id())
+    {
+        headers.insert("x-request-id", value);
+    }
+}
+
+/// One more entry of a list.
+fn append(headers: &mut HeaderMap, name: &'static str, entry: &str) {
+    let mut list: Vec<String> =
+        headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()).collect();
+    list.push(entry.to_owned());
+    if let Ok(value) = HeaderValue::from_str(&list.join(", ")) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_is_of_one_connection_ends_here() {
+        let mut all = headers(&[
+            ("connection", "close, x-own, Upgrade"),
+            ("upgrade", "websocket"),
+            ("x-own", "1"),
+            ("te", "trailers, deflate"),
+            ("keep-alive", "timeout=5"),
+            ("accept", "*/*"),
+        ]);
+        assert_eq!(end_hop(&mut all).expect("an upgrade"), "websocket");
+        assert_eq!(all, headers(&[("accept", "*/*"), ("te", "trailers")]));
+        assert_eq!(end_hop(&mut headers(&[("upgrade", "h2c")])), None, "not named by `connection`");
+    }
+
+    #[test]
+    fn the_caller_is_introduced_and_not_believed() {
+        let mut all = headers(&[
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-client-cert", "URI=spiffe://x/ns/root/sa/root"),
+            ("x-request-id", "mine"),
+        ]);
+        let parties = Parties {
+            caller: "::ffff:10.8.1.1".parse().expect("an address"),
+            caller_identity: Some("spiffe://x/ns/a/sa/b"),
+            endpoint_identity: Some("spiffe://x/ns/a/sa/c"),
+            dialled: "[fd00::1]:80".parse().expect("an address"),
+        };
+        introduce(&mut all, &parties, || "new".into());
+        assert_eq!(all["x-forwarded-for"], "192.0.2.1, 10.8.1.1");
+        assert_eq!(all["x-forwarded-client-cert"], "By=spiffe://x/ns/a/sa/c;URI=spiffe://x/ns/a/sa/b");
+        assert_eq!(all["forwarded"], "for=10.8.1.1;by=\"[fd00::1]\";proto=http");
+        assert_eq!(all["x-request-id"], "mine");
+    }
+}

@@ -1,0 +1,239 @@
+//! The link to the keeper: listeners come over it, and sockets to connect with.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    rc::Rc,
+};
+
+use rustix::{
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{io::Interest, net::UnixStream, sync::oneshot};
+
+use crate::failure::Failure;
+
+/// The most descriptors that come with one packet.
+const MOST: usize = 64;
+/// The longest packet of the keeper's.
+const LONGEST: usize = 512;
+/// So many sockets of a workload and family are kept.
+const STOCK: usize = 8;
+
+/// What the keeper says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Given {
+    /// The listener inside a workload, which comes with it.
+    Listen { workload: u32 },
+    /// The workload is gone.
+    Forget { workload: u32 },
+    /// Sockets, which come with it; none if the workload is gone.
+    Sockets { workload: u32, v6: bool },
+}
+
+/// What is said to the keeper.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Wanted {
+    Sockets { workload: u32, v4: usize, v6: usize },
+}
+
+/// The proxy's end of the link, with the sockets that came over it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: UnixStream,
+    stocks: RefCell<HashMap<(u32, bool), Stock>>,
+}
+
+/// Sockets of one workload and family.
+#[derive(Debug, Default)]
+struct Stock {
+    ready: Vec<OwnedFd>,
+    waiting: VecDeque<oneshot::Sender<OwnedFd>>,
+    /// Packets that were asked for and have not come.
+    asked: usize,
+}
+
+impl Link {
+    pub(crate) fn new(keeper: OwnedFd) -> io::Result<Rc<Self>> {
+        rustix::io::ioctl_fionbio(&keeper, true)?;
+        // One of packets, which tokio has no type for; only its readiness is asked for.
+        let socket = UnixStream::from_std(StdUnixStream::from(keeper))?;
+        Ok(Rc::new(Self { socket, stocks: RefCell::default() }))
+    }
+
+    /// The next thing that the keeper says; `None` once it has gone. Sockets are put into stock here.
+    pub(crate) async fn next(&self) -> io::Result<Option<(Given, Vec<OwnedFd>)>> {
+        loop {
+            self.socket.readable().await?;
+            match self.socket.try_io(Interest::READABLE, || receive(&self.socket)) {
+                Ok(Some((Given::Sockets { workload, v6 }, sockets))) => self.stock(workload, v6, sockets),
+                // Readiness was a false alarm.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// An unconnected socket of a workload's.
+    pub(crate) async fn socket(&self, workload: u32, v6: bool) -> Result<OwnedFd, Failure> {
+        let (wait, have) = {
+            let mut stocks = self.stocks.borrow_mut();
+            let stock = stocks.entry((workload, v6)).or_default();
+            let have = stock.ready.pop();
+            let short = stock.ready.len() < STOCK / 2;
+            let wait = have.is_none().then(|| {
+                let (sender, receiver) = oneshot::channel();
+                stock.waiting.push_back(sender);
+                receiver
+            });
+            // One packet under way is enough, but for more who wait than it brings.
+            if short && stock.asked * STOCK <= stock.waiting.len() {
+                stock.asked += 1;
+                self.ask(workload, v6);
+            }
+            (wait, have)
+        };
+        match (have, wait) {
+            (Some(socket), _) => Ok(socket),
+            (None, Some(wait)) => wait.await.map_err(|_| Failure::NoSocket),
+            (None, None) => Err(Failure::NoSocket),
+        }
+    }
+
+    /// Forgets a workload's sockets.
+    pub(crate) fn forget(&self, workload: u32) {
+        self.stocks.borrow_mut().retain(|(of, _), _| *of != workload);
+    }
+
+    fn ask(&self, workload: u32, v6: bool) {
+        let (v4, v6) = if v6 { (0, STOCK) } else { (STOCK, 0) };
+        let text = serde_json::to_vec(&Wanted::Sockets { workload, v4, v6 }).expect("invariant: plain data");
+        // It never fills: the keeper reads at once, and few packets are under way.
+        if let Err(error) = send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            tracing::error!(%error, "the keeper can't be asked for sockets");
+        }
+    }
+
+    fn stock(&self, workload: u32, v6: bool, sockets: Vec<OwnedFd>) {
+        let mut stocks = self.stocks.borrow_mut();
+        let stock = stocks.entry((workload, v6)).or_default();
+        stock.asked = stock.asked.saturating_sub(1);
+        if sockets.is_empty() {
+            // The workload is gone: whoever waits is told so.
+            stock.waiting.clear();
+        }
+        for mut socket in sockets {
+            loop {
+                let Some(waiting) = stock.waiting.pop_front() else {
+                    stock.ready.push(socket);
+                    break;
+                };
+                match waiting.send(socket) {
+                    Ok(()) => break,
+                    // It waits no more.
+                    Err(back) => socket = back,
+                }
+            }
+        }
+    }
+}
+
+fn receive(socket: &UnixStream) -> io::Result<Option<(Given, Vec<OwnedFd>)>> {
+    let mut packet = [0; LONGEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Ok(Some((serde_json::from_slice(&packet[..got.bytes])?, descriptors)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::IoSlice, os::fd::AsFd as _};
+
+    use rustix::net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SocketFlags, SocketType, sendmsg,
+        socketpair,
+    };
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, Rc<Link>) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("a pair");
+        (ours, Link::new(theirs).expect("a link"))
+    }
+
+    fn give(keeper: &OwnedFd, text: &str, count: usize) {
+        let null = std::fs::File::open("/dev/null").expect("null");
+        let descriptors = vec![null.as_fd(); count];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if count > 0 {
+            assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        }
+        sendmsg(keeper, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty()).expect("sent");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_waits_gets_what_comes_and_the_rest_is_kept() {
+        let (keeper, link) = pair();
+        LocalSet::new()
+            .run_until(async {
+                let hearing = Rc::clone(&link);
+                let heard = tokio::task::spawn_local(async move { hearing.next().await });
+                let taking = Rc::clone(&link);
+                let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
+                tokio::task::yield_now().await;
+                let mut asked = [0; 128];
+                let (_, length) = rustix::net::recv(&keeper, &mut asked, RecvFlags::empty()).expect("asked");
+                assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0}}"#);
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);
+                assert!(taken.await.expect("no panic").is_ok());
+                assert_eq!(link.stocks.borrow()[&(7, false)].ready.len(), 7);
+                give(&keeper, r#"{"listen":{"workload":9}}"#, 1);
+                let (given, descriptors) = heard.await.expect("no panic").expect("heard").expect("open");
+                assert!(matches!(given, Given::Listen { workload: 9 }));
+                assert_eq!(descriptors.len(), 1);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_workload_that_is_gone_has_no_sockets() {
+        let (keeper, link) = pair();
+        LocalSet::new()
+            .run_until(async {
+                let hearing = Rc::clone(&link);
+                tokio::task::spawn_local(async move { hearing.next().await });
+                let taking = Rc::clone(&link);
+                let taken = tokio::task::spawn_local(async move { taking.socket(7, true).await });
+                tokio::task::yield_now().await;
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":true}}"#, 0);
+                assert_eq!(taken.await.expect("no panic").expect_err("none"), Failure::NoSocket);
+            })
+            .await;
+    }
+}

@@ -1,0 +1,141 @@
+//! The role: hears the keeper, and ends when it is told to.
+
+use std::{
+    collections::HashMap, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, rc::Rc, time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::{JoinHandle, LocalSet, spawn_local},
+    time::{interval, timeout},
+};
+
+use crate::{
+    access::Log,
+    keeper::{Given, Link},
+    serve::{Proxy, listen},
+    upstream::Pool,
+    world::Watched,
+};
+
+/// Between looks at the snapshot.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long requests under way have once it is to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file that the agent replaces.
+    pub snapshot: PathBuf,
+}
+
+/// Why it ended.
+#[derive(Debug, Error)]
+pub enum ProxyError {
+    /// A system call.
+    #[error("the proxy can't {action}: {source}")]
+    Io {
+        /// What it was about to do.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Serves until SIGTERM, or until the keeper is gone; then has requests under way answered, and no others.
+///
+/// # Errors
+/// It could not begin.
+pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
+    let failed = |action| move |source| ProxyError::Io { action, source };
+    raise_descriptor_limit();
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
+    LocalSet::new().block_on(&runtime, async {
+        let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
+        let proxy = Rc::new(Proxy {
+            watched: Watched::new(options.snapshot.clone()),
+            pool: Pool::new(Rc::clone(&link)),
+            loads: Rc::default(),
+            log: Rc::new(Log::default()),
+            closing: watch::Sender::new(false),
+        });
+        let ticking = spawn_local(tick(Rc::clone(&proxy)));
+        let mut listeners = HashMap::new();
+        tokio::select! {
+            () = hear(&proxy, &link, &mut listeners) => {}
+            _ = terminate.recv() => {}
+        }
+        // The keeper holds the listeners: new connections wait in their queues for another proxy.
+        listeners.into_values().for_each(|it: JoinHandle<_>| it.abort());
+        drain(proxy, ticking).await;
+        Ok(())
+    })
+}
+
+/// Follows the keeper, until it is gone.
+async fn hear(proxy: &Rc<Proxy>, link: &Rc<Link>, listeners: &mut HashMap<u32, JoinHandle<io::Result<()>>>) {
+    loop {
+        let (given, mut descriptors) = match link.next().await {
+            Ok(Some(received)) => received,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "the keeper is not understood");
+                return;
+            }
+        };
+        let (workload, task) = match given {
+            Given::Listen { workload } => {
+                let Some(listener) = descriptors.pop() else { continue };
+                (workload, Some(spawn_local(listen(Rc::clone(proxy), workload, TcpListener::from(listener)))))
+            }
+            Given::Forget { workload } => {
+                link.forget(workload);
+                proxy.pool.forget(workload);
+                (workload, None)
+            }
+            Given::Sockets { .. } => continue,
+        };
+        let before = match task {
+            Some(task) => listeners.insert(workload, task),
+            None => listeners.remove(&workload),
+        };
+        before.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn tick(proxy: Rc<Proxy>) {
+    let mut ticks = interval(LOOK);
+    loop {
+        ticks.tick().await;
+        proxy.watched.look();
+        proxy.log.flush();
+        proxy.pool.sweep();
+    }
+}
+
+/// Idle connections are closed, and those with requests under way after their answers.
+async fn drain(proxy: Rc<Proxy>, ticking: JoinHandle<()>) {
+    ticking.abort();
+    let _ = ticking.await;
+    let log = Rc::clone(&proxy.log);
+    proxy.closing.send_replace(true);
+    if timeout(DRAIN, proxy.closing.closed()).await.is_err() {
+        tracing::warn!(connections = proxy.closing.receiver_count(), "requests did not end in time");
+    }
+    log.flush();
+}
+
+/// Each connection takes one or two.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,77 @@
+//! What the agent writes for the proxy.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Deserialize, Serialize};
+use wabe_model::ObjectName;
+use wabe_policy::http::HttpTable;
+
+/// All that the proxy goes by, as JSON in a file that is replaced by `rename`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The generation that it was made for.
+    pub generation: u64,
+    /// Workloads by id.
+    pub workloads: BTreeMap<u32, WorkloadFacts>,
+    /// The ports of services whose callers are led here.
+    pub ports: Vec<ServiceFacts>,
+    /// Where requests may go.
+    pub backends: Vec<BackendFacts>,
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadFacts {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
+    pub identity: String,
+    /// Its address.
+    pub v4: Ipv4Addr,
+    /// Its address.
+    pub v6: Ipv6Addr,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceFacts {
+    /// The service.
+    pub service: ObjectName,
+    /// Its virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The routes that are attached to it.
+    pub table: HttpTable,
+}
+
+/// A port of a service that requests may go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendFacts {
+    /// The service.
+    pub service: ObjectName,
+    /// The port.
+    pub port: u16,
+    /// Who serves it now.
+    pub endpoints: Vec<EndpointFacts>,
+}
+
+/// A place where a service's port is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointFacts {
+    /// The workload there.
+    pub workload: u32,
+    /// Its address.
+    pub v4: Ipv4Addr,
+    /// Its address.
+    pub v6: Ipv6Addr,
+    /// Where it listens.
+    pub port: u16,
+    /// 1 or more.
+    pub weight: u32,
+}

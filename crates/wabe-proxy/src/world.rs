@@ -1,0 +1,123 @@
+//! The snapshot in force, made ready for look-ups, and read anew when its file was replaced.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fs::{self, Metadata},
+    io,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    rc::Rc,
+};
+
+use wabe_model::ObjectName;
+use wabe_policy::http::HttpRouter;
+
+use crate::snapshot::{EndpointFacts, Snapshot, WorkloadFacts};
+
+/// What the proxy goes by.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
+    services: HashMap<(IpAddr, u16), Rc<Service>>,
+    backends: HashMap<(ObjectName, u16), Vec<EndpointFacts>>,
+}
+
+/// A port of a service whose callers are led here.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) name: ObjectName,
+    pub(crate) port: u16,
+    pub(crate) router: HttpRouter,
+}
+
+impl World {
+    pub(crate) fn of(snapshot: Snapshot) -> Self {
+        let Snapshot { workloads, ports, backends, .. } = snapshot;
+        let mut services = HashMap::new();
+        for facts in ports {
+            let router = HttpRouter::new(&facts.table);
+            let service = Rc::new(Service { name: facts.service, port: facts.port, router });
+            services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
+        }
+        let backends = backends.into_iter().map(|it| ((it.service, it.port), it.endpoints));
+        Self { workloads, services, backends: backends.collect() }
+    }
+
+    /// The service that was dialled.
+    pub(crate) fn service(&self, dialled: SocketAddr) -> Option<Rc<Service>> {
+        self.services.get(&(dialled.ip().to_canonical(), dialled.port())).cloned()
+    }
+
+    /// Who serves a service's port.
+    pub(crate) fn endpoints(&self, service: &ObjectName, port: u16) -> &[EndpointFacts] {
+        self.backends.get(&(service.clone(), port)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The snapshot's file. What can't be read or understood leaves everything as it was.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    path: PathBuf,
+    seen: RefCell<Option<Stamp>>,
+    world: RefCell<Rc<World>>,
+}
+
+/// Tells one file from another that takes its name.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Watched {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let watched = Self { path, seen: RefCell::default(), world: RefCell::default() };
+        watched.look();
+        watched
+    }
+
+    /// The newest that was understood.
+    pub(crate) fn world(&self) -> Rc<World> {
+        Rc::clone(&self.world.borrow())
+    }
+
+    /// Reads the file if it is another one than before: one `stat` if not.
+    pub(crate) fn look(&self) {
+        let stamp = match fs::metadata(&self.path) {
+            Ok(metadata) => Stamp::of(&metadata),
+            // The agent has not written it yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "can't be read; what was read before stays");
+                return;
+            }
+        };
+        if self.seen.borrow().as_ref() == Some(&stamp) {
+            return;
+        }
+        let read = fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Snapshot>(&text)?));
+        match read {
+            Ok(snapshot) => {
+                tracing::debug!(generation = snapshot.generation, "read");
+                *self.world.borrow_mut() = Rc::new(World::of(snapshot));
+            }
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");
+            }
+        }
+        *self.seen.borrow_mut() = Some(stamp);
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            size: metadata.size(),
+        }
+    }
+}

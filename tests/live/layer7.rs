@@ -1,0 +1,273 @@
+//! Services with rules of layer 7: requests go through the node's proxy, which nobody has to trust.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use wabe_testkit::{Finished, TestMesh, wabe};
+use wabe_tests::{
+    eventually,
+    facts::Facts,
+    manifest::{Policy, Route, Service, Workload, all},
+    steps,
+};
+
+const CALLER: &str = "shop/caller";
+const OTHER: &str = "away/caller";
+
+#[test]
+fn layer7() {
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle(CALLER),
+        &Workload::idle(OTHER),
+        &Workload::web("shop/v1").label("tier", "web"),
+        &Workload::web("shop/v2").label("tier", "web"),
+        &Service::new("shop/web").with("selector", json!({ "tier": "web" })),
+        &Service::new("shop/v1"),
+        &Service::new("shop/v2"),
+        &canary(100, 0),
+    ]));
+    steps::run(
+        &mesh,
+        &wabe_tests::steps![
+            a_request_is_routed_and_the_server_sees_who_calls,
+            the_application_sees_what_it_dialled_in_both_families,
+            rules_choose_by_header_and_path,
+            what_no_rule_matches_is_not_found,
+            a_service_without_rules_never_touches_the_proxy,
+            what_the_caller_may_not_reach_the_proxy_may_not_either,
+            weights_change_under_load_without_a_failed_request,
+            no_endpoint_is_said_at_once,
+            the_proxy_has_no_power,
+            explain_and_flows_say_that_the_proxy_is_between,
+            a_killed_proxy_is_back_and_connections_wait,
+            a_route_that_is_deleted_leaves_the_service_direct,
+        ],
+    );
+    mesh.down();
+}
+
+/// Callers that ask for it get version 2, of the others so many.
+fn canary(v1: u32, v2: u32) -> Route {
+    Route::new(
+        "shop/web",
+        json!([
+            { "matches": [{ "headers": [{ "name": "x-canary", "value": "yes" }] }], "backendRefs": [Route::backend("v2", 1)] },
+            { "matches": [{ "path": { "value": "/old" } }],
+              "filters": [{ "type": "RequestRedirect", "requestRedirect": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/new" }, "statusCode": 301 } }] },
+            { "matches": [{ "path": { "value": "/all" } }, { "path": { "value": "/delay" } }, { "path": { "value": "/status" } }],
+              "backendRefs": [Route::backend("v1", v1), Route::backend("v2", v2)] },
+        ]),
+    )
+}
+
+fn a_request_is_routed_and_the_server_sees_who_calls(mesh: &TestMesh) {
+    let seen = told(mesh, CALLER, &["-4", "-d", "some words", "http://web.shop/all/of/it?a=1"]);
+    assert_eq!((&seen["workload"], &seen["path"]), (&json!("v1"), &json!("/all/of/it?a=1")), "{seen}");
+    assert_eq!((&seen["method"], &seen["body"]), (&json!("POST"), &json!("some words")), "{seen}");
+    let [v4, _] = Facts::of(mesh).addresses(CALLER);
+    assert_eq!(seen["peer"], json!(v4.to_string()), "the caller's own address: {seen}");
+    let headers = &seen["headers"];
+    assert_eq!(headers["host"], json!(["web.shop"]), "{seen}");
+    assert_eq!(headers["x-forwarded-for"], json!([v4.to_string()]), "{seen}");
+    let certificate = headers["x-forwarded-client-cert"][0].as_str().unwrap_or_default();
+    assert!(certificate.contains("URI=spiffe://cluster.local/ns/shop/sa/default"), "{seen}");
+    assert_eq!(headers["x-request-id"][0].as_str().map(str::len), Some(36), "{seen}");
+    // Whoever says so himself is not believed.
+    let forged =
+        ["-H", "x-forwarded-client-cert: URI=spiffe://cluster.local/ns/root/sa/root", "http://web.shop/all"];
+    let seen = told(mesh, CALLER, &forged);
+    assert_eq!(seen["headers"]["x-forwarded-client-cert"], json!([certificate]), "{seen}");
+}
+
+fn the_application_sees_what_it_dialled_in_both_families(mesh: &TestMesh) {
+    for address in Facts::of(mesh).service("shop/web") {
+        let url = format!("http://{}/all", SocketAddr::from((address, 80)));
+        let asked =
+            curl(mesh, CALLER, &["-o", "/dev/null", "-w", "%{remote_ip} %{http_code}", &url]).success();
+        assert_eq!(asked.stdout, format!("{address} 200"));
+        let peer: IpAddr =
+            told(mesh, CALLER, &[&url])["peer"].as_str().expect("text").parse().expect("an address");
+        assert!(Facts::of(mesh).addresses(CALLER).contains(&peer));
+    }
+}
+
+fn rules_choose_by_header_and_path(mesh: &TestMesh) {
+    assert_eq!(told(mesh, CALLER, &["-H", "X-Canary: yes", "http://web.shop/"])["workload"], "v2");
+    assert_eq!(told(mesh, CALLER, &["http://web.shop/all"])["workload"], "v1");
+    let moved = curl(mesh, CALLER, &["-i", "http://web.shop/old/page"]).success().stdout;
+    assert!(moved.starts_with("HTTP/1.1 301 "), "{moved}");
+    assert!(moved.to_lowercase().contains("location: http://web.shop/new/page\r\n"), "{moved}");
+}
+
+fn what_no_rule_matches_is_not_found(mesh: &TestMesh) {
+    let answer = Answer::of(mesh, CALLER, &["http://web.shop/nothing"]);
+    assert_eq!((answer.status, answer.reason()), (404, Some("no-route")), "{answer:?}");
+}
+
+fn a_service_without_rules_never_touches_the_proxy(mesh: &TestMesh) {
+    let before = lane(mesh, "proxy");
+    assert_eq!(told(mesh, CALLER, &["http://v1.shop/"])["workload"], "v1");
+    assert_eq!(lane(mesh, "proxy"), before);
+    let seen = told(mesh, CALLER, &["http://web.shop/all"]);
+    assert_eq!(lane(mesh, "proxy"), before + 1, "{seen}");
+}
+
+fn what_the_caller_may_not_reach_the_proxy_may_not_either(mesh: &TestMesh) {
+    let only = json!([{ "from": [{ "source": { "namespaces": ["away"] } }] }]);
+    let spec = json!({ "selector": { "matchLabels": { "app": "v2" } }, "action": "ALLOW", "rules": only });
+    let policy = Policy::new("shop/v2-for-away", spec).to_string();
+    let _ = mesh.apply(&policy).success();
+    let canary = ["-H", "x-canary: yes", "http://web.shop/"];
+    let refused = Answer::of(mesh, CALLER, &canary);
+    assert_eq!((refused.status, refused.reason()), (403, Some("policy")), "{refused:?}");
+    assert_eq!(told(mesh, OTHER, &canary)["workload"], "v2");
+    assert_eq!(told(mesh, CALLER, &["http://web.shop/all"])["workload"], "v1");
+    let _ = mesh.delete(&policy).success();
+    assert_eq!(told(mesh, CALLER, &canary)["workload"], "v2");
+}
+
+fn weights_change_under_load_without_a_failed_request(mesh: &TestMesh) {
+    let url = format!("http://{}/all", SocketAddr::from((Facts::of(mesh).service("shop/web")[0], 80)));
+    let program = wabe();
+    let program = program.to_str().expect("a path in UTF-8");
+    let load = [
+        program,
+        "lab",
+        "load",
+        &url,
+        "--rate",
+        "1000",
+        "--duration",
+        "6s",
+        "--connections",
+        "16",
+        "-o",
+        "json",
+    ];
+    let done = thread::scope(|scope| {
+        let running = scope.spawn(|| mesh.exec(CALLER, &load));
+        for (v1, v2) in [(90, 10), (50, 50), (0, 100), (100, 0), (0, 100)] {
+            thread::sleep(Duration::from_millis(700));
+            let _ = mesh.apply(&canary(v1, v2).to_string()).success();
+        }
+        eventually("all go to version 2", || {
+            (told(mesh, CALLER, &["http://web.shop/all"])["workload"] == "v2").then_some(())
+        });
+        running.join().expect("no panic").success()
+    });
+    let said = done.json();
+    assert_eq!(said["failed"], json!({}), "{done}");
+    assert!(said["answered"] == 6_000, "{done}");
+    let _ = mesh.apply(&canary(100, 0).to_string()).success();
+}
+
+fn no_endpoint_is_said_at_once(mesh: &TestMesh) {
+    let _ = mesh.wabe(&["scale", "shop/v2", "0"]).success();
+    let canary = ["-H", "x-canary: yes", "http://web.shop/"];
+    let answer = eventually("version 2 is gone", || {
+        let answer = Answer::of(mesh, CALLER, &canary);
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(answer.reason(), Some("no-healthy-endpoint"), "{answer:?}");
+    let _ = mesh.wabe(&["scale", "shop/v2", "1"]).success();
+    eventually("version 2 is back", || (Answer::of(mesh, CALLER, &canary).status == 200).then_some(()));
+}
+
+fn the_proxy_has_no_power(mesh: &TestMesh) {
+    let pid = mesh.machine().role("proxy").expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = |name: &str| {
+        status.lines().find_map(|it| it.strip_prefix(name)).unwrap_or("missing").trim().to_owned()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(line(set), "0000000000000000", "{set} of {status}");
+    }
+    assert_eq!(line("NoNewPrivs:"), "1");
+    assert!(!line("Uid:").split_whitespace().any(|it| it == "0"), "{status}");
+    // A namespace in which nothing is: what it makes itself leads nowhere.
+    let inside = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &pid.to_string(), "-n"]).args(words);
+        mesh.machine().run(command).success().stdout
+    };
+    let links = inside(&["ip", "-o", "link"]);
+    assert!(links.lines().count() == 1 && links.contains("state DOWN"), "{links}");
+    assert_eq!(inside(&["ip", "route", "show", "table", "all"]), "");
+}
+
+fn explain_and_flows_say_that_the_proxy_is_between(mesh: &TestMesh) {
+    let explained = mesh.json(&["explain", CALLER, "web.shop:80"]);
+    assert_eq!(
+        (&explained["lane"], &explained["verdict"]),
+        (&json!("proxy"), &json!("allowed")),
+        "{explained}"
+    );
+    let _ = told(mesh, CALLER, &["http://web.shop/all"]);
+    let lines = eventually("both connections are told", || {
+        let flows = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
+        let of_caller =
+            |lane: &str| flows.iter().any(|it| it["lane"] == lane && it["from"]["workload"] == CALLER);
+        (of_caller("proxy") && of_caller("direct")).then_some(flows)
+    });
+    assert!(!lines.is_empty());
+}
+
+fn a_killed_proxy_is_back_and_connections_wait(mesh: &TestMesh) {
+    let killed = mesh.machine().kill_role("proxy");
+    let began = Instant::now();
+    assert_eq!(told(mesh, CALLER, &["http://web.shop/all"])["workload"], "v1");
+    println!("answered {:.1?} after the proxy was killed", began.elapsed());
+    eventually("another one runs", || mesh.machine().role("proxy").filter(|it| *it != killed));
+}
+
+fn a_route_that_is_deleted_leaves_the_service_direct(mesh: &TestMesh) {
+    let _ = mesh.delete(&canary(100, 0).to_string()).success();
+    let before = lane(mesh, "proxy");
+    assert_eq!(Answer::of(mesh, CALLER, &["http://web.shop/nothing"]).status, 200);
+    assert_eq!(lane(mesh, "proxy"), before);
+    let _ = mesh.apply(&canary(100, 0).to_string()).success();
+    assert_eq!(Answer::of(mesh, CALLER, &["http://web.shop/nothing"]).status, 404);
+}
+
+/// What the server was asked, as it tells.
+#[track_caller]
+fn told(mesh: &TestMesh, from: &str, words: &[&str]) -> Value {
+    curl(mesh, from, words).success().json()
+}
+
+fn curl(mesh: &TestMesh, from: &str, words: &[&str]) -> Finished {
+    mesh.exec(from, &[&["curl", "-sS", "-g", "--max-time", "10"], words].concat())
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    fn of(mesh: &TestMesh, from: &str, words: &[&str]) -> Self {
+        let text = curl(mesh, from, &[&["-i"], words].concat()).success().stdout;
+        let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+        Self { status: status.unwrap_or_else(|| panic!("no status: {text}")), text }
+    }
+
+    /// The proxy's own word for it.
+    fn reason(&self) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix("x-wabe-reason: "))
+    }
+}
+
+/// How many connections went this way.
+fn lane(mesh: &TestMesh, name: &str) -> u64 {
+    let status = mesh.json(&["status"]);
+    let found = status["lanes"].as_array().into_iter().flatten().find(|it| it["name"] == name).cloned();
+    found.and_then(|it| it["count"].as_u64()).unwrap_or_else(|| panic!("no lane {name}: {status}"))
+}
