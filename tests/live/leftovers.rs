@@ -98,7 +98,14 @@ fn after_connections_that_are_still_open() {
 
 #[test]
 fn after_any_process_was_killed() {
-    for roles in [&["agent"][..], &["dns"], &["keeper"], &["keeper", "agent"], &["keeper", "dns", "agent"]] {
+    for roles in [
+        &["agent"][..],
+        &["dns"],
+        &["proxy"],
+        &["keeper"],
+        &["keeper", "agent"],
+        &["keeper", "dns", "proxy", "agent"],
+    ] {
         eprintln!("killing {roles:?}");
         leaves_nothing(|machine| {
             up(machine, |_| {
@@ -211,7 +218,7 @@ fn after_up_was_interrupted() {
 /// Where the keeper or the agent dies while `wabe up` waits for it, that tells so or gets along.
 #[test]
 fn after_a_role_was_killed_during_up() {
-    for role in ["keeper", "agent", "dns"] {
+    for role in ["keeper", "agent", "dns", "proxy"] {
         leaves_nothing(|machine| {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let file = folder.path().join("mesh.yaml");

@@ -22,6 +22,7 @@ pub enum Kind {
     /// `networking.istio.io/v1`
     DestinationRule,
     /// `gateway.networking.k8s.io/v1`
+    #[serde(rename = "HTTPRoute")]
     HttpRoute,
 }
 

@@ -35,6 +35,7 @@ pub enum Object {
     /// How connections to a service are spread.
     DestinationRule(DestinationRule),
     /// What becomes of requests to services.
+    #[serde(rename = "HTTPRoute")]
     HttpRoute(HttpRoute),
 }
 

@@ -36,7 +36,9 @@ pub(crate) fn leftovers(name: &str) -> Vec<String> {
 
 /// The process of a role of this mesh.
 pub(crate) fn role(name: &str, role: &str) -> Option<u32> {
-    let procs = cgroups(name).first()?.join(role).join("cgroup.procs");
+    // Whose cgroup is named for what is done there: sockets are made for the proxy.
+    let cgroup = if role == "keeper" { "vend" } else { role };
+    let procs = cgroups(name).first()?.join(cgroup).join("cgroup.procs");
     fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()
 }
 

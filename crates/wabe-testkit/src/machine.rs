@@ -140,7 +140,7 @@ impl Machine {
         Running::start(command, line)
     }
 
-    /// The process of one of its mesh's roles, if it runs: `keeper`, `agent` or `dns`.
+    /// The process of one of its mesh's roles, if it runs: `keeper`, `agent`, `dns` or `proxy`.
     pub fn role(&self, role: &str) -> Option<u32> {
         force::role(self.name(), role)
     }

@@ -199,23 +199,28 @@ fn a_command_that_does_not_exist_is_told_and_harms_nobody() {
     let _ = mesh().delete(&broken.to_string()).success();
 }
 
-/// Whatever is written into `/dev/full` meets a disk without room.
+/// Whatever is written into `/dev/full` meets a disk without room. On a mesh of its own: nobody else could write meanwhile.
 #[test]
 fn a_full_disk_is_told_and_the_last_state_stays() {
-    let new = format!("/run/wabe/{}/objects.new", mesh().name());
-    // The agent may just be saving what the step before it left.
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle("shop/caller"),
+        &Workload::server("shop/cart"),
+        &Service::new("shop/cart"),
+    ]));
+    let new = format!("/run/wabe/{}/objects.new", mesh.name());
+    // The agent may just be saving what the start left.
     wabe_tests::eventually("nothing is being written", || std::os::unix::fs::symlink("/dev/full", &new).ok());
-    let applied = mesh().apply(&Service::new("full/another").to_string());
-    let said = mesh().testbox("shop/caller", &["connect", "cart.shop:80"]);
+    let applied = mesh.apply(&Service::new("full/another").to_string());
+    let said = mesh.testbox("shop/caller", &["connect", "cart.shop:80"]);
     fs::remove_file(&new).expect("still the link");
     assert_eq!(applied.code(), Some(1), "{applied}");
     let (file, why) = ("objects.json", "No space left on device");
     assert!(applied.stderr.contains(file) && applied.stderr.contains(why), "{applied}");
     assert_eq!(said.success().json()["ok"], true);
-    let services = mesh().json(&["get", "Service"]).to_string();
+    let services = mesh.json(&["get", "Service"]).to_string();
     assert!(!services.contains("another"), "{services}");
-    let _ = mesh().apply(&Service::new("full/another").to_string()).success();
-    let _ = mesh().delete(&Service::new("full/another").to_string()).success();
+    let _ = mesh.apply(&Service::new("full/another").to_string()).success();
+    mesh.down();
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn status_counts_lanes_and_names_the_processes() {
         mesh().testbox("shop/caller", &["connect", "cart.shop:80", "--count", "5", "--summary"]).success();
     let after = status();
     assert!(direct(&after) >= before + 5, "{after:#}");
-    for role in ["keeper", "agent", "dns"] {
+    for role in ["keeper", "agent", "dns", "proxy"] {
         let told = after["processes"].as_array().expect("a list").iter().find(|it| it["role"] == role);
         let pid = mesh().machine().role(role).map(Value::from);
         assert_eq!(told.map(|it| &it["pid"]), pid.as_ref(), "{role}: {after:#}");
@@ -122,7 +122,7 @@ fn status_counts_lanes_and_names_the_processes() {
 #[test]
 fn status_for_people_names_workloads_and_services() {
     let said = mesh().wabe(&["status"]).success().stdout;
-    for word in ["shop/cart", "shop/caller", "keeper", "agent", "dns"] {
+    for word in ["shop/cart", "shop/caller", "keeper", "agent", "dns", "proxy"] {
         assert!(said.contains(word), "no {word}:\n{said}");
     }
 }
