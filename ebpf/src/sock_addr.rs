@@ -96,9 +96,8 @@ pub fn set_mark(ctx: &SockAddrContext, mut value: u32) -> bool {
     const SOL_SOCKET: i32 = 1;
     const SO_MARK: i32 = 36;
     // SAFETY: the helper takes the hook's context; the value is on the stack and four bytes long.
-    let result = unsafe {
-        bpf_setsockopt(ctx.sock_addr.cast(), SOL_SOCKET, SO_MARK, (&raw mut value).cast(), 4)
-    };
+    let result =
+        unsafe { bpf_setsockopt(ctx.sock_addr.cast(), SOL_SOCKET, SO_MARK, (&raw mut value).cast(), 4) };
     result == 0
 }
 

@@ -86,7 +86,9 @@ fn vouch(ctx: &SockOpsContext, state: &mut SocketState, flags: u32) {
 #[inline(always)]
 fn established(ctx: &SockOpsContext) {
     let Some(state) = stamped(ctx) else { return };
-    if state.lane == Lane::Direct as u8 || state.lane == Lane::Outside as u8 || state.lane == Lane::Proxy as u8
+    if state.lane == Lane::Direct as u8
+        || state.lane == Lane::Outside as u8
+        || state.lane == Lane::Proxy as u8
     {
         report::send(&event(state, &outgoing(ctx), EventKind::Opened, report::now()));
     }
