@@ -109,9 +109,7 @@ fn after_any_process_was_killed() {
         eprintln!("killing {roles:?}");
         leaves_nothing(|machine| {
             up(machine, |_| {
-                for role in roles {
-                    machine.kill_role(role);
-                }
+                machine.kill_roles(roles);
             });
             let _ = machine.wabe(&["down"]).success();
         });

@@ -151,9 +151,21 @@ impl Machine {
     /// If it does not run, or is not gone within [`PATIENCE`].
     #[track_caller]
     pub fn kill_role(&self, role: &str) -> u32 {
-        let pid = self.role(role).unwrap_or_else(|| panic!("{} has no {role}", self.name()));
-        assert!(force::kill_and_wait(pid, PATIENCE), "{role} {pid} does not die");
-        pid
+        self.kill_roles(&[role])[0]
+    }
+
+    /// Kills several as [`Self::kill_role`] does. All are found before the first is killed: some end when another does.
+    ///
+    /// # Panics
+    /// If one does not run at first, or is not gone within [`PATIENCE`].
+    #[track_caller]
+    pub fn kill_roles(&self, roles: &[&str]) -> Vec<u32> {
+        let found = roles.iter().map(|it| self.role(it).unwrap_or_else(|| panic!("{} has no {it}", self.name())));
+        let pids: Vec<u32> = found.collect();
+        for (role, pid) in roles.iter().zip(&pids) {
+            assert!(force::kill_and_wait(*pid, PATIENCE), "{role} {pid} does not die");
+        }
+        pids
     }
 
     /// What is there of its mesh: cgroups, mounts, state folder, processes.
