@@ -68,6 +68,15 @@ fn summary(object: &Object) -> String {
             let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
             format!("for {}, {} rules", services.join(", "), it.rules.len())
         }
+        Object::GrpcRoute(it) => {
+            let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
+            format!("for {}, {} rules", services.join(", "), it.rules.len())
+        }
+        Object::ReferenceGrant(it) => {
+            let from: Vec<_> =
+                it.from.iter().map(|from| format!("{}s of {}", from.kind, from.namespace)).collect();
+            format!("to {}", from.join(", "))
+        }
         Object::AuthorizationPolicy(it) => {
             format!("{:?}, {} rules{}", it.action, it.rules.len(), if it.dry_run { ", dry run" } else { "" })
         }

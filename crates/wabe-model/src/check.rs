@@ -217,6 +217,8 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         Object::Namespace { .. }
         | Object::ServiceAccount { .. }
         | Object::HttpRoute(_)
+        | Object::GrpcRoute(_)
+        | Object::ReferenceGrant(_)
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,
     }

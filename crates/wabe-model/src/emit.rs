@@ -3,8 +3,10 @@
 //! What was not written is not written: fields that have their defaults are left out.
 
 mod destination_rule;
+mod grpc_route;
 mod http_route;
 mod policy;
+mod reference_grant;
 mod workload;
 mod yaml;
 
@@ -13,8 +15,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
     emit::{
-        destination_rule::destination_rule_spec, http_route::http_route_spec, policy::policy_spec,
-        workload::workload_spec,
+        destination_rule::destination_rule_spec, grpc_route::grpc_route_spec, http_route::http_route_spec,
+        policy::policy_spec, reference_grant::reference_grant_spec, workload::workload_spec,
     },
     manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
     service::DEFAULT_AFFINITY,
@@ -54,6 +56,12 @@ pub fn to_manifest(object: &Object) -> Value {
         }
         Object::HttpRoute(route) => {
             manifest(Kind::HttpRoute, metadata(&route.name), Some(http_route_spec(route)))
+        }
+        Object::GrpcRoute(route) => {
+            manifest(Kind::GrpcRoute, metadata(&route.name), Some(grpc_route_spec(route)))
+        }
+        Object::ReferenceGrant(grant) => {
+            manifest(Kind::ReferenceGrant, metadata(&grant.name), Some(reference_grant_spec(grant)))
         }
         Object::AuthorizationPolicy(policy) => {
             let mut metadata = metadata(&policy.name);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ObjectName;
+use crate::{Expression, ObjectName};
 
 /// Rules for requests to services.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct HttpRouteRule {
     /// How long an answer may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// When a backend is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 /// What a request must be like: all of it.
@@ -77,6 +80,8 @@ pub enum PathMatch {
     Exact(String),
     /// This, or this and further elements: `/abc` is a prefix of `/abc/d` and not of `/abcd`.
     Prefix(String),
+    /// What it describes.
+    Expression(Expression),
 }
 
 /// A header or parameter, and its value.
@@ -85,8 +90,18 @@ pub enum PathMatch {
 pub struct ValueMatch {
     /// Its name.
     pub name: String,
-    /// Exactly this value.
-    pub value: String,
+    /// Its value.
+    pub value: ValuePattern,
+}
+
+/// What a value must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ValuePattern {
+    /// This.
+    Exact(String),
+    /// What it describes.
+    Expression(Expression),
 }
 
 /// What is done to a request or its answer.
@@ -101,6 +116,8 @@ pub enum HttpFilter {
     Redirect(Redirect),
     /// `URLRewrite`: the backend is asked for something else.
     Rewrite(Rewrite),
+    /// `RequestMirror`: another service gets a copy, whose answer nobody waits for. A rule may have several.
+    Mirror(Mirror),
 }
 
 /// Changes of headers.
@@ -160,16 +177,49 @@ pub enum PathChange {
     Prefix(String),
 }
 
+/// Who gets copies of requests, and of how many: of `numerator` in `denominator`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// A service; of another namespace only where a `ReferenceGrant` allows it.
+    pub service: ObjectName,
+    /// A port of it.
+    pub port: u16,
+    /// What it is if it is no service: nothing gets copies then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_kind: Option<OtherKind>,
+    /// At most `denominator`.
+    pub numerator: u32,
+    /// 1 or more; 100 unless written.
+    pub denominator: u32,
+}
+
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpBackend {
-    /// A service of the route's namespace.
+    /// A service; of another namespace only where a `ReferenceGrant` allows it.
     pub service: ObjectName,
-    /// A port of it.
+    /// A port of it; 0 if it is of another kind and has none.
     pub port: u16,
+    /// What it is if it is no service: its share of requests is answered by 500 then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_kind: Option<OtherKind>,
     /// Its share, 0 to 1 000 000; 1 unless written.
     pub weight: u32,
+    /// What is done to requests that go here, and to their answers, after the rule's own filters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<HttpFilter>,
+}
+
+/// A kind that a route refers to and that Wabe sends no requests to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherKind {
+    /// Its API group.
+    pub group: String,
+    /// Its name.
+    pub kind: String,
 }
 
 /// How long an answer may take; no limit unless written.
@@ -182,4 +232,18 @@ pub struct Timeouts {
     /// The same for each try of a backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Duration>,
+}
+
+/// When a backend is asked again: what can't be reached always, and answers with one of these statuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// 400 to 599, in ascending order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// How often at most, after the first time: 1 or more; 1 unless written.
+    pub attempts: u32,
+    /// How long is waited at least before each time; as long as the proxy thinks right unless written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Duration>,
 }

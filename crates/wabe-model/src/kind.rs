@@ -24,11 +24,16 @@ pub enum Kind {
     /// `gateway.networking.k8s.io/v1`
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
+    /// `gateway.networking.k8s.io/v1`
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
+    /// `gateway.networking.k8s.io/v1`
+    ReferenceGrant,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
@@ -37,6 +42,8 @@ impl Kind {
         Self::AuthorizationPolicy,
         Self::DestinationRule,
         Self::HttpRoute,
+        Self::GrpcRoute,
+        Self::ReferenceGrant,
     ];
 
     /// The word in a manifest's `kind`.
@@ -50,6 +57,8 @@ impl Kind {
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::DestinationRule => "DestinationRule",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
         }
     }
 
@@ -58,7 +67,10 @@ impl Kind {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::Service => &["v1"],
             Self::Workload | Self::MeshConfig => &["mesh.wabe.dev/v1alpha1"],
-            Self::HttpRoute => &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"],
+            Self::HttpRoute | Self::ReferenceGrant => {
+                &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
+            }
+            Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
             Self::DestinationRule => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
@@ -75,7 +87,9 @@ impl Kind {
             | Self::Workload
             | Self::AuthorizationPolicy
             | Self::DestinationRule
-            | Self::HttpRoute => true,
+            | Self::HttpRoute
+            | Self::GrpcRoute
+            | Self::ReferenceGrant => true,
         }
     }
 
@@ -89,6 +103,8 @@ impl Kind {
             Self::AuthorizationPolicy => "ap",
             Self::DestinationRule => "dr",
             Self::HttpRoute => "route",
+            Self::GrpcRoute => "grpc",
+            Self::ReferenceGrant => "grant",
         }
     }
 }
@@ -103,7 +119,8 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no kind is called {0:?}; use one of namespaces (ns), serviceaccounts (sa), services (svc), workloads (wl), \
-     meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr), httproutes (route)"
+     meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr), httproutes (route), grpcroutes (grpc), \
+     referencegrants (grant)"
 )]
 pub struct UnknownKind(String);
 

@@ -13,7 +13,9 @@ mod check;
 mod destination_rule;
 mod diagnostic;
 mod emit;
+mod expression;
 mod files;
+mod grpc_route;
 mod http_route;
 mod identity;
 mod kind;
@@ -22,6 +24,7 @@ mod mesh_config;
 mod name;
 mod objects;
 mod policy;
+mod reference_grant;
 mod service;
 mod workload;
 
@@ -29,10 +32,12 @@ pub use check::check;
 pub use destination_rule::{DestinationRule, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
+pub use expression::{BadExpression, Expression};
 pub use files::{MAX_FILE_BYTES, read_path};
+pub use grpc_route::{GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule};
 pub use http_route::{
-    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, ParentRef, PathChange,
-    PathMatch, Redirect, Rewrite, Timeouts, ValueMatch,
+    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Mirror, OtherKind, ParentRef,
+    PathChange, PathMatch, Redirect, Retry, Rewrite, Timeouts, ValueMatch, ValuePattern,
 };
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
@@ -41,6 +46,7 @@ pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
+pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthorizationPolicy, DestinationRule, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName, Service,
-    Workload,
+    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName,
+    ReferenceGrant, Service, Workload,
 };
 
 /// One object, parsed.
@@ -37,6 +37,11 @@ pub enum Object {
     /// What becomes of requests to services.
     #[serde(rename = "HTTPRoute")]
     HttpRoute(HttpRoute),
+    /// What becomes of calls to services.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute(GrpcRoute),
+    /// Who may refer to a namespace's services from another one.
+    ReferenceGrant(ReferenceGrant),
 }
 
 impl Object {
@@ -50,6 +55,8 @@ impl Object {
             Self::MeshConfig(_) => (Kind::MeshConfig, ObjectName::new("", "mesh")),
             Self::DestinationRule(rule) => (Kind::DestinationRule, rule.name.clone()),
             Self::HttpRoute(route) => (Kind::HttpRoute, route.name.clone()),
+            Self::GrpcRoute(route) => (Kind::GrpcRoute, route.name.clone()),
+            Self::ReferenceGrant(grant) => (Kind::ReferenceGrant, grant.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
         ObjectKey { kind, name }
@@ -102,6 +109,20 @@ impl Objects {
     /// All routes of requests.
     pub fn http_routes(&self) -> impl Iterator<Item = &HttpRoute> {
         self.iter().filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
+    }
+
+    /// All routes of calls.
+    pub fn grpc_routes(&self) -> impl Iterator<Item = &GrpcRoute> {
+        self.iter().filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
+    }
+
+    /// Whether a route of this kind and namespace may refer to this service: one of its own namespace, or one that a
+    /// `ReferenceGrant` lets it refer to.
+    pub fn may_refer(&self, route: Kind, namespace: &str, service: &ObjectName) -> bool {
+        namespace == service.namespace
+            || self.iter().any(
+                |object| matches!(object, Object::ReferenceGrant(it) if it.grants(route, namespace, service)),
+            )
     }
 
     /// All authorization policies.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use wabe_model::{
     HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Manifest, Object, ObjectName,
-    Objects, ParentRef, Parsed, PathChange, PathMatch, Redirect, Rewrite, Timeouts, ValueMatch, check, parse,
-    to_manifest, to_yaml,
+    Objects, ParentRef, Parsed, PathChange, PathMatch, Redirect, Rewrite, Timeouts, ValueMatch, ValuePattern,
+    check, parse, to_manifest, to_yaml,
 };
 
 const HEAD: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\nspec:\n";
@@ -35,7 +35,10 @@ fn a_route_as_an_api_server_prints_it_is_read() {
     );
     assert_eq!(route.parents[0].port, Some(80));
     let rule = &route.rules[0];
-    assert_eq!(rule.matches[0].headers, [ValueMatch { name: "x-who".into(), value: "me".into() }]);
+    assert_eq!(
+        rule.matches[0].headers,
+        [ValueMatch { name: "x-who".into(), value: ValuePattern::Exact("me".into()) }]
+    );
     assert_eq!(rule.backends[1].weight, 9);
     assert_eq!(rule.backends[0].service, ObjectName::new("shop", "v1"));
     assert_eq!(rule.timeouts, Timeouts { request: Some(Duration::from_secs(2)), backend_request: None });
@@ -169,7 +172,10 @@ fn filters() -> impl Strategy<Value = (Vec<HttpFilter>, bool)> {
 fn rule() -> impl Strategy<Value = HttpRouteRule> {
     let values = |names: &'static str| {
         vec((names, "[!-~]{1,6}"), 0..3).prop_map(|list| {
-            let mut list: Vec<_> = list.into_iter().map(|(name, value)| ValueMatch { name, value }).collect();
+            let mut list: Vec<_> = list
+                .into_iter()
+                .map(|(name, value)| ValueMatch { name, value: ValuePattern::Exact(value) })
+                .collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             list.dedup_by(|a, b| a.name == b.name);
             list
@@ -190,7 +196,9 @@ fn rule() -> impl Strategy<Value = HttpRouteRule> {
     let backend = ("[a-z]{1,5}", 1_u16.., 0_u32..=1_000_000).prop_map(|(name, port, weight)| HttpBackend {
         service: ObjectName::new("shop", &name),
         port,
+        other_kind: None,
         weight,
+        filters: Vec::new(),
     });
     let timeouts =
         (option::of(2_000_u64..9_000), option::of(1_u64..2_000)).prop_map(|(request, backend)| Timeouts {
@@ -204,6 +212,7 @@ fn rule() -> impl Strategy<Value = HttpRouteRule> {
             filters,
             backends: if redirects { Vec::new() } else { backends },
             timeouts,
+            retry: None,
         },
     )
 }

@@ -7,5 +7,5 @@
 mod find;
 mod table;
 
-pub use find::{HttpRequest, HttpRouter, Routed};
+pub use find::{HttpRequest, HttpRouter, Routed, joined};
 pub use table::{HttpTable, InvalidBackend, TableBackend, TableRow, TableRule, attached};

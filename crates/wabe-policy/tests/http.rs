@@ -7,7 +7,7 @@ use wabe_model::{
     HttpMatch, Manifest, ObjectName, Objects, PathMatch, Service, ServicePort, TargetPort, Transport, check,
     parse,
 };
-use wabe_policy::http::{HttpRequest, HttpRouter, HttpTable, InvalidBackend, Routed};
+use wabe_policy::http::{HttpRequest, HttpRouter, HttpTable, InvalidBackend, Routed, joined};
 
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selector: {app: web}, ports: [{name: http, port: 80}]}\n";
 
@@ -38,9 +38,7 @@ fn found(
 ) -> String {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let header = |name: &str| {
-        let values: Vec<_> =
-            headers.iter().filter(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1).collect();
-        (!values.is_empty()).then(|| values.join(", "))
+        joined(headers.iter().filter(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1.as_bytes()))
     };
     match router.find(namespace, &HttpRequest { method, path, query, header: &header }) {
         Routed::Rule(rule, _) => rule.name.clone().unwrap_or_else(|| rule.rule.to_string()),
@@ -147,6 +145,7 @@ fn a_port_without_routes_has_no_table() {
 fn naive(table: &HttpTable, path: &str) -> Option<String> {
     let matches = |condition: &HttpMatch| match &condition.path {
         PathMatch::Exact(exact) => exact == path,
+        PathMatch::Expression(expression) => expression.matches(path.as_bytes()),
         PathMatch::Prefix(prefix) => {
             let prefix = prefix.trim_end_matches('/');
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -30,6 +30,8 @@ pub(crate) fn path(asked: &Uri, matched: &PathMatch, change: &PathChange) -> Str
         PathChange::Prefix(new) => {
             let prefix = match matched {
                 PathMatch::Prefix(prefix) | PathMatch::Exact(prefix) => prefix.trim_end_matches('/'),
+                // The model has no such rule.
+                PathMatch::Expression(_) => asked.path(),
             };
             let rest = asked.path().strip_prefix(prefix).unwrap_or_default();
             let joined = format!("{}{rest}", new.trim_end_matches('/'));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::{Request, Uri, Version, header::HeaderValue, http::request};
 use wabe_model::{HttpFilter, ObjectName, PathMatch};
-use wabe_policy::http::{HttpRequest, Routed, TableRule};
+use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
 use crate::{balance::Loads, failure::Failure, filter, world::Service};
 
@@ -60,12 +60,8 @@ pub(crate) fn decide(
     loads: &Loads,
     dialled_port: u16,
 ) -> Decided {
-    let headers = head.headers.clone();
-    let header = |name: &str| {
-        let values: Vec<_> =
-            headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes())).collect();
-        (!values.is_empty()).then(|| values.join(", "))
-    };
+    let headers = &head.headers;
+    let header = |name: &str| joined(headers.get_all(name).iter().map(HeaderValue::as_bytes));
     let asked = HttpRequest {
         method: head.method.as_str(),
         path: head.uri.path(),
@@ -100,6 +96,7 @@ fn apply(
             HttpFilter::RequestHeaders(change) => filter::change(&mut head.headers, change),
             HttpFilter::ResponseHeaders(change) => answer_headers = Some(change.clone()),
             HttpFilter::Redirect(wanted) => redirect = Some(wanted),
+            HttpFilter::Mirror(_) => {}
             HttpFilter::Rewrite(rewrite) => {
                 if let Some(target) =
                     rewrite.path.as_ref().and_then(|change| filter::target(&head.uri, matched, change))

@@ -3,14 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, ObjectName, ParentRef,
-    PathChange, PathMatch, ValueMatch, manifest::scalar::duration_text,
+    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Mirror, ObjectName,
+    OtherKind, ParentRef, PathChange, PathMatch, Retry, ValueMatch, ValuePattern,
+    manifest::scalar::duration_text,
 };
 
 pub(super) fn http_route_spec(route: &HttpRoute) -> Value {
-    let parents: Vec<Value> = route.parents.iter().map(|it| parent(it, &route.name)).collect();
     let rules: Vec<Value> = route.rules.iter().map(|it| rule(it, &route.name)).collect();
-    json!({ "parentRefs": parents, "rules": rules })
+    json!({ "parentRefs": parents(&route.parents, &route.name), "rules": rules })
+}
+
+pub(super) fn parents(parents: &[ParentRef], route: &ObjectName) -> Value {
+    parents.iter().map(|it| parent(it, route)).collect()
 }
 
 fn parent(parent: &ParentRef, route: &ObjectName) -> Value {
@@ -34,7 +38,7 @@ fn rule(rule: &HttpRouteRule, route: &ObjectName) -> Value {
     }
     value.insert("matches".into(), rule.matches.iter().map(matching).collect());
     if !rule.filters.is_empty() {
-        value.insert("filters".into(), rule.filters.iter().map(filter).collect());
+        value.insert("filters".into(), rule.filters.iter().map(|it| filter(it, route)).collect());
     }
     if !rule.backends.is_empty() {
         value.insert("backendRefs".into(), rule.backends.iter().map(|it| backend(it, route)).collect());
@@ -48,13 +52,28 @@ fn rule(rule: &HttpRouteRule, route: &ObjectName) -> Value {
     if !timeouts.is_empty() {
         value.insert("timeouts".into(), Value::Object(timeouts));
     }
+    if let Some(it) = &rule.retry {
+        value.insert("retry".into(), retry(it));
+    }
     Value::Object(value)
+}
+
+fn retry(retry: &Retry) -> Value {
+    let mut value = json!({ "attempts": retry.attempts });
+    if !retry.codes.is_empty() {
+        value["codes"] = json!(retry.codes);
+    }
+    if let Some(backoff) = retry.backoff {
+        value["backoff"] = json!(duration_text(backoff));
+    }
+    value
 }
 
 fn matching(matching: &HttpMatch) -> Value {
     let (kind, path) = match &matching.path {
-        PathMatch::Exact(path) => ("Exact", path),
-        PathMatch::Prefix(path) => ("PathPrefix", path),
+        PathMatch::Exact(path) => ("Exact", path.as_str()),
+        PathMatch::Prefix(path) => ("PathPrefix", path.as_str()),
+        PathMatch::Expression(path) => ("RegularExpression", path.as_str()),
     };
     let mut value = json!({ "path": { "type": kind, "value": path } });
     if let Some(method) = &matching.method {
@@ -62,14 +81,22 @@ fn matching(matching: &HttpMatch) -> Value {
     }
     for (name, list) in [("headers", &matching.headers), ("queryParams", &matching.query)] {
         if !list.is_empty() {
-            let pair = |it: &ValueMatch| json!({ "name": it.name, "value": it.value });
-            value[name] = list.iter().map(pair).collect();
+            value[name] = list.iter().map(value_match).collect();
         }
     }
     value
 }
 
-fn filter(filter: &HttpFilter) -> Value {
+pub(super) fn value_match(wanted: &ValueMatch) -> Value {
+    match &wanted.value {
+        ValuePattern::Exact(value) => json!({ "name": wanted.name, "value": value }),
+        ValuePattern::Expression(value) => {
+            json!({ "type": "RegularExpression", "name": wanted.name, "value": value.as_str() })
+        }
+    }
+}
+
+pub(super) fn filter(filter: &HttpFilter, route: &ObjectName) -> Value {
     match filter {
         HttpFilter::RequestHeaders(change) => {
             json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": headers(change) })
@@ -102,7 +129,19 @@ fn filter(filter: &HttpFilter) -> Value {
             }
             json!({ "type": "URLRewrite", "urlRewrite": value })
         }
+        HttpFilter::Mirror(it) => json!({ "type": "RequestMirror", "requestMirror": mirror(it, route) }),
     }
+}
+
+fn mirror(mirror: &Mirror, route: &ObjectName) -> Value {
+    let Mirror { service, port, other_kind, numerator, denominator } = mirror;
+    let mut value = json!({ "backendRef": reference(service, *port, other_kind.as_ref(), route) });
+    match (numerator, denominator) {
+        (100, 100) => {}
+        (percent, 100) => value["percent"] = json!(percent),
+        _ => value["fraction"] = json!({ "numerator": numerator, "denominator": denominator }),
+    }
+    value
 }
 
 fn headers(change: &HeaderChange) -> Value {
@@ -128,13 +167,29 @@ fn path_change(change: &PathChange) -> Value {
     }
 }
 
-fn backend(backend: &HttpBackend, route: &ObjectName) -> Value {
-    let mut value = json!({ "name": backend.service.name, "port": backend.port });
-    if backend.service.namespace != route.namespace {
-        value["namespace"] = json!(backend.service.namespace);
-    }
+pub(super) fn backend(backend: &HttpBackend, route: &ObjectName) -> Value {
+    let mut value = reference(&backend.service, backend.port, backend.other_kind.as_ref(), route);
     if backend.weight != 1 {
         value["weight"] = json!(backend.weight);
+    }
+    if !backend.filters.is_empty() {
+        value["filters"] = backend.filters.iter().map(|it| filter(it, route)).collect();
+    }
+    value
+}
+
+/// As backends and mirrors have it.
+fn reference(service: &ObjectName, port: u16, other: Option<&OtherKind>, route: &ObjectName) -> Value {
+    let mut value = json!({ "name": service.name });
+    if let Some(other) = other {
+        value["group"] = json!(other.group);
+        value["kind"] = json!(other.kind);
+    }
+    if port != 0 {
+        value["port"] = json!(port);
+    }
+    if service.namespace != route.namespace {
+        value["namespace"] = json!(service.namespace);
     }
     value
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, ObjectName, ParentRef,
-    PathChange, PathMatch, Redirect, Rewrite, Timeouts, ValueMatch,
+    PathChange, PathMatch, Redirect, Rewrite, Timeouts, ValueMatch, ValuePattern,
     manifest::{
         field::{Field, Fields, Shape},
         metadata::Metadata,
@@ -164,7 +164,7 @@ fn rule(field: &Field<'_>, namespace: &str) -> Option<HttpRouteRule> {
         matches.push(every);
     }
     check(field, &matches, &filters, &backends)?;
-    Some(HttpRouteRule { name: name?, matches, filters, backends, timeouts: timeouts? })
+    Some(HttpRouteRule { name: name?, matches, filters, backends, timeouts: timeouts?, retry: None })
 }
 
 /// What only shows when all of a rule is seen.
@@ -189,7 +189,7 @@ fn check(
         HttpFilter::Redirect(Redirect { path, .. }) | HttpFilter::Rewrite(Rewrite { path, .. }) => {
             matches!(path, Some(PathChange::Prefix(_)))
         }
-        HttpFilter::RequestHeaders(_) | HttpFilter::ResponseHeaders(_) => false,
+        HttpFilter::RequestHeaders(_) | HttpFilter::ResponseHeaders(_) | HttpFilter::Mirror(_) => false,
     });
     if replaces_prefix && matches.iter().any(|it| !matches!(it.path, PathMatch::Prefix(_))) {
         let remedy = "match paths by PathPrefix, or write `ReplaceFullPath`";
@@ -256,7 +256,10 @@ fn value_match(field: &Field<'_>, header: bool) -> Option<ValueMatch> {
     let value = fields.require("value", "write its value").and_then(|it| Some(it.text()?.to_owned()));
     kind?;
     let name = name?;
-    Some(ValueMatch { name: if header { name.to_ascii_lowercase() } else { name }, value: value? })
+    Some(ValueMatch {
+        name: if header { name.to_ascii_lowercase() } else { name },
+        value: ValuePattern::Exact(value?),
+    })
 }
 
 /// A header's or a parameter's name.
@@ -414,7 +417,8 @@ fn backend(field: &Field<'_>, namespace: &str) -> Option<HttpBackend> {
             format!("put the route into namespace {}", service.namespace),
         );
     }
-    Some(HttpBackend { service, port: number?, weight: u32::try_from(weight?).ok()? })
+    let weight = u32::try_from(weight?).ok()?;
+    Some(HttpBackend { service, port: number?, other_kind: None, weight, filters: Vec::new() })
 }
 
 fn timeouts(field: &Field<'_>) -> Option<Timeouts> {

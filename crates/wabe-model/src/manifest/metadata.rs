@@ -76,9 +76,12 @@ impl<'a> Metadata<'a> {
 fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
     match kind {
         Kind::Namespace | Kind::Service | Kind::Workload => label_name(field),
-        Kind::ServiceAccount | Kind::AuthorizationPolicy | Kind::DestinationRule | Kind::HttpRoute => {
-            subdomain_name(field)
-        }
+        Kind::ServiceAccount
+        | Kind::AuthorizationPolicy
+        | Kind::DestinationRule
+        | Kind::HttpRoute
+        | Kind::GrpcRoute
+        | Kind::ReferenceGrant => subdomain_name(field),
         Kind::MeshConfig => match field.text()? {
             MESH_CONFIG_NAME => Some(MESH_CONFIG_NAME.to_owned()),
             other => field.error(
@@ -98,7 +101,9 @@ fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<
         | Kind::MeshConfig
         | Kind::AuthorizationPolicy
         | Kind::DestinationRule
-        | Kind::HttpRoute => &[],
+        | Kind::HttpRoute
+        | Kind::GrpcRoute
+        | Kind::ReferenceGrant => &[],
     };
     let entries = field.entries()?;
     let mut good = true;

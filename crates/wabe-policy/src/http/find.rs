@@ -1,8 +1,11 @@
 //! Which rule a request falls under.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
-use wabe_model::{HttpMatch, PathMatch, ValueMatch};
+use wabe_model::{HttpMatch, PathMatch, ValueMatch, ValuePattern};
 
 use super::table::{HttpTable, TableRow, TableRule};
 
@@ -14,8 +17,9 @@ pub struct HttpRequest<'a> {
     pub path: &'a str,
     /// Without the question mark.
     pub query: Option<&'a str>,
-    /// All values of the header of this name, in lower case, joined by commas if there are several.
-    pub header: &'a dyn Fn(&str) -> Option<String>,
+    /// All values of the header of this name, in lower case, joined by commas if there are several ([`joined`] does it);
+    /// `None` if it has none.
+    pub header: &'a dyn Fn(&str) -> Option<Cow<'a, [u8]>>,
 }
 
 /// What becomes of a request.
@@ -31,20 +35,32 @@ pub enum Routed<'a> {
 }
 
 /// A table made ready for look-ups: exact paths are found at once, prefixes by the path's own elements, so that a thousand rows
-/// cost hardly more than ten.
+/// cost hardly more than ten. Expressions are walked through, one after the other.
 #[derive(Debug)]
 pub struct HttpRouter {
     producer: Rows,
     consumers: BTreeMap<String, Rows>,
 }
 
-/// Rows by their path, each list in the order of precedence.
+/// Rows by their path: places in `rows`, which is in the order of precedence, in ascending order.
 #[derive(Debug, Default)]
 struct Rows {
     rows: Vec<TableRow>,
     exact: HashMap<String, Vec<usize>>,
+    expressions: Vec<usize>,
     /// By the prefix without slashes at its end.
     prefixes: HashMap<String, Vec<usize>>,
+}
+
+/// The values of a header as one; borrowed unless there are several.
+pub fn joined<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
+    let mut all = Cow::Borrowed(values.next()?);
+    for value in values {
+        let all = all.to_mut();
+        all.extend_from_slice(b", ");
+        all.extend_from_slice(value);
+    }
+    Some(all)
 }
 
 impl HttpRouter {
@@ -73,6 +89,7 @@ impl Rows {
         for (index, row) in rows.iter().enumerate() {
             match &row.condition.path {
                 PathMatch::Exact(path) => made.exact.entry(path.clone()).or_default().push(index),
+                PathMatch::Expression(_) => made.expressions.push(index),
                 PathMatch::Prefix(path) => {
                     made.prefixes.entry(path.trim_end_matches('/').to_owned()).or_default().push(index);
                 }
@@ -82,12 +99,27 @@ impl Rows {
     }
 
     fn find(&self, request: &HttpRequest<'_>) -> Option<&TableRow> {
-        let among = |places: Option<&Vec<usize>>| {
-            let mut rows = places.into_iter().flatten().map(|place| &self.rows[*place]);
-            rows.find(|row| holds(&row.condition, request))
+        let mut first = self.rows.len();
+        // The first place that holds, if it comes before what was found.
+        let mut look = |places: &[usize]| {
+            let before = places.iter().copied().take_while(|place| *place < first);
+            first = before.into_iter().find(|place| self.holds(*place, request)).unwrap_or(first);
         };
-        among(self.exact.get(request.path))
-            .or_else(|| prefixes(request.path).find_map(|it| among(self.prefixes.get(it))))
+        let (exact, prefixed) = (self.exact.get(request.path), prefixes(request.path));
+        exact.into_iter().for_each(|places| look(places));
+        look(&self.expressions);
+        prefixed.filter_map(|it| self.prefixes.get(it)).for_each(|places| look(places));
+        self.rows.get(first)
+    }
+
+    /// Whether a request is as a row demands, whose exact path or prefix it has.
+    fn holds(&self, place: usize, request: &HttpRequest<'_>) -> bool {
+        let condition = &self.rows[place].condition;
+        let path = match &condition.path {
+            PathMatch::Exact(_) | PathMatch::Prefix(_) => true,
+            PathMatch::Expression(path) => path.matches(request.path.as_bytes()),
+        };
+        path && rest_holds(condition, request)
     }
 }
 
@@ -100,25 +132,35 @@ fn prefixes(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a request is as a match demands, its path left out.
-fn holds(condition: &HttpMatch, request: &HttpRequest<'_>) -> bool {
+fn rest_holds(condition: &HttpMatch, request: &HttpRequest<'_>) -> bool {
     condition.method.as_ref().is_none_or(|method| method == request.method)
         && condition
             .headers
             .iter()
-            .all(|wanted| (request.header)(&wanted.name).is_some_and(|value| value == wanted.value))
+            .all(|wanted| (request.header)(&wanted.name).is_some_and(|value| is_as(&wanted.value, &value)))
         && condition.query.iter().all(|wanted| parameter(request.query, wanted))
+}
+
+fn is_as(wanted: &ValuePattern, value: &[u8]) -> bool {
+    match wanted {
+        ValuePattern::Exact(text) => text.as_bytes() == value,
+        ValuePattern::Expression(expression) => expression.matches(value),
+    }
 }
 
 /// Of a parameter that is given several times the first counts.
 fn parameter(query: Option<&str>, wanted: &ValueMatch) -> bool {
     let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut named = pairs.filter(|(name, _)| decoded(name) == wanted.name.as_bytes());
-    named.next().is_some_and(|(_, value)| decoded(value) == wanted.value.as_bytes())
+    let mut named = pairs.filter(|(name, _)| *decoded(name) == *wanted.name.as_bytes());
+    named.next().is_some_and(|(_, value)| is_as(&wanted.value, &decoded(value)))
 }
 
 /// Of `application/x-www-form-urlencoded`; what is no escape stays as it is.
-fn decoded(text: &str) -> Vec<u8> {
+fn decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|it| matches!(it, b'%' | b'+')) {
+        return Cow::Borrowed(bytes);
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while index < bytes.len() {
@@ -139,5 +181,5 @@ fn decoded(text: &str) -> Vec<u8> {
             }
         }
     }
-    out
+    Cow::Owned(out)
 }

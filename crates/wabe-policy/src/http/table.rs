@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    HttpFilter, HttpMatch, HttpRoute, ObjectName, Objects, ParentRef, PathMatch, Service, ServicePort,
-    Timeouts, Transport,
+    HttpFilter, HttpMatch, HttpRoute, Kind, ObjectName, Objects, ParentRef, PathMatch, Retry, Service,
+    ServicePort, Timeouts, Transport,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -29,18 +29,22 @@ pub struct TableRow {
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableRule {
+    /// `HTTPRoute` or `GRPCRoute`: what fails under the latter is told as a gRPC status.
+    pub kind: Kind,
     /// Whose.
     pub route: ObjectName,
     /// Which of its rules, from 0.
     pub rule: usize,
     /// The rule's name.
     pub name: Option<String>,
-    /// What is done to requests and answers.
+    /// What is done to requests and answers. Mirrors that lead nowhere are left out.
     pub filters: Vec<HttpFilter>,
     /// Where requests go.
     pub backends: Vec<TableBackend>,
     /// How long an answer may take.
     pub timeouts: Timeouts,
+    /// When a backend is asked again.
+    pub retry: Option<Retry>,
 }
 
 /// Where requests go.
@@ -54,6 +58,8 @@ pub struct TableBackend {
     pub weight: u32,
     /// Why there is nothing: its share of requests is answered by 500.
     pub invalid: Option<InvalidBackend>,
+    /// What is done to requests that go here, and to their answers, after the rule's own filters.
+    pub filters: Vec<HttpFilter>,
 }
 
 /// Why a backend is none.
@@ -63,6 +69,10 @@ pub enum InvalidBackend {
     NoSuchService,
     /// It has no such port for TCP.
     NoSuchPort,
+    /// It is in another namespace, where no `ReferenceGrant` allows it.
+    NotGranted,
+    /// It is no service.
+    OtherKind,
 }
 
 impl HttpTable {
@@ -109,7 +119,8 @@ fn precedence(row: &TableRow) -> (u8, Reverse<usize>, bool, Reverse<usize>, Reve
     let condition = &row.condition;
     let (kind, length) = match &condition.path {
         PathMatch::Exact(path) => (0, path.chars().count()),
-        PathMatch::Prefix(path) => (1, path.chars().count()),
+        PathMatch::Expression(path) => (1, path.as_str().chars().count()),
+        PathMatch::Prefix(path) => (2, path.chars().count()),
     };
     let (headers, query) = (condition.headers.len(), condition.query.len());
     (kind, Reverse(length), condition.method.is_none(), Reverse(headers), Reverse(query))
@@ -127,15 +138,17 @@ fn rows_of(objects: &Objects, route: &HttpRoute) -> Vec<TableRow> {
                 }
             };
             let (service, port, weight) = (backend.service.clone(), backend.port, backend.weight);
-            TableBackend { service, port, weight, invalid }
+            TableBackend { service, port, weight, invalid, filters: backend.filters.clone() }
         });
         let compiled = Arc::new(TableRule {
+            kind: Kind::HttpRoute,
             route: route.name.clone(),
             rule: index,
             name: rule.name.clone(),
             filters: rule.filters.clone(),
             backends: backends.collect(),
             timeouts: rule.timeouts,
+            retry: rule.retry.clone(),
         });
         let row =
             |condition: &HttpMatch| TableRow { condition: condition.clone(), rule: Arc::clone(&compiled) };
