@@ -17,6 +17,7 @@ mod files;
 mod http_route;
 mod identity;
 mod kind;
+mod locality;
 mod manifest;
 mod mesh_config;
 mod name;
@@ -26,7 +27,7 @@ mod service;
 mod workload;
 
 pub use check::check;
-pub use destination_rule::{DestinationRule, OutlierDetection};
+pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use files::{MAX_FILE_BYTES, read_path};
@@ -36,6 +37,7 @@ pub use http_route::{
 };
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
+pub use locality::Locality;
 pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};
