@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_abi::{Balance, EndpointKey, EndpointRecord, member};
-use wabe_model::Objects;
+use wabe_model::{Locality, Objects};
 
 use crate::{
     alias,
-    balance::locality::Locality,
     snapshot::{Desired, DesiredEndpoint, DesiredService},
     state::{Ids, Instance},
 };

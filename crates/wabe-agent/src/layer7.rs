@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wabe_model::{Objects, Service, ServicePort, Transport};
+use wabe_model::{HashKey, Locality, Objects, Service, ServicePort, Transport};
 use wabe_policy::http::{HttpTable, attached};
-use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, WorkloadFacts};
+use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, TrafficPolicy, WorkloadFacts};
 
 use crate::{
     snapshot::{Node, identity_of, selects, target_port},
@@ -52,18 +52,45 @@ pub(crate) fn snapshot<'a>(
             .clone()
             .filter(|instance| selects(service, instance) && instance.takes_connections())
             .filter_map(|instance| endpoint(instance, port));
-        Some(BackendFacts { service: name, port: number, endpoints: serving.collect() })
+        let (endpoints, traffic) = (serving.collect(), traffic(objects, service));
+        Some(BackendFacts { service: name, port: number, endpoints, traffic })
     });
     let backends = backends.collect();
     let facts = |instance: &Instance| {
         let place = instance.place?;
         let identity = format!("spiffe://{}", identity_of(&instance.spec, &node.trust_domain).principal());
         let name = instance.spec.name.clone();
-        let (v4, v6) = (place.v4, place.v6);
-        Some((instance.id, WorkloadFacts { namespace: name.namespace, name: name.name, identity, v4, v6 }))
+        let locality = Locality::of(&instance.spec);
+        let facts = WorkloadFacts {
+            namespace: name.namespace,
+            name: name.name,
+            identity,
+            v4: place.v4,
+            v6: place.v6,
+            locality,
+        };
+        Some((instance.id, facts))
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
     Snapshot { generation, workloads, ports, backends }
+}
+
+/// As the Service says, unless its DestinationRule says otherwise.
+fn traffic(objects: &Objects, service: &Service) -> TrafficPolicy {
+    let rule = objects.destination_rules().find(|rule| rule.service == service.name);
+    let affinity = service.affinity.map(|_| HashKey::Source);
+    let near = service.distribution.is_some();
+    let Some(rule) = rule else {
+        return TrafficPolicy { balance: service.balance, hash: affinity, near, ..TrafficPolicy::default() };
+    };
+    TrafficPolicy {
+        balance: rule.balance.unwrap_or(service.balance),
+        hash: rule.hash.clone().or(affinity),
+        near: rule.near.unwrap_or(near),
+        warmup: rule.warmup,
+        pool: rule.pool.clone(),
+        outliers: rule.outliers.clone(),
+    }
 }
 
 fn endpoint(instance: &Instance, port: &ServicePort) -> Option<EndpointFacts> {
@@ -74,5 +101,6 @@ fn endpoint(instance: &Instance, port: &ServicePort) -> Option<EndpointFacts> {
         v6: place.v6,
         port: target_port(port, instance)?,
         weight: instance.spec.weight.max(1),
+        locality: Locality::of(&instance.spec),
     })
 }

@@ -35,6 +35,7 @@ pub fn to_manifest(object: &Object) -> Value {
                 Balance::TwoChoices => None,
                 Balance::Random => Some("random"),
                 Balance::RoundRobin => Some("round-robin"),
+                Balance::PeakEwma => Some("peak-ewma"),
             };
             if let Some(balance) = balance {
                 metadata["annotations"] = json!({ BALANCE: balance });

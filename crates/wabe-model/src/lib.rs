@@ -19,6 +19,7 @@ mod grpc_route;
 mod http_route;
 mod identity;
 mod kind;
+mod locality;
 mod manifest;
 mod mesh_config;
 mod name;
@@ -29,7 +30,7 @@ mod service;
 mod workload;
 
 pub use check::check;
-pub use destination_rule::{DestinationRule, OutlierDetection};
+pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use expression::{BadExpression, Expression};
@@ -41,6 +42,7 @@ pub use http_route::{
 };
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
+pub use locality::Locality;
 pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};

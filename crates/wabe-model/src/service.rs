@@ -23,7 +23,7 @@ pub struct Service {
     pub cluster_ips: ClusterIps,
     /// Names also lead to workloads that are not ready (`publishNotReadyAddresses`).
     pub publish_not_ready: bool,
-    /// Annotation `mesh.wabe.dev/balance`: `two-choices` (default), `random`, `round-robin`.
+    /// Annotation `mesh.wabe.dev/balance`: `two-choices` (default), `random`, `round-robin`, `peak-ewma`.
     pub balance: Balance,
     /// `sessionAffinity: ClientIP`: a caller stays at its endpoint until it has not called for this many seconds, 1 to
     /// 86400; 10800 unless `sessionAffinityConfig.clientIP.timeoutSeconds` is written.
@@ -122,6 +122,9 @@ pub enum Balance {
     Random,
     /// In turn, by weight.
     RoundRobin,
+    /// The one of two, drawn by weight, that answered faster lately, times its requests under way. Of connections that the
+    /// node's proxy does not make: as [`Self::TwoChoices`].
+    PeakEwma,
 }
 
 /// A field that is there, be it `null`: to be chosen. One that is not there: absent.

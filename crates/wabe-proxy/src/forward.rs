@@ -1,13 +1,17 @@
 //! Has a request answered by an endpoint of the service that it goes to.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use hyper::{Request, Response, body::Incoming};
 use tokio::time::timeout;
 use wabe_model::ObjectName;
 
 use crate::{
-    balance::UnderWay,
+    balance::{Balancer, Outcome, UnderWay, Wish},
     failure::Failure,
     identity::{Parties, introduce},
     serve::{Caller, Proxy},
@@ -42,8 +46,10 @@ pub(crate) async fn forward(
     to: &Destination<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Answered, Failure> {
-    let endpoints = world.endpoints(to.service, to.port);
-    let reached = reach(proxy, caller, endpoints).await?;
+    let backend = world.backend(to.service, to.port).ok_or(Failure::NoHealthyEndpoint)?;
+    let locality = world.workloads.get(&caller.workload).map(|it| &it.locality);
+    let wish = Wish { locality, ..Wish::default() };
+    let reached = reach(proxy, caller, backend, wish).await?;
     let Reached { mut sender, endpoint, used, under_way } = reached;
     let identity = |workload| world.workloads.get(&workload).map(|it| it.identity.as_str());
     let parties = Parties {
@@ -52,8 +58,8 @@ pub(crate) async fn forward(
         endpoint_identity: identity(endpoint.workload),
         dialled: caller.dialled,
     };
-    introduce(request.headers_mut(), &parties, || proxy.loads.request_id());
-    let way = (caller.workload, address(endpoint, caller.dialled));
+    introduce(request.headers_mut(), &parties, || proxy.balancers.random().request_id());
+    let way = (caller.workload, address(&endpoint, caller.dialled));
     let answer = async {
         match sender.try_send_request(request).await {
             Ok(response) => Ok((response, sender)),
@@ -84,32 +90,36 @@ pub(crate) async fn forward(
     Ok(Answered { response, endpoint: endpoint.workload, under_way })
 }
 
-struct Reached<'a> {
+struct Reached {
     sender: Sender,
-    endpoint: &'a EndpointFacts,
+    endpoint: Rc<EndpointFacts>,
     /// The connection was used before.
     used: bool,
     under_way: UnderWay,
 }
 
 /// A connection to one of the endpoints; another is tried if one can't be reached.
-async fn reach<'a>(
+async fn reach(
     proxy: &Rc<Proxy>,
     caller: &Caller,
-    endpoints: &'a [EndpointFacts],
-) -> Result<Reached<'a>, Failure> {
+    backend: &Rc<Balancer>,
+    wish: Wish<'_>,
+) -> Result<Reached, Failure> {
     let mut tried = Vec::new();
     while tried.len() < TRIES
-        && let Some(endpoint) = proxy.loads.choose(endpoints, &tried)
+        && let Ok(endpoint) = backend.choose(Instant::now(), &Wish { tried: &tried, ..wish })
     {
-        let under_way = proxy.loads.begin(endpoint.workload);
-        let way = (caller.workload, address(endpoint, caller.dialled));
+        let under_way = backend.begin(endpoint.workload, Instant::now());
+        let way = (caller.workload, address(&endpoint, caller.dialled));
         if let Some(sender) = proxy.pool.idle(way) {
             return Ok(Reached { sender, endpoint, used: true, under_way });
         }
         match proxy.pool.connect(way).await {
             Ok(sender) => return Ok(Reached { sender, endpoint, used: false, under_way }),
-            Err(NoConnection::Unreachable) => tried.push(endpoint.workload),
+            Err(NoConnection::Unreachable) => {
+                under_way.done(Instant::now(), Outcome::ConnectFailed);
+                tried.push(endpoint.workload);
+            }
             Err(NoConnection::Failed(failure)) => return Err(failure),
         }
     }

@@ -10,6 +10,10 @@
 #![forbid(unsafe_code)]
 
 mod access;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "what forwards requests comes to use all of it")
+)]
 mod balance;
 mod failure;
 mod filter;
@@ -24,4 +28,4 @@ mod upstream;
 mod world;
 
 pub use run::{Options, ProxyError, run};
-pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, WorkloadFacts};
+pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, TrafficPolicy, WorkloadFacts};

@@ -6,7 +6,7 @@ use hyper::{Request, Uri, Version, header::HeaderValue, http::request};
 use wabe_model::{HttpFilter, ObjectName, PathMatch};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
-use crate::{balance::Loads, failure::Failure, filter, world::Service};
+use crate::{balance::Random, failure::Failure, filter, world::Service};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) fn decide(
     service: &Service,
     namespace: &str,
     head: &mut request::Parts,
-    loads: &Loads,
+    random: &Random,
     dialled_port: u16,
 ) -> Decided {
     let headers = &head.headers;
@@ -77,7 +77,7 @@ pub(crate) fn decide(
         }
     };
     let name = rule.name.clone().unwrap_or_else(|| rule.rule.to_string());
-    let mut decided = apply(rule, matched, head, loads, dialled_port);
+    let mut decided = apply(rule, matched, head, random, dialled_port);
     decided.rule = Some((rule.route.clone(), name));
     decided
 }
@@ -86,7 +86,7 @@ fn apply(
     rule: &TableRule,
     matched: &PathMatch,
     head: &mut request::Parts,
-    loads: &Loads,
+    random: &Random,
     dialled_port: u16,
 ) -> Decided {
     let mut answer_headers = None;
@@ -117,7 +117,7 @@ fn apply(
         return Decided { answer_headers, ..Decided::of(decision) };
     }
     let weights: Vec<u32> = rule.backends.iter().map(|it| it.weight).collect();
-    let decision = match loads.draw(&weights).map(|place| &rule.backends[place]) {
+    let decision = match random.draw(&weights).map(|place| &rule.backends[place]) {
         Some(backend) if backend.invalid.is_none() => {
             let timeouts = (rule.timeouts.request, rule.timeouts.backend_request);
             Decision::Forward { service: backend.service.clone(), port: backend.port, timeouts }

@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     access::Log,
+    balance::Balancers,
     keeper::{Given, Link},
     serve::{Proxy, listen},
     upstream::Pool,
@@ -58,10 +59,11 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     LocalSet::new().block_on(&runtime, async {
         let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
+        let balancers = Rc::<Balancers>::default();
         let proxy = Rc::new(Proxy {
-            watched: Watched::new(options.snapshot.clone()),
+            watched: Watched::new(options.snapshot.clone(), Rc::clone(&balancers)),
             pool: Pool::new(Rc::clone(&link)),
-            loads: Rc::default(),
+            balancers,
             log: Rc::new(Log::default()),
             closing: watch::Sender::new(false),
         });

@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     access::{Line, Log, Record, Relayed, now},
-    balance::Loads,
+    balance::Balancers,
     failure::Failure,
     filter,
     forward::{Answered, Destination, forward},
@@ -46,7 +46,7 @@ const BUFFER: usize = 64 << 10;
 pub(crate) struct Proxy {
     pub(crate) watched: Watched,
     pub(crate) pool: Pool,
-    pub(crate) loads: Rc<Loads>,
+    pub(crate) balancers: Rc<Balancers>,
     pub(crate) log: Rc<Log>,
     /// True once no connection gets another request. Each connection listens.
     pub(crate) closing: watch::Sender<bool>,
@@ -153,7 +153,7 @@ async fn answer(proxy: &Rc<Proxy>, caller: Caller, request: Request<Incoming>) -
         return failed(record, failure);
     }
     if !head.headers.contains_key("x-request-id")
-        && let Ok(id) = HeaderValue::from_str(&proxy.loads.request_id())
+        && let Ok(id) = HeaderValue::from_str(&proxy.balancers.random().request_id())
     {
         head.headers.insert("x-request-id", id);
     }
@@ -161,7 +161,7 @@ async fn answer(proxy: &Rc<Proxy>, caller: Caller, request: Request<Incoming>) -
     record.line.request_id = id.chars().take(64).collect();
     let upgrade = end_hop(&mut head.headers);
     let Decided { decision, rule, answer_headers } =
-        decide(&service, namespace, &mut head, &proxy.loads, caller.dialled.port());
+        decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
     if let Some((route, rule)) = rule {
         (record.line.route, record.line.rule) = (Some(route.to_string()), Some(rule));
     }

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_model::ObjectName;
+use wabe_model::{Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection};
 use wabe_policy::http::HttpTable;
 
 /// All that the proxy goes by, as JSON in a file that is replaced by `rename`.
@@ -35,6 +36,9 @@ pub struct WorkloadFacts {
     pub v4: Ipv4Addr,
     /// Its address.
     pub v6: Ipv6Addr,
+    /// Where it is, for the choice of endpoints near it.
+    #[serde(default)]
+    pub locality: Locality,
 }
 
 /// A port of a service.
@@ -59,6 +63,27 @@ pub struct BackendFacts {
     pub port: u16,
     /// Who serves it now.
     pub endpoints: Vec<EndpointFacts>,
+    /// How requests are spread over them.
+    #[serde(default)]
+    pub traffic: TrafficPolicy,
+}
+
+/// How requests are spread over a backend's endpoints: what the Service says, and its DestinationRule over that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrafficPolicy {
+    /// How one is chosen, if no hash says where a request goes.
+    pub balance: Balance,
+    /// What of a request says where it goes.
+    pub hash: Option<HashKey>,
+    /// Endpoints near the caller come first.
+    pub near: bool,
+    /// How long a new endpoint takes to get its whole share.
+    pub warmup: Option<Duration>,
+    /// Limits of connections and requests.
+    pub pool: ConnectionPool,
+    /// When an endpoint that fails gets nothing for a while.
+    pub outliers: Option<OutlierDetection>,
 }
 
 /// A place where a service's port is served.
@@ -74,4 +99,7 @@ pub struct EndpointFacts {
     pub port: u16,
     /// 1 or more.
     pub weight: u32,
+    /// Where it is.
+    #[serde(default)]
+    pub locality: Locality,
 }

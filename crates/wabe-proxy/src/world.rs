@@ -9,19 +9,23 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     rc::Rc,
+    time::Instant,
 };
 
 use wabe_model::ObjectName;
 use wabe_policy::http::HttpRouter;
 
-use crate::snapshot::{EndpointFacts, Snapshot, WorkloadFacts};
+use crate::{
+    balance::{Balancer, Balancers},
+    snapshot::{BackendFacts, Snapshot, WorkloadFacts},
+};
 
 /// What the proxy goes by.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
     services: HashMap<(IpAddr, u16), Rc<Service>>,
-    backends: HashMap<(ObjectName, u16), Vec<EndpointFacts>>,
+    backends: HashMap<(ObjectName, u16), Rc<Balancer>>,
 }
 
 /// A port of a service whose callers are led here.
@@ -33,7 +37,7 @@ pub(crate) struct Service {
 }
 
 impl World {
-    pub(crate) fn of(snapshot: Snapshot) -> Self {
+    pub(crate) fn of(snapshot: Snapshot, balancers: &Balancers) -> Self {
         let Snapshot { workloads, ports, backends, .. } = snapshot;
         let mut services = HashMap::new();
         for facts in ports {
@@ -41,8 +45,12 @@ impl World {
             let service = Rc::new(Service { name: facts.service, port: facts.port, router });
             services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
         }
-        let backends = backends.into_iter().map(|it| ((it.service, it.port), it.endpoints));
-        Self { workloads, services, backends: backends.collect() }
+        balancers.update(&backends, Instant::now());
+        let backend = |facts: BackendFacts| {
+            let balancer = balancers.backend(&facts.service, facts.port)?;
+            Some(((facts.service, facts.port), balancer))
+        };
+        Self { workloads, services, backends: backends.into_iter().filter_map(backend).collect() }
     }
 
     /// The service that was dialled.
@@ -51,8 +59,8 @@ impl World {
     }
 
     /// Who serves a service's port.
-    pub(crate) fn endpoints(&self, service: &ObjectName, port: u16) -> &[EndpointFacts] {
-        self.backends.get(&(service.clone(), port)).map_or(&[], Vec::as_slice)
+    pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<&Rc<Balancer>> {
+        self.backends.get(&(service.clone(), port))
     }
 }
 
@@ -60,6 +68,7 @@ impl World {
 #[derive(Debug)]
 pub(crate) struct Watched {
     path: PathBuf,
+    balancers: Rc<Balancers>,
     seen: RefCell<Option<Stamp>>,
     world: RefCell<Rc<World>>,
 }
@@ -73,8 +82,8 @@ struct Stamp {
 }
 
 impl Watched {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let watched = Self { path, seen: RefCell::default(), world: RefCell::default() };
+    pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
+        let watched = Self { path, balancers, seen: RefCell::default(), world: RefCell::default() };
         watched.look();
         watched
     }
@@ -102,7 +111,7 @@ impl Watched {
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");
-                *self.world.borrow_mut() = Rc::new(World::of(snapshot));
+                *self.world.borrow_mut() = Rc::new(World::of(snapshot, &self.balancers));
             }
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");

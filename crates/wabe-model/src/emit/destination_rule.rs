@@ -10,11 +10,12 @@ pub(super) fn destination_rule_spec(rule: &DestinationRule) -> Value {
         Balance::TwoChoices => "LEAST_REQUEST",
         Balance::Random => "RANDOM",
         Balance::RoundRobin => "ROUND_ROBIN",
+        Balance::PeakEwma => "PEAK_EWMA",
     });
     if let Some(simple) = simple {
         balancer.insert("simple".into(), json!(simple));
     }
-    if rule.by_source {
+    if rule.hash.is_some() {
         balancer.insert("consistentHash".into(), json!({ "useSourceIp": true }));
     }
     if let Some(near) = rule.near {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Balance, DestinationRule, ObjectName, OutlierDetection,
+    Balance, ConnectionPool, DestinationRule, HashKey, ObjectName, OutlierDetection,
     manifest::{
         field::{Field, Fields, Shape},
         metadata::Metadata,
@@ -100,9 +100,10 @@ pub(crate) fn destination_rule(metadata: Option<Metadata<'_>>, spec: &Field<'_>)
         name: metadata.name,
         service: service?,
         balance: balancing.simple,
-        by_source: balancing.by_source,
+        hash: balancing.by_source.then_some(HashKey::Source),
         near: balancing.near,
         warmup: balancing.warmup,
+        pool: ConnectionPool::default(),
         outliers,
     })
 }
@@ -206,5 +207,6 @@ fn outlier_detection(field: &Field<'_>) -> Option<OutlierDetection> {
         base_ejection: base_ejection?,
         max_percent: u32::try_from(max_percent?).ok()?,
         min_health_percent: u32::try_from(min_health_percent?).ok()?,
+        ..default
     })
 }

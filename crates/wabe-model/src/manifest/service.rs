@@ -88,6 +88,7 @@ fn balance(metadata: &Metadata<'_>) -> Option<Balance> {
             ("two-choices", Balance::TwoChoices),
             ("random", Balance::Random),
             ("round-robin", Balance::RoundRobin),
+            ("peak-ewma", Balance::PeakEwma),
         ])
     })
 }
