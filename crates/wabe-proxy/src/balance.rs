@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use hyper::StatusCode;
+use http::StatusCode;
 use wabe_model::{Locality, ObjectName};
 
 use crate::snapshot::{BackendFacts, EndpointFacts, TrafficPolicy};

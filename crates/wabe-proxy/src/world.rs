@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct World {
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
     services: HashMap<(IpAddr, u16), Rc<Service>>,
-    backends: HashMap<(ObjectName, u16), Rc<Balancer>>,
+    backends: HashMap<ObjectName, Vec<(u16, Rc<Balancer>)>>,
 }
 
 /// A port of a service whose callers are led here.
@@ -46,11 +46,13 @@ impl World {
             services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
         }
         balancers.update(&backends, Instant::now());
-        let backend = |facts: BackendFacts| {
-            let balancer = balancers.backend(&facts.service, facts.port)?;
-            Some(((facts.service, facts.port), balancer))
-        };
-        Self { workloads, services, backends: backends.into_iter().filter_map(backend).collect() }
+        let mut ports: HashMap<ObjectName, Vec<(u16, Rc<Balancer>)>> = HashMap::new();
+        for BackendFacts { service, port, .. } in backends {
+            if let Some(balancer) = balancers.backend(&service, port) {
+                ports.entry(service).or_default().push((port, balancer));
+            }
+        }
+        Self { workloads, services, backends: ports }
     }
 
     /// The service that was dialled.
@@ -60,7 +62,7 @@ impl World {
 
     /// Who serves a service's port.
     pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<&Rc<Balancer>> {
-        self.backends.get(&(service.clone(), port))
+        self.backends.get(service)?.iter().find(|it| it.0 == port).map(|it| &it.1)
     }
 }
 

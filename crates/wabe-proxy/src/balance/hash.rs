@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::HeaderMap;
+use http::HeaderMap;
 use wabe_model::{HashCookie, HashKey};
 
 use super::random::{Random, scatter};

@@ -133,6 +133,13 @@ impl Limits {
     }
 }
 
+impl Permit {
+    /// See [`Limits::returned`].
+    pub(crate) fn returned(&self) {
+        self.limits.returned();
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let counter = self.limits.counter(self.what);
