@@ -19,28 +19,19 @@ impl<'a> Authority<'a> {
     /// # Errors
     /// [`Refusal::UserInfo`], or else `malformed`.
     pub(crate) fn parse(text: &'a [u8], malformed: Refusal) -> Result<Self, Refusal> {
-        if text.contains(&b'@') {
-            return Err(Refusal::UserInfo);
-        }
-        let (host, rest) = if text.first() == Some(&b'[') {
-            let close = text.iter().position(|it| *it == b']').ok_or(malformed)?;
-            let inner = std::str::from_utf8(&text[1..close]).map_err(|_| malformed)?;
-            inner.parse::<Ipv6Addr>().map_err(|_| malformed)?;
-            text.split_at(close + 1)
+        let wrong = || if text.contains(&b'@') { Refusal::UserInfo } else { malformed };
+        let length = if text.first() == Some(&b'[') {
+            bracketed(text).ok_or_else(wrong)?
         } else {
-            let length = text.iter().position(|it| *it == b':').unwrap_or(text.len());
-            let (host, rest) = text.split_at(length);
-            if host.is_empty() || !host.iter().all(is_of_a_name) {
-                return Err(malformed);
-            }
-            (host, rest)
+            text.iter().position(|it| !is_of_a_name(*it)).unwrap_or(text.len())
         };
+        let (host, rest) = text.split_at(length);
         let port = match rest {
             [] => None,
-            [b':', digits @ ..] => Some(port(digits).ok_or(malformed)?),
-            [..] => return Err(malformed),
+            [b':', digits @ ..] => Some(port(digits).ok_or_else(wrong)?),
+            [..] => return Err(wrong()),
         };
-        Ok(Self { host, port })
+        if host.is_empty() { Err(malformed) } else { Ok(Self { host, port }) }
     }
 
     /// Whether both are the same, if no port means `default`.
@@ -54,7 +45,14 @@ impl<'a> Authority<'a> {
     }
 }
 
-fn is_of_a_name(octet: &u8) -> bool {
+/// Octets of the address with its brackets.
+fn bracketed(text: &[u8]) -> Option<usize> {
+    let close = text.iter().position(|it| *it == b']')?;
+    std::str::from_utf8(&text[1..close]).ok()?.parse::<Ipv6Addr>().ok()?;
+    Some(close + 1)
+}
+
+fn is_of_a_name(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~')
 }
 

@@ -133,12 +133,12 @@ impl BodyDecoder {
             lines: self.limits.headers,
             too_large: Refusal::TrailersTooLarge,
         };
-        let Some(end) = lines::end(buffer, 0, bounds)? else { return Ok(None) };
-        if end == b"\r\n".len() {
-            buffer.advance(end);
+        let Some(lines) = lines::find(buffer, 0, bounds)? else { return Ok(None) };
+        if lines.count == 0 {
+            buffer.advance(lines.end);
             return Ok(Some(Piece::End));
         }
-        let trailers = fields::read(&buffer.split_to(end).freeze(), |name, _| {
+        let trailers = fields::read(&buffer.split_to(lines.end).freeze(), 0, &lines, |name, _| {
             if is_of_heads(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
         })?;
         Ok(Some(Piece::Trailers(trailers)))

@@ -14,6 +14,8 @@ pub enum EncodeError {
     RequestUntilClose,
     /// CONNECT needs a host and a port.
     NoAuthority,
+    /// Neither a `Host` nor a target with a host, as HTTP/1.0 allows.
+    NoHost,
     /// A target that HTTP/1.1 can't carry: a character beyond ASCII, say, which came by HTTP/2.
     Target,
     /// More octets than the head announced.
@@ -27,6 +29,7 @@ impl fmt::Display for EncodeError {
         f.write_str(match self {
             Self::RequestUntilClose => "a request can't end with the connection",
             Self::NoAuthority => "CONNECT has no host and port",
+            Self::NoHost => "the request says no host",
             Self::Target => "the target can't be written in HTTP/1.1",
             Self::TooLong => "the body is longer than its head said",
             Self::TooShort => "the body is shorter than its head said",

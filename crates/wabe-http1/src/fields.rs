@@ -4,26 +4,28 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
-use crate::Refusal;
+use crate::{Refusal, lines::Lines};
 
-/// Hands over each field line with its name and its value as they were written, until the empty line.
+/// Hands over each field line with its name and its value as they were written.
 ///
-/// `input` begins with the first field line and ends with an empty one; all lines end by CR LF.
+/// `lines` were found in `input` from `begin` on.
 pub(crate) fn read<'a>(
     input: &'a Bytes,
+    mut begin: usize,
+    lines: &Lines,
     mut take: impl FnMut(&HeaderName, &'a [u8]) -> Result<(), Refusal>,
 ) -> Result<HeaderMap, Refusal> {
-    let mut fields = HeaderMap::new();
-    let mut begin = 0;
-    while let Some(length) = memchr(b'\n', &input[begin..]).filter(|it| *it > 1) {
-        let line = &input[begin..begin + length - 1];
+    let mut fields = HeaderMap::try_with_capacity(lines.count).map_err(|_| Refusal::TooManyHeaders)?;
+    for number in 0..lines.count {
+        let feed = lines.feed(input, number, begin).ok_or(Refusal::BareLineFeed)?;
+        let line = &input[begin..feed - 1];
         let (name, from, to) = split(line)?;
         take(&name, &line[from..to])?;
         // Looks for control characters; a carriage return within the line is one.
         let value = HeaderValue::from_maybe_shared(input.slice(begin + from..begin + to));
         let value = value.map_err(|_| Refusal::ValueMalformed)?;
         fields.try_append(name, value).map_err(|_| Refusal::TooManyHeaders)?;
-        begin += length + 1;
+        begin = feed + 1;
     }
     Ok(fields)
 }

@@ -9,7 +9,7 @@ use crate::{
     authority::Authority,
     fields::{self, is_token},
     framing::Declared,
-    lines::{self, Bounds},
+    lines::{self, Bounds, Lines},
     target,
 };
 
@@ -37,10 +37,10 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<(request
     let begin = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
     let Some(line) = RequestLine::find(&buffer[begin..], limits)? else { return Ok(None) };
     let bounds = Bounds { bytes: limits.head_bytes, lines: limits.headers, too_large: Refusal::HeadTooLarge };
-    let Some(end) = lines::end(&buffer[begin..], line.length, bounds)? else { return Ok(None) };
+    let Some(lines) = lines::find(&buffer[begin..], line.length, bounds)? else { return Ok(None) };
     buffer.advance(begin);
-    let head = buffer.split_to(end).freeze();
-    line.complete(&head).map(Some)
+    let head = buffer.split_to(lines.end).freeze();
+    line.complete(&head, &lines).map(Some)
 }
 
 /// A request line whose method and version are right.
@@ -75,10 +75,9 @@ impl RequestLine {
     }
 
     /// With the fields, which follow it in `head`.
-    fn complete(self, head: &Bytes) -> Result<(request::Parts, Framing), Refusal> {
-        let fields = head.slice(self.length..);
+    fn complete(self, head: &Bytes, lines: &Lines) -> Result<(request::Parts, Framing), Refusal> {
         let (mut declared, mut host) = (Declared::default(), None);
-        let headers = fields::read(&fields, |name, value| {
+        let headers = fields::read(head, self.length, lines, |name, value| {
             if *name == header::CONTENT_LENGTH {
                 declared.content_length(value)
             } else if *name == header::TRANSFER_ENCODING {
@@ -98,7 +97,7 @@ impl RequestLine {
         }
         let framing = declared.of_request(self.version, &self.method)?;
         let (from, to) = self.target;
-        let uri = target::read(&head.slice(from..to), &self.method, host.as_ref())?;
+        let uri = target::read(head.slice(from..to), &self.method, host.as_ref())?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method;
         parts.uri = uri;

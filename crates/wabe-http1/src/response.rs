@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::{
     Framing, Limits, Refusal, fields,
     framing::{Declared, never_has_body},
-    lines::{self, Bounds},
+    lines::{self, Bounds, Lines},
     request::version,
 };
 
@@ -38,9 +38,9 @@ pub fn response(
 ) -> Result<Option<(response::Parts, Framing)>, Refusal> {
     let Some(line) = StatusLine::find(buffer, limits)? else { return Ok(None) };
     let bounds = Bounds { bytes: limits.head_bytes, lines: limits.headers, too_large: Refusal::HeadTooLarge };
-    let Some(end) = lines::end(buffer, line.length, bounds)? else { return Ok(None) };
-    let head = buffer.split_to(end).freeze();
-    line.complete(&head, to).map(Some)
+    let Some(lines) = lines::find(buffer, line.length, bounds)? else { return Ok(None) };
+    let head = buffer.split_to(lines.end).freeze();
+    line.complete(&head, &lines, to).map(Some)
 }
 
 /// A status line whose version and status are right.
@@ -84,10 +84,14 @@ impl StatusLine {
     }
 
     /// With the fields, which follow it in `head`.
-    fn complete(self, head: &Bytes, to: &Method) -> Result<(response::Parts, Framing), Refusal> {
-        let fields = head.slice(self.length..);
+    fn complete(
+        self,
+        head: &Bytes,
+        lines: &Lines,
+        to: &Method,
+    ) -> Result<(response::Parts, Framing), Refusal> {
         let mut declared = Declared::default();
-        let mut headers = fields::read(&fields, |name, value| {
+        let mut headers = fields::read(head, self.length, lines, |name, value| {
             if *name == header::CONTENT_LENGTH {
                 declared.content_length(value)
             } else if *name == header::TRANSFER_ENCODING {

@@ -6,14 +6,14 @@ use http::{Method, Uri, uri};
 use crate::{Refusal, authority::Authority};
 
 /// Reads `target` as the form that goes with `method`; `host` is the value of `Host`.
-pub(crate) fn read(target: &Bytes, method: &Method, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
-    characters(target)?;
+pub(crate) fn read(target: Bytes, method: &Method, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
+    characters(&target)?;
     if *method == Method::CONNECT {
         return authority_form(target, host);
     }
     match &target[..] {
-        [b'/', ..] => uri(target.clone()),
-        b"*" if *method == Method::OPTIONS => uri(target.clone()),
+        [b'/', ..] => uri(target),
+        b"*" if *method == Method::OPTIONS => uri(target),
         [..] => absolute_form(target, method, host),
     }
 }
@@ -31,8 +31,8 @@ fn uri(target: Bytes) -> Result<Uri, Refusal> {
     Uri::from_maybe_shared(target).map_err(|_| Refusal::TargetCharacter)
 }
 
-fn authority_form(target: &Bytes, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
-    let authority = Authority::parse(target, Refusal::TargetMalformed)?;
+fn authority_form(target: Bytes, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
+    let authority = Authority::parse(&target, Refusal::TargetMalformed)?;
     if !authority.has_port() {
         return Err(Refusal::TargetMalformed);
     }
@@ -40,11 +40,11 @@ fn authority_form(target: &Bytes, host: Option<&Authority<'_>>) -> Result<Uri, R
     if host.is_some_and(|host| !host.has_port() || !host.is(&authority, 0)) {
         return Err(Refusal::HostDiffers);
     }
-    uri(target.clone())
+    uri(target)
 }
 
-fn absolute_form(target: &Bytes, method: &Method, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
-    let colon = memchr::memmem::find(target, b"://").ok_or(Refusal::TargetMalformed)?;
+fn absolute_form(target: Bytes, method: &Method, host: Option<&Authority<'_>>) -> Result<Uri, Refusal> {
+    let colon = memchr::memmem::find(&target, b"://").ok_or(Refusal::TargetMalformed)?;
     let default = match target[..colon].to_ascii_lowercase().as_slice() {
         b"http" => 80,
         b"https" => 443,
@@ -57,8 +57,9 @@ fn absolute_form(target: &Bytes, method: &Method, host: Option<&Authority<'_>>) 
     if host.is_some_and(|host| !host.is(&authority, default)) {
         return Err(Refusal::HostDiffers);
     }
-    let whole = uri(target.clone())?;
-    if *method != Method::OPTIONS || end < target.len() {
+    let has_path = end < target.len();
+    let whole = uri(target)?;
+    if *method != Method::OPTIONS || has_path {
         return Ok(whole);
     }
     // OPTIONS of a whole server, as a proxy is asked for it (RFC 9112, section 3.2.4).

@@ -1,13 +1,16 @@
 //! Writes heads: in one form, whatever they were read from.
 
 use bytes::{BufMut as _, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request, response};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request, response, uri::Authority,
+};
 
 use crate::{EncodeError, Framing, Reason, framing::never_has_body};
 
 /// Appends the head of a request, as HTTP/1.1 whatever its version was.
 ///
-/// The target is in origin form (`*` and, of CONNECT, the authority are as they are); `Host` is the caller's business.
+/// The target is in origin form (`*` and, of CONNECT, the authority are as they are). Without a `Host` among the fields the
+/// target's authority becomes one, as in a request that came by HTTP/2.
 /// `Content-Length` and `Transfer-Encoding` are written by the framing, those among the fields are left out.
 ///
 /// # Errors
@@ -28,7 +31,13 @@ pub fn write_request_head(
     if !target.bytes().all(|it| it.is_ascii_graphic()) {
         return Err(EncodeError::Target);
     }
-    reserve(out, &head.headers, head.method.as_str().len() + target.len());
+    let host = if head.headers.contains_key(header::HOST) {
+        None
+    } else {
+        Some(head.uri.authority().map(without_user).ok_or(EncodeError::NoHost)?)
+    };
+    let line = head.method.as_str().len() + target.len() + host.map_or(0, str::len);
+    reserve(out, &head.headers, line);
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     // A query without a path has one.
@@ -37,8 +46,17 @@ pub fn write_request_head(
     }
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
+    if let Some(host) = host {
+        out.put_slice(b"host: ");
+        out.put_slice(host.as_bytes());
+        out.put_slice(b"\r\n");
+    }
     fields(&head.headers, framing, false, out);
     Ok(())
+}
+
+fn without_user(authority: &Authority) -> &str {
+    authority.as_str().rsplit('@').next().unwrap_or_default()
 }
 
 /// Appends the head of an answer, as HTTP/1.1 whatever its version was.
