@@ -28,4 +28,6 @@ mod upstream;
 mod world;
 
 pub use run::{Options, ProxyError, run};
-pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, TrafficPolicy, WorkloadFacts};
+pub use snapshot::{
+    BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+};
