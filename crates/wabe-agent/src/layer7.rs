@@ -2,18 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wabe_model::{HashKey, Locality, Objects, Service, ServicePort, Transport};
-use wabe_policy::http::{HttpTable, attached};
-use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, TrafficPolicy, WorkloadFacts};
+use wabe_model::{AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport};
+use wabe_policy::{
+    http::{HttpTable, attached},
+    stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
+};
+use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts};
 
 use crate::{
     snapshot::{Node, identity_of, selects, target_port},
     state::{Ids, Instance},
 };
 
-/// Whether callers of a service's port are led to the proxy: a route is attached to it.
+/// Whether callers of a service's port are led to the proxy: a route holds for it, or the service or a workload that it leads to
+/// asks for that always.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    attached(objects, service, port).next().is_some()
+    let always = || {
+        service.layer7 == Layer7::Always
+            || objects.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
+    };
+    port.transport == Transport::Tcp && (routing(objects, service, port) != Routing::Nothing || always())
 }
 
 /// Computes what the proxy reads.
@@ -28,17 +36,16 @@ pub(crate) fn snapshot<'a>(
     let mut wanted = BTreeSet::new();
     for service in objects.services() {
         for port in service.ports.iter().filter(|port| is_led_to_proxy(objects, service, port)) {
-            let Some(table) = HttpTable::compile(objects, service, port) else { continue };
+            let facts = facts(objects, service, port, ids);
             wanted.insert((service.name.clone(), port.port));
             let rules = attached(objects, service, port).flat_map(|route| &route.rules);
             let backends = rules.flat_map(|rule| &rule.backends);
             wanted.extend(backends.map(|backend| (backend.service.clone(), backend.port)));
-            ports.push(ServiceFacts {
-                service: service.name.clone(),
-                addresses: ids.addresses_of(&service.name).list(),
-                port: port.port,
-                table,
-            });
+            let outlets = facts.tls.iter().flat_map(TlsTable::outlets);
+            let outlets = outlets.chain(facts.tcp.iter().flat_map(TcpTable::outlets));
+            let outlets = outlets.flat_map(|it| &it.backends);
+            wanted.extend(outlets.map(|it| (it.service.clone(), it.port)));
+            ports.push(facts);
         }
     }
     if ports.is_empty() {
@@ -53,7 +60,8 @@ pub(crate) fn snapshot<'a>(
             .filter(|instance| selects(service, instance) && instance.takes_connections())
             .filter_map(|instance| endpoint(instance, port));
         let (endpoints, traffic) = (serving.collect(), traffic(objects, service));
-        Some(BackendFacts { service: name, port: number, endpoints, traffic })
+        let speaks = speaks(port);
+        Some(BackendFacts { service: name, port: number, speaks, endpoints, traffic })
     });
     let backends = backends.collect();
     let facts = |instance: &Instance| {
@@ -73,6 +81,35 @@ pub(crate) fn snapshot<'a>(
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
     Snapshot { generation, workloads, ports, backends }
+}
+
+/// What the proxy has to know of a port whose callers are led to it.
+fn facts(objects: &Objects, service: &Service, port: &ServicePort, ids: &Ids) -> ServiceFacts {
+    let mut facts = ServiceFacts {
+        service: service.name.clone(),
+        addresses: ids.addresses_of(&service.name).list(),
+        port: port.port,
+        protocol: protocol(objects, service, port),
+        table: HttpTable::default(),
+        tls: None,
+        tcp: None,
+    };
+    match routing(objects, service, port) {
+        Routing::Http => facts.table = HttpTable::compile(objects, service, port).unwrap_or_default(),
+        Routing::Tls => facts.tls = TlsTable::compile(objects, service, port),
+        Routing::Tcp => facts.tcp = TcpTable::compile(objects, service, port),
+        Routing::Nothing => {}
+    }
+    facts
+}
+
+/// Which version of HTTP is spoken to a port. TLS and bytes say nothing of it.
+fn speaks(port: &ServicePort) -> Speaks {
+    match port.protocol() {
+        AppProtocol::Http => Speaks::Http1,
+        AppProtocol::Http2 | AppProtocol::Grpc => Speaks::Http2,
+        AppProtocol::Tls | AppProtocol::Tcp | AppProtocol::Detect => Speaks::AsCaller,
+    }
 }
 
 /// As the Service says, unless its DestinationRule says otherwise.

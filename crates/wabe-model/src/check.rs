@@ -218,6 +218,8 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         | Object::ServiceAccount { .. }
         | Object::HttpRoute(_)
         | Object::GrpcRoute(_)
+        | Object::TlsRoute(_)
+        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_)
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,

@@ -27,6 +27,7 @@ mod objects;
 mod policy;
 mod reference_grant;
 mod service;
+mod stream_route;
 mod workload;
 
 pub use check::check;
@@ -49,7 +50,11 @@ pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
-pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
+pub use service::{
+    AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
+    Transport,
+};
+pub use stream_route::{HostPattern, StreamBackend, StreamRule, TcpRoute, TlsRoute};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
     WorkloadPort,

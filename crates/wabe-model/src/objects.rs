@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName,
-    ReferenceGrant, Service, Workload,
+    ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
 };
 
 /// One object, parsed.
@@ -40,6 +40,12 @@ pub enum Object {
     /// What becomes of calls to services.
     #[serde(rename = "GRPCRoute")]
     GrpcRoute(GrpcRoute),
+    /// What becomes of TLS connections to services.
+    #[serde(rename = "TLSRoute")]
+    TlsRoute(TlsRoute),
+    /// What becomes of connections to services.
+    #[serde(rename = "TCPRoute")]
+    TcpRoute(TcpRoute),
     /// Who may refer to a namespace's services from another one.
     ReferenceGrant(ReferenceGrant),
 }
@@ -56,6 +62,8 @@ impl Object {
             Self::DestinationRule(rule) => (Kind::DestinationRule, rule.name.clone()),
             Self::HttpRoute(route) => (Kind::HttpRoute, route.name.clone()),
             Self::GrpcRoute(route) => (Kind::GrpcRoute, route.name.clone()),
+            Self::TlsRoute(route) => (Kind::TlsRoute, route.name.clone()),
+            Self::TcpRoute(route) => (Kind::TcpRoute, route.name.clone()),
             Self::ReferenceGrant(grant) => (Kind::ReferenceGrant, grant.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
@@ -114,6 +122,18 @@ impl Objects {
     /// All routes of calls.
     pub fn grpc_routes(&self) -> impl Iterator<Item = &GrpcRoute> {
         self.iter().filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
+    }
+
+    /// All routes of TLS connections.
+    pub fn tls_routes(&self) -> impl Iterator<Item = &TlsRoute> {
+        self.of_kind(Kind::TlsRoute)
+            .filter_map(|object| if let Object::TlsRoute(it) = object { Some(it) } else { None })
+    }
+
+    /// All routes of connections.
+    pub fn tcp_routes(&self) -> impl Iterator<Item = &TcpRoute> {
+        self.of_kind(Kind::TcpRoute)
+            .filter_map(|object| if let Object::TcpRoute(it) = object { Some(it) } else { None })
     }
 
     /// Whether a route of this kind and namespace may refer to this service: one of its own namespace, or one that a

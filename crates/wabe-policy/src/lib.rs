@@ -1,5 +1,5 @@
 //! Authorization policies compiled to the tables that the kernel reads, and routes of requests compiled to those that the
-//! proxy reads ([`http`]). Of policies:
+//! proxy reads ([`http`], [`stream`]). Of policies:
 //!
 //! Policies are lists of rules, and rules lists of alternatives; the kernel should walk neither. It needs not, because
 //! a rule looks at three things only: who calls (identity), what for (port), where from (source address). Each of them
@@ -33,6 +33,7 @@ mod error;
 mod evaluate;
 pub mod http;
 mod rule_ref;
+pub mod stream;
 mod table;
 
 pub use applicable::applicable;

@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use wabe_model::{
-    HttpMatch, Manifest, ObjectName, Objects, PathMatch, Service, ServicePort, TargetPort, Transport, check,
-    parse,
+    AppProtocol, HttpMatch, Manifest, ObjectName, Objects, PathMatch, Service, ServicePort, TargetPort,
+    Transport, check, parse,
 };
 use wabe_policy::http::{HttpRequest, HttpRouter, HttpTable, InvalidBackend, Routed, joined};
 
@@ -135,7 +135,13 @@ fn backends_that_are_none_are_told_apart() {
 fn a_port_without_routes_has_no_table() {
     let objects = objects(&[("shop", "[{}]")]);
     let service = objects.service(&ObjectName::new("shop", "web")).expect("the service");
-    let port = |transport| ServicePort { name: None, port: 81, target: TargetPort::Number(81), transport };
+    let port = |transport| ServicePort {
+        name: None,
+        port: 81,
+        target: TargetPort::Number(81),
+        transport,
+        app_protocol: AppProtocol::Detect,
+    };
     assert!(HttpTable::compile(&objects, service, &port(Transport::Udp)).is_none());
     let other = Service { name: ObjectName::new("shop", "other"), ..service.clone() };
     assert!(HttpTable::compile(&objects, &other, &port(Transport::Tcp)).is_none());

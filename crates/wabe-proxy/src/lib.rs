@@ -34,4 +34,6 @@ mod wire;
 mod world;
 
 pub use run::{Options, ProxyError, run};
-pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, TrafficPolicy, WorkloadFacts};
+pub use snapshot::{
+    BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+};

@@ -7,8 +7,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_model::{Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection};
-use wabe_policy::http::HttpTable;
+use wabe_model::{AppProtocol, Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection};
+use wabe_policy::{
+    http::HttpTable,
+    stream::{tcp::TcpTable, tls::TlsTable},
+};
 
 /// All that the proxy goes by, as JSON in a file that is replaced by `rename`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,8 +53,17 @@ pub struct ServiceFacts {
     pub addresses: Vec<IpAddr>,
     /// The port.
     pub port: u16,
-    /// The routes that are attached to it.
+    /// What its connections' bytes are taken for: what its routes need, else what the Service says.
+    #[serde(default)]
+    pub protocol: AppProtocol,
+    /// The routes of requests that hold for it: of this, `tls` and `tcp` at most one says anything.
     pub table: HttpTable,
+    /// The routes of TLS connections that hold for it.
+    #[serde(default)]
+    pub tls: Option<TlsTable>,
+    /// The routes of connections that hold for it.
+    #[serde(default)]
+    pub tcp: Option<TcpTable>,
 }
 
 /// A port of a service that requests may go to.
@@ -61,11 +73,26 @@ pub struct BackendFacts {
     pub service: ObjectName,
     /// The port.
     pub port: u16,
+    /// What its endpoints understand, of those that speak HTTP.
+    #[serde(default)]
+    pub speaks: Speaks,
     /// Who serves it now.
     pub endpoints: Vec<EndpointFacts>,
     /// How requests are spread over them.
     #[serde(default)]
     pub traffic: TrafficPolicy,
+}
+
+/// Which version of HTTP a backend is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speaks {
+    /// Nobody said: the caller's.
+    #[default]
+    AsCaller,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
 }
 
 /// How requests are spread over a backend's endpoints: what the Service says, and its DestinationRule over that.
