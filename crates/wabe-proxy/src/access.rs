@@ -59,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) world: Option<Rc<World>>,
     pub(crate) service: Option<Rc<Service>>,
     pub(crate) rule: Option<Arc<TableRule>>,
+    /// The same of a connection of bytes: the rule has a name or none.
+    pub(crate) outlets: Option<(String, Option<String>)>,
     /// Of a copy of a request: where it went.
     pub(crate) mirror: Option<String>,
     pub(crate) request_id: Option<HeaderValue>,
@@ -83,7 +85,7 @@ struct Line<'a> {
     /// `namespace/name:port` that was dialled.
     service: Shown<ServicePort<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<Shown<&'a ObjectName>>,
+    route: Option<Shown<RouteName<'a>>>,
     /// The rule's name, or its number from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<RuleName<'a>>,
@@ -154,13 +156,31 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
-struct RuleName<'a>(&'a TableRule);
+enum RouteName<'a> {
+    Of(&'a ObjectName),
+    Written(&'a str),
+}
+
+impl fmt::Display for RouteName<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(name) => name.fmt(formatter),
+            Self::Written(text) => formatter.write_str(text),
+        }
+    }
+}
+
+enum RuleName<'a> {
+    Of(&'a TableRule),
+    Written(&'a str),
+}
 
 impl Serialize for RuleName<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0.name {
-            Some(name) => serializer.serialize_str(name),
-            None => serializer.collect_str(&self.0.rule),
+        match self {
+            Self::Of(TableRule { name: Some(name), .. }) => serializer.serialize_str(name),
+            Self::Of(rule) => serializer.collect_str(&rule.rule),
+            Self::Written(name) => serializer.serialize_str(name),
         }
     }
 }
@@ -177,6 +197,7 @@ impl Log {
             world: None,
             service: None,
             rule: None,
+            outlets: None,
             mirror: None,
             request_id: None,
             status: None,
@@ -224,8 +245,16 @@ impl Record {
             time: self.time,
             caller: name(self.caller.workload),
             service: Shown(ServicePort { service: service.map(Rc::as_ref), dialled: self.caller.dialled }),
-            route: self.rule.as_ref().map(|it| Shown(&it.route)),
-            rule: self.rule.as_ref().map(|it| RuleName(it)),
+            route: match (&self.rule, &self.outlets) {
+                (Some(rule), _) => Some(Shown(RouteName::Of(&rule.route))),
+                (None, Some((route, _))) => Some(Shown(RouteName::Written(route))),
+                (None, None) => None,
+            },
+            rule: match (&self.rule, &self.outlets) {
+                (Some(rule), _) => Some(RuleName::Of(rule)),
+                (None, Some((_, name))) => name.as_deref().map(RuleName::Written),
+                (None, None) => None,
+            },
             mirror: self.mirror.as_deref(),
             method: self.asked.method.as_ref().map(Method::as_str),
             path: self.asked.target.as_ref().map(|it| cut(it.path(), PATH)),

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -16,19 +15,17 @@ use crate::{
     access::Record,
     answer::Answerer,
     attempt::{Terms, Tried, attempt},
-    balance::{Asked, Balancer, Hashed, NoChoice, Outcome, Permit, UnderWay, Wish, hashed},
+    balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
     filter,
     identity::{Parties, introduce},
     replay::Replay,
+    search::{Reached, Search},
     serve::{Caller, Proxy},
-    snapshot::EndpointFacts,
-    upstream::{Connection, Http1, NoConnection, Speech, Way},
+    upstream::{Connection, Http1},
     world::World,
 };
 
-/// So many endpoints are tried until one can be connected to, whatever the route says.
-const TRIES: usize = 3;
 /// What is waited before the first repetition, unless the route says so; doubled for each further one, to a limit.
 const BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
@@ -72,16 +69,6 @@ impl Errand<'_> {
         is_idempotent(method) && !self.changes_protocol
     }
 
-    fn way(&self, balancer: &Balancer, endpoint: &EndpointFacts) -> Way {
-        let to = match self.caller.dialled {
-            SocketAddr::V4(_) => (endpoint.v4, endpoint.port).into(),
-            SocketAddr::V6(_) => (endpoint.v6, endpoint.port).into(),
-        };
-        let streams = balancer.traffic().pool.http2 || self.caller.streams;
-        let speech = if streams && !self.changes_protocol { Speech::Http2 } else { Speech::Http1 };
-        Way { caller: self.caller.workload, to, speech }
-    }
-
     /// Until when there must be an answer.
     fn deadlines(&self, began: Instant) -> [Option<(Instant, Failure)>; 2] {
         let of_route = self.rule.and_then(|it| it.timeouts.request);
@@ -100,9 +87,10 @@ pub(crate) async fn forward(
     answerer: &mut Option<Answerer<'_>>,
     record: &mut Record,
 ) -> Forwarded {
-    let Some(balancer) = errand.world.backend(errand.to.0, errand.to.1) else {
+    let Some(backend) = errand.world.backend(errand.to.0, errand.to.1) else {
         return Forwarded::Failed(Failure::NoHealthyEndpoint);
     };
+    let balancer = &backend.balancer;
     let Ok(_request) = balancer.limits().request(Instant::now()) else {
         return Forwarded::Failed(Failure::Overflow);
     };
@@ -110,7 +98,8 @@ pub(crate) async fn forward(
     let Hashed { hash, set_cookie } = hash(errand, balancer, asked);
     let identity = |workload| errand.world.workloads.get(&workload).map(|it| it.identity.as_str());
     let repeats = errand.may_repeat(&asked.method);
-    let mut search = Search { errand, balancer, hash, tried: Vec::new(), anew: false };
+    let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
+    (search.hash, search.plain) = (hash, errand.changes_protocol);
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
     let mut head = asked.clone();
     loop {
@@ -234,64 +223,4 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
-}
-
-/// The look-out for an endpoint that can be reached.
-struct Search<'a> {
-    errand: &'a Errand<'a>,
-    balancer: &'a Rc<Balancer>,
-    hash: Option<u64>,
-    /// Workloads that were tried.
-    tried: Vec<u32>,
-    /// Only connections that nobody used before will do.
-    anew: bool,
-}
-
-struct Reached {
-    connection: Connection,
-    endpoint: Rc<EndpointFacts>,
-    way: Way,
-    /// The connection was used before.
-    used: bool,
-    under_way: UnderWay,
-}
-
-impl Search<'_> {
-    /// A connection to one of the endpoints; another is tried if one can't be reached.
-    async fn reach(&mut self) -> Result<Reached, Failure> {
-        let pool = &self.errand.proxy.pool;
-        let traffic = self.balancer.traffic();
-        let locality = self.errand.world.workloads.get(&self.errand.caller.workload).map(|it| &it.locality);
-        let mut unreachable = 0;
-        loop {
-            let now = Instant::now();
-            let wish = Wish { hash: self.hash, tried: &self.tried, locality };
-            let endpoint = match self.balancer.choose(now, &wish) {
-                Ok(endpoint) => endpoint,
-                // Who failed once may do better the next time; who can't be reached will not.
-                Err(NoChoice::AllTried) if unreachable == 0 && !self.tried.is_empty() => {
-                    self.tried.clear();
-                    continue;
-                }
-                Err(NoChoice::Empty | NoChoice::AllTried) => return Err(Failure::NoHealthyEndpoint),
-            };
-            let under_way = self.balancer.begin(endpoint.workload, now);
-            let way = self.errand.way(self.balancer, &endpoint);
-            if let Some(connection) = (!self.anew).then(|| pool.used(way)).flatten() {
-                return Ok(Reached { connection, endpoint, way, used: true, under_way });
-            }
-            match pool.connect(way, self.balancer.limits(), &traffic.pool).await {
-                Ok((connection, used)) => return Ok(Reached { connection, endpoint, way, used, under_way }),
-                Err(NoConnection::Failed(failure)) => return Err(failure),
-                Err(NoConnection::Unreachable) => {
-                    under_way.done(Instant::now(), Outcome::ConnectFailed);
-                    unreachable += 1;
-                    self.tried.push(endpoint.workload);
-                    if unreachable >= TRIES {
-                        return Err(Failure::NoHealthyEndpoint);
-                    }
-                }
-            }
-        }
-    }
 }

@@ -26,6 +26,7 @@ mod mirror;
 mod replay;
 mod route;
 mod run;
+mod search;
 mod serve;
 mod snapshot;
 mod tunnel;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -17,6 +17,7 @@ use tokio::{
     task::spawn_local,
     time::sleep,
 };
+use wabe_model::AppProtocol;
 
 use crate::{
     access::{Log, Record},
@@ -25,11 +26,12 @@ use crate::{
     failure::Failure,
     upstream::Pool,
     wire::Prefixed,
-    world::Watched,
+    world::{Service, Watched},
 };
 
 mod http1;
 mod http2;
+mod stream;
 
 /// How long a caller may say nothing after it has connected.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -89,16 +91,22 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
     let Ok(dialled) = stream.local_addr() else { return };
     let dialled = SocketAddr::new(dialled.ip().to_canonical(), dialled.port());
     let mut caller = Caller { workload, address: peer.ip().to_canonical(), dialled, streams: false };
-    if proxy.watched.world().service(dialled).is_none() {
-        // The kernel may know of a route a moment before we do.
-        proxy.watched.look();
-        if proxy.watched.world().service(dialled).is_none() {
-            tracing::debug!(?caller, "dialled no service that is led here");
-            return;
-        }
-    }
+    let Some(service) = known(proxy, dialled) else {
+        tracing::debug!(?caller, "dialled no service that is led here");
+        return;
+    };
     // A caller that has gone is noticed soon enough.
     let _ = stream.set_nodelay(true);
+    match service.protocol {
+        AppProtocol::Tcp => {
+            return stream::serve(proxy, &caller, &service, stream, Bytes::new(), stream::By::Caller).await;
+        }
+        AppProtocol::Tls => {
+            return stream::serve(proxy, &caller, &service, stream, Bytes::new(), stream::By::Name(None))
+                .await;
+        }
+        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => {}
+    }
     let mut closing = proxy.closing.subscribe();
     let mut first = BytesMut::with_capacity(4 << 10);
     // As long as it may still be the preface.
@@ -120,6 +128,14 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
     } else {
         http1::serve(proxy, &caller, stream, first).await;
     }
+}
+
+fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
+    proxy.watched.world().service(dialled).or_else(|| {
+        // The kernel may know of a route a moment before we do.
+        proxy.watched.look();
+        proxy.watched.world().service(dialled)
+    })
 }
 
 /// Answers in the proxy's own name; false if the caller has gone.

@@ -1,13 +1,13 @@
 //! Bytes there and back that nobody looks at. Much at a time goes by `splice`, which copies nothing to user space.
 
-use std::io;
+use std::{cell::Cell, io, time::Duration};
 
 use bytes::Bytes;
 use rustix::{
     fd::OwnedFd,
     pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
 };
-use tokio::{io::Interest, net::TcpStream, try_join};
+use tokio::{io::Interest, net::TcpStream, select, time::sleep, try_join};
 
 use crate::wire::{Reader, Writer, split};
 
@@ -28,27 +28,59 @@ pub(crate) struct Moved {
 pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer)) -> Moved {
     let (mut from_caller, mut to_caller) = caller;
     let (mut from_endpoint, mut to_endpoint) = endpoint;
-    let mut moved = Moved::default();
-    let there = pour(&mut from_caller, &mut to_endpoint, &mut moved.there);
-    let back = pour(&mut from_endpoint, &mut to_caller, &mut moved.back);
-    let whole = try_join!(there, back).is_ok();
-    Moved { whole, ..moved }
+    let (there, back) = (Cell::new(0), Cell::new(0));
+    let whole = try_join!(
+        pour(&mut from_caller, &mut to_endpoint, &there),
+        pour(&mut from_endpoint, &mut to_caller, &back)
+    );
+    Moved { there: there.get(), back: back.get(), whole: whole.is_ok() }
 }
 
-/// The same for whole connections, of whose first some was read already.
-pub(crate) async fn relay(caller: TcpStream, first: Bytes, endpoint: TcpStream) -> Moved {
-    let mut caller = split(caller);
-    caller.0.buffer = first.into();
-    between(caller, split(endpoint)).await
+/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are ended.
+pub(crate) async fn relay(
+    caller: TcpStream,
+    first: Bytes,
+    endpoint: TcpStream,
+    idle: Option<Duration>,
+) -> Moved {
+    let (mut from_caller, mut to_caller) = split(caller);
+    let (mut from_endpoint, mut to_endpoint) = split(endpoint);
+    from_caller.buffer = first.into();
+    let (there, back) = (Cell::new(0), Cell::new(0));
+    let both = async {
+        try_join!(
+            pour(&mut from_caller, &mut to_endpoint, &there),
+            pour(&mut from_endpoint, &mut to_caller, &back)
+        )
+    };
+    let whole = select! {
+        ended = both => ended.is_ok(),
+        () = silence(&there, &back, idle) => false,
+    };
+    Moved { there: there.get(), back: back.get(), whole }
 }
 
-async fn pour(from: &mut Reader, to: &mut Writer, moved: &mut u64) -> io::Result<()> {
+/// Completes once nothing went by for so long; looked at each time that has passed.
+async fn silence(there: &Cell<u64>, back: &Cell<u64>, idle: Option<Duration>) {
+    let Some(idle) = idle else { return std::future::pending().await };
+    let mut before = None;
+    loop {
+        let now = (there.get(), back.get());
+        if before == Some(now) {
+            return;
+        }
+        before = Some(now);
+        sleep(idle).await;
+    }
+}
+
+async fn pour(from: &mut Reader, to: &mut Writer, moved: &Cell<u64>) -> io::Result<()> {
     loop {
         if from.buffer.is_empty() && from.fill().await? == 0 {
             return to.end().await;
         }
         let data = from.buffer.split().freeze();
-        *moved += data.len() as u64;
+        moved.set(moved.get() + data.len() as u64);
         to.data(data).await?;
         to.flush().await?;
         // Whoever sends so much goes on to do so. Without a pipe it works as well.
@@ -66,7 +98,7 @@ async fn move_all(
     from: &TcpStream,
     (out, into): &(OwnedFd, OwnedFd),
     to: &TcpStream,
-    moved: &mut u64,
+    moved: &Cell<u64>,
 ) -> io::Result<()> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     loop {
@@ -79,7 +111,7 @@ async fn move_all(
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
-        *moved += left as u64;
+        moved.set(moved.get() + left as u64);
         while left > 0 {
             to.writable().await?;
             match to.try_io(Interest::WRITABLE, || Ok(splice(out, None, to, None, left, flags)?)) {
@@ -118,7 +150,7 @@ mod tests {
     async fn everything_arrives_both_ways_little_and_much() {
         for bytes in [1, 100, 64 << 10, 8 << 20] {
             let ((caller, ours), (theirs, endpoint)) = (pair().await, pair().await);
-            let relayed = tokio::spawn(relay(ours, Bytes::from_static(b"first"), theirs));
+            let relayed = tokio::spawn(relay(ours, Bytes::from_static(b"first"), theirs, None));
             let mut ends = JoinSet::new();
             for (stream, first) in [(caller, 0), (endpoint, 5)] {
                 ends.spawn(async move {
@@ -148,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn an_end_that_is_reset_ends_the_other() {
         let ((caller, ours), (theirs, mut endpoint)) = (pair().await, pair().await);
-        let relayed = tokio::spawn(relay(ours, Bytes::new(), theirs));
+        let relayed = tokio::spawn(relay(ours, Bytes::new(), theirs, None));
         socket2::SockRef::from(&caller).set_linger(Some(std::time::Duration::ZERO)).expect("set");
         drop(caller);
         assert_eq!(endpoint.read(&mut [0; 1]).await.unwrap_or(0), 0);

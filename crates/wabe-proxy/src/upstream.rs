@@ -164,7 +164,7 @@ impl Pool {
                 Ok(Err(_)) | Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
             },
         };
-        let stream = self.stream(way.caller, way.to, patience).await?;
+        let stream = self.stream(way.caller, way.to, Some(patience)).await?;
         match way.speech {
             Speech::Http1 => {
                 let (reader, writer) = split(stream);
@@ -219,10 +219,10 @@ impl Pool {
         &self,
         caller: u32,
         to: SocketAddr,
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Result<TcpStream, NoConnection> {
         let socket = self.link.socket(caller, to.is_ipv6()).await.map_err(NoConnection::Failed)?;
-        match timeout(patience, connected(socket, to)).await {
+        match timeout(patience.unwrap_or(CONNECT), connected(socket, to)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 tracing::debug!(caller, %to, %error, "no connection");
