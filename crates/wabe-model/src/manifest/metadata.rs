@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Kind, ObjectName,
+    Balance, Kind, ObjectName,
     manifest::{
         field::{Field, Fields, Shape},
         names::{label_name, labels, subdomain_name},
@@ -21,6 +21,14 @@ pub(crate) struct Metadata<'a> {
 /// The only name of a MeshConfig, since there is only one.
 pub(crate) const MESH_CONFIG_NAME: &str = "mesh";
 pub(crate) const BALANCE: &str = "mesh.wabe.dev/balance";
+/// What [`BALANCE`] may be.
+pub(crate) const BALANCES: &[(&str, Balance)] = &[
+    ("two-choices", Balance::TwoChoices),
+    ("random", Balance::Random),
+    ("round-robin", Balance::RoundRobin),
+    ("peak-ewma", Balance::PeakEwma),
+];
+pub(crate) const SUCCESS_RATE: &str = "mesh.wabe.dev/success-rate-deviations";
 pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 /// Annotations below it are Wabe's own; any other belongs to somebody else.
 const OURS: &str = "mesh.wabe.dev/";
@@ -92,12 +100,12 @@ fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
 fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<'a>)>> {
     let ours: &[&str] = match kind {
         Kind::Service => &[BALANCE],
+        Kind::DestinationRule => &[BALANCE, SUCCESS_RATE],
         Kind::Namespace
         | Kind::ServiceAccount
         | Kind::Workload
         | Kind::MeshConfig
         | Kind::AuthorizationPolicy
-        | Kind::DestinationRule
         | Kind::HttpRoute => &[],
     };
     let entries = field.entries()?;
