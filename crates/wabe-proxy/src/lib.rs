@@ -10,10 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "what forwards requests comes to use all of it")
-)]
+#[expect(dead_code, unused_imports, reason = "what forwards requests comes to use all of it")]
 mod balance;
 mod failure;
 mod filter;
