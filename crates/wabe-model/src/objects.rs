@@ -12,7 +12,6 @@ use crate::{
 /// One object, parsed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "most objects of a mesh are workloads, and all are few")]
 pub enum Object {
     /// A namespace: only its name.
     Namespace {
@@ -187,6 +186,14 @@ impl Objects {
     pub fn service(&self, name: &ObjectName) -> Option<&Service> {
         let found = self.find(&ObjectKey { kind: Kind::Service, name: name.clone() });
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
+    }
+
+    /// Whether requests come to a service through the node's proxy: a route is attached to it, or leads to it.
+    pub fn has_requests(&self, service: &ObjectName) -> bool {
+        self.http_routes().any(|route| {
+            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
+            route.parents.iter().any(|it| it.service == *service) || backends.any(|it| it.service == *service)
+        })
     }
 
     /// The workload of this name.

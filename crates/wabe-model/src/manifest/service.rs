@@ -9,7 +9,7 @@ use crate::{
     AppProtocol, Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport,
     manifest::{
         field::{Field, Fields, Shape},
-        metadata::{BALANCE, Metadata},
+        metadata::{BALANCE, BALANCES, Metadata},
         names::{is_dns_label, labels, port, port_name, transport, unicast},
         scalar::{nearest, shown},
     },
@@ -85,14 +85,7 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
 }
 
 fn balance(metadata: &Metadata<'_>) -> Option<Balance> {
-    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| {
-        field.choice(&[
-            ("two-choices", Balance::TwoChoices),
-            ("random", Balance::Random),
-            ("round-robin", Balance::RoundRobin),
-            ("peak-ewma", Balance::PeakEwma),
-        ])
-    })
+    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| field.choice(BALANCES))
 }
 
 fn selector(fields: &Fields<'_>) -> Option<BTreeMap<String, String>> {
