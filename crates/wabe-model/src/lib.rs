@@ -25,6 +25,7 @@ mod name;
 mod objects;
 mod policy;
 mod reference_grant;
+mod route;
 mod service;
 mod workload;
 
@@ -47,6 +48,7 @@ pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
+pub use route::{InvalidBackend, Reference, Route, RouteRule};
 pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
