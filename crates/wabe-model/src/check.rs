@@ -8,8 +8,8 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    Diagnostic, Diagnostics, Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position,
-    Service, TargetPort, Workload, manifest::duplicates,
+    Diagnostic, Diagnostics, InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed,
+    Position, Reference, Route, Service, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -226,37 +226,80 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
     }
 }
 
-/// Services that a route names and that are not there, or have no such port: they may come yet.
+/// What a route names and what is not there, or not for it: it may come yet.
 fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
-    let Object::HttpRoute(route) = &located.object else { return Vec::new() };
-    let mut found = Vec::new();
-    let mut look = |field: String, name: &ObjectName, port: Option<u16>, meanwhile: &str| {
-        let message = match merged.service(name) {
-            None => format!("there is no service {name}; until there is, {meanwhile}"),
-            Some(service) => match port {
-                Some(port) if !service.ports.iter().any(|it| it.port == port) => {
-                    format!("service {name} has no port {port}; until it has, {meanwhile}")
-                }
-                Some(_) | None => return,
-            },
-        };
-        found.push(located.warning(&field, message, "compare it with the Services"));
+    let route = match &located.object {
+        Object::HttpRoute(route) => Route::Http(route),
+        Object::GrpcRoute(route) => Route::Grpc(route),
+        Object::TlsRoute(route) => Route::Tls(route),
+        Object::TcpRoute(route) => Route::Tcp(route),
+        Object::Namespace { .. }
+        | Object::ServiceAccount { .. }
+        | Object::Service(_)
+        | Object::Workload(_)
+        | Object::MeshConfig(_)
+        | Object::AuthorizationPolicy(_)
+        | Object::DestinationRule(_)
+        | Object::ReferenceGrant(_) => return Vec::new(),
     };
-    for (index, parent) in route.parents.iter().enumerate() {
-        look(
-            format!("spec.parentRefs[{index}].name"),
-            &parent.service,
-            parent.port,
-            "the route says nothing",
-        );
+    let mut found = Vec::new();
+    for (index, parent) in route.parents().iter().enumerate() {
+        let name = &parent.service;
+        let why = match merged.service(name) {
+            None => format!("there is no service {name}"),
+            Some(service) if service.ports.iter().any(|port| parent.means(port)) => continue,
+            Some(_) => format!("service {name} has no such port for TCP"),
+        };
+        let field = format!("spec.parentRefs[{index}].name");
+        let message = format!("{why}; until it has, the route says nothing there");
+        found.push(located.warning(&field, message, "compare it with the Services"));
     }
-    for (index, rule) in route.rules.iter().enumerate() {
+    let mut look = |field: String, to: Reference<'_>, meanwhile: &str| {
+        if let Some(invalid) = merged.invalid_backend(route, to) {
+            let (message, remedy) = told(route, to, invalid);
+            found.push(located.warning(&field, format!("{message}; meanwhile {meanwhile}"), remedy));
+        }
+    };
+    let answered = match route {
+        Route::Http(_) => "such requests are answered by 500",
+        Route::Grpc(_) => "such calls are answered by UNAVAILABLE",
+        Route::Tls(_) | Route::Tcp(_) => "such connections are reset",
+    };
+    for (index, rule) in route.rules().into_iter().enumerate() {
         for (place, backend) in rule.backends.iter().enumerate() {
-            let field = format!("spec.rules[{index}].backendRefs[{place}].name");
-            look(field, &backend.service, Some(backend.port), "such requests are answered by 500");
+            look(format!("spec.rules[{index}].backendRefs[{place}].name"), backend.reference(), answered);
+        }
+        for mirror in rule.mirrors() {
+            look(format!("spec.rules[{index}].filters"), mirror.reference(), "nothing gets copies");
         }
     }
     found
+}
+
+/// What is wrong with a backend, and what to do.
+fn told(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> (String, String) {
+    let Reference { service, port, other_kind } = to;
+    match invalid {
+        InvalidBackend::NoSuchService => {
+            (format!("there is no service {service}"), "compare it with the Services".into())
+        }
+        InvalidBackend::NoSuchPort => {
+            (format!("service {service} has no port {port} for TCP"), "compare it with the Services".into())
+        }
+        InvalidBackend::NotGranted => (
+            format!("service {service} is of another namespace, which does not allow it"),
+            format!(
+                "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
+                service.namespace,
+                route.kind(),
+                route.name().namespace
+            ),
+        ),
+        InvalidBackend::OtherKind => {
+            let kind = other_kind.map_or("", |it| it.kind.as_str());
+            (format!("requests can't be sent to a {kind}"), "write a Service".into())
+        }
+    }
 }
 
 fn key_of(service: &Service) -> ObjectKey {

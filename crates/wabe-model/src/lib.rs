@@ -26,6 +26,7 @@ mod name;
 mod objects;
 mod policy;
 mod reference_grant;
+mod route;
 mod service;
 mod stream_route;
 mod workload;
@@ -50,11 +51,12 @@ pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
+pub use route::{InvalidBackend, Reference, Route, RouteRule};
 pub use service::{
     AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
     Transport,
 };
-pub use stream_route::{HostPattern, StreamBackend, StreamRule, TcpRoute, TlsRoute};
+pub use stream_route::{HostPattern, StreamRule, TcpRoute, TlsRoute};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
     WorkloadPort,

@@ -100,28 +100,32 @@ impl Objects {
 
     /// All services.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.iter().filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::Service)
+            .filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
     /// All workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.iter().filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::Workload)
+            .filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
     }
 
     /// All destination rules.
     pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
-        self.iter()
+        self.of_kind(Kind::DestinationRule)
             .filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
     }
 
     /// All routes of requests.
     pub fn http_routes(&self) -> impl Iterator<Item = &HttpRoute> {
-        self.iter().filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::HttpRoute)
+            .filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
     }
 
     /// All routes of calls.
     pub fn grpc_routes(&self) -> impl Iterator<Item = &GrpcRoute> {
-        self.iter().filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::GrpcRoute)
+            .filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
     }
 
     /// All routes of TLS connections.
@@ -147,7 +151,7 @@ impl Objects {
 
     /// All authorization policies.
     pub fn policies(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
-        self.iter()
+        self.of_kind(Kind::AuthorizationPolicy)
             .filter_map(|object| if let Object::AuthorizationPolicy(it) = object { Some(it) } else { None })
     }
 
@@ -197,7 +201,9 @@ impl Objects {
 
     /// Objects of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
-        self.iter().filter(move |it| it.key().kind == kind)
+        // Keys are in the order of kinds, and no name comes before the empty one.
+        let first = ObjectKey { kind, name: ObjectName::new("", "") };
+        self.by_key.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
     }
 
     /// How many objects there are.

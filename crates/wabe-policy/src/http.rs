@@ -8,4 +8,5 @@ mod find;
 mod table;
 
 pub use find::{HttpRequest, HttpRouter, Routed, joined};
-pub use table::{HttpTable, InvalidBackend, TableBackend, TableRow, TableRule, attached};
+pub use table::{HttpTable, TableBackend, TableRow, TableRule, attached};
+pub use wabe_model::InvalidBackend;

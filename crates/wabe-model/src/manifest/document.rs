@@ -7,12 +7,15 @@ use crate::{
     manifest::{
         destination_rule::destination_rule,
         field::{Field, Report, Shape},
+        grpc_route::grpc_route,
         http_route::http_route,
         mesh_config::mesh_config,
         metadata::{Metadata, metadata},
         policy::authorization_policy,
+        reference_grant::reference_grant,
         scalar::{nearest, shown},
         service::service,
+        stream_route::{tcp_route, tls_route},
         tree::Node,
         workload::workload,
     },
@@ -104,10 +107,22 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             http_route(metadata, &spec).map(Object::HttpRoute)
         }
-        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant => root.error(
-            format!("the kind {kind} is not supported yet"),
-            "the nearest is an HTTPRoute attached to a Service",
-        ),
+        Kind::TlsRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            tls_route(metadata, &spec).map(Object::TlsRoute)
+        }
+        Kind::TcpRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            tcp_route(metadata, &spec).map(Object::TcpRoute)
+        }
+        Kind::GrpcRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            grpc_route(metadata, &spec).map(Object::GrpcRoute)
+        }
+        Kind::ReferenceGrant => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            reference_grant(metadata, &spec).map(Object::ReferenceGrant)
+        }
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)

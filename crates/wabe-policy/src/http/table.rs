@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    HttpFilter, HttpMatch, HttpRoute, Kind, ObjectName, Objects, ParentRef, PathMatch, Retry, Service,
-    ServicePort, Timeouts, Transport,
+    HttpFilter, HttpMatch, HttpRoute, InvalidBackend, Kind, ObjectName, Objects, ParentRef, PathMatch, Retry,
+    Service, ServicePort, Timeouts, Transport,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -60,19 +60,6 @@ pub struct TableBackend {
     pub invalid: Option<InvalidBackend>,
     /// What is done to requests that go here, and to their answers, after the rule's own filters.
     pub filters: Vec<HttpFilter>,
-}
-
-/// Why a backend is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum InvalidBackend {
-    /// There is no such service.
-    NoSuchService,
-    /// It has no such port for TCP.
-    NoSuchPort,
-    /// It is in another namespace, where no `ReferenceGrant` allows it.
-    NotGranted,
-    /// It is no service.
-    OtherKind,
 }
 
 impl HttpTable {
