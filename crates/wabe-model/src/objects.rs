@@ -12,7 +12,6 @@ use crate::{
 /// One object, parsed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "most objects of a mesh are workloads, and all are few")]
 pub enum Object {
     /// A namespace: only its name.
     Namespace {

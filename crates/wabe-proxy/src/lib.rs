@@ -15,6 +15,7 @@ mod access;
     expect(dead_code, unused_imports, reason = "what forwards requests comes to use all of it")
 )]
 mod balance;
+pub mod detect;
 mod failure;
 mod filter;
 mod forward;
@@ -24,6 +25,7 @@ mod route;
 mod run;
 mod serve;
 mod snapshot;
+pub mod sni;
 mod upstream;
 mod world;
 
