@@ -13,7 +13,7 @@ use crate::{
 
 /// Whether callers of a service's port are led to the proxy: a route is attached to it.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    attached(objects, service, port).next().is_some()
+    !attached(objects, service, port).is_empty()
 }
 
 /// Computes what the proxy reads.
@@ -30,9 +30,8 @@ pub(crate) fn snapshot<'a>(
         for port in service.ports.iter().filter(|port| is_led_to_proxy(objects, service, port)) {
             let Some(table) = HttpTable::compile(objects, service, port) else { continue };
             wanted.insert((service.name.clone(), port.port));
-            let rules = attached(objects, service, port).flat_map(|route| &route.rules);
-            let backends = rules.flat_map(|rule| &rule.backends);
-            wanted.extend(backends.map(|backend| (backend.service.clone(), backend.port)));
+            let destinations = table.rules().flat_map(|rule| rule.destinations());
+            wanted.extend(destinations.map(|(service, port)| (service.clone(), port)));
             ports.push(ServiceFacts {
                 service: service.name.clone(),
                 addresses: ids.addresses_of(&service.name).list(),
