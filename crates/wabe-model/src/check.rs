@@ -256,8 +256,8 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     }
     let mut look = |field: String, to: Reference<'_>, meanwhile: &str| {
         if let Some(invalid) = merged.invalid_backend(route, to) {
-            let (message, remedy) = told(route, to, invalid);
-            found.push(located.warning(&field, format!("{message}; meanwhile {meanwhile}"), remedy));
+            let message = format!("{}; meanwhile {meanwhile}", invalid.message(to));
+            found.push(located.warning(&field, message, remedy(route, to, invalid)));
         }
     };
     let answered = match route {
@@ -276,29 +276,17 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     found
 }
 
-/// What is wrong with a backend, and what to do.
-fn told(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> (String, String) {
-    let Reference { service, port, other_kind } = to;
+/// What to do about a backend that is none.
+fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> String {
     match invalid {
-        InvalidBackend::NoSuchService => {
-            (format!("there is no service {service}"), "compare it with the Services".into())
-        }
-        InvalidBackend::NoSuchPort => {
-            (format!("service {service} has no port {port} for TCP"), "compare it with the Services".into())
-        }
-        InvalidBackend::NotGranted => (
-            format!("service {service} is of another namespace, which does not allow it"),
-            format!(
-                "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
-                service.namespace,
-                route.kind(),
-                route.name().namespace
-            ),
+        InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => "compare it with the Services".into(),
+        InvalidBackend::NotGranted => format!(
+            "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
+            to.service.namespace,
+            route.kind(),
+            route.name().namespace
         ),
-        InvalidBackend::OtherKind => {
-            let kind = other_kind.map_or("", |it| it.kind.as_str());
-            (format!("requests can't be sent to a {kind}"), "write a Service".into())
-        }
+        InvalidBackend::OtherKind => "write a Service".into(),
     }
 }
 

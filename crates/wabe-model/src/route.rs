@@ -55,6 +55,22 @@ pub struct Reference<'a> {
     pub other_kind: Option<&'a OtherKind>,
 }
 
+impl InvalidBackend {
+    /// What is wrong, in a sentence without its end.
+    pub fn message(self, to: Reference<'_>) -> String {
+        let Reference { service, port, other_kind } = to;
+        match self {
+            Self::NoSuchService => format!("there is no service {service}"),
+            Self::NoSuchPort => format!("service {service} has no port {port} for TCP"),
+            Self::NotGranted => format!("service {service} is of another namespace, which does not allow it"),
+            Self::OtherKind => {
+                let kind = other_kind.map_or("", |it| it.kind.as_str());
+                format!("requests can't be sent to the {kind} {service}")
+            }
+        }
+    }
+}
+
 impl<'a> Route<'a> {
     /// Its kind.
     pub fn kind(self) -> Kind {

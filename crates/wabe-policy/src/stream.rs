@@ -13,6 +13,8 @@ use wabe_model::{
     AppProtocol, HttpBackend, InvalidBackend, Kind, ObjectName, Objects, Route, Service, ServicePort,
 };
 
+use crate::http;
+
 /// What becomes of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outlets {
@@ -63,6 +65,23 @@ pub fn routing(objects: &Objects, service: &Service, port: &ServicePort) -> Rout
     } else {
         Routing::Nothing
     }
+}
+
+/// Whether a route holds at a port of a service, for some of its callers.
+pub fn holds(objects: &Objects, service: &Service, port: &ServicePort, route: Route<'_>) -> bool {
+    let routing = routing(objects, service, port);
+    route.is_about(service, port)
+        && match route {
+            Route::Http(_) | Route::Grpc(_) => {
+                routing == Routing::Http && http::attached(objects, service, port).contains(&route)
+            }
+            Route::Tls(_) => routing == Routing::Tls,
+            Route::Tcp(own) => {
+                let mut siblings = tcp::attached(objects, service, port)
+                    .filter(|it| it.name.namespace == own.name.namespace);
+                routing == Routing::Tcp && siblings.next().is_some_and(|first| first.name == own.name)
+            }
+        }
 }
 
 /// What the proxy takes the bytes of a port's connections for: what its routes need, else what the Service says.
