@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_abi::{Balance, EndpointKey, EndpointRecord, member};
 use wabe_model::{Locality, Objects};
+use wabe_policy::spread::maglev;
 
 use crate::{
     alias,
@@ -14,7 +15,6 @@ use crate::{
 
 pub(crate) mod ejection;
 pub(crate) mod locality;
-pub(crate) mod maglev;
 pub(crate) mod outcomes;
 pub(crate) mod slow_start;
 

@@ -17,7 +17,7 @@ use crate::{
     AppProtocol, Balance, ClusterIps, Kind, Layer7, MeshConfig, Object, ObjectName, Service, ServicePort,
     TargetPort, Transport,
     emit::{
-        destination_rule::destination_rule_spec,
+        destination_rule::{destination_rule_annotations, destination_rule_spec},
         grpc_route::grpc_route_spec,
         http_route::http_route_spec,
         policy::policy_spec,
@@ -25,7 +25,7 @@ use crate::{
         stream_route::{tcp_route_spec, tls_route_spec},
         workload::workload_spec,
     },
-    manifest::{BALANCE, DRY_RUN, LAYER7, MESH_CONFIG_NAME},
+    manifest::{BALANCE, BALANCES, DRY_RUN, LAYER7, MESH_CONFIG_NAME},
     service::DEFAULT_AFFINITY,
 };
 
@@ -38,12 +38,7 @@ pub fn to_manifest(object: &Object) -> Value {
         Object::ServiceAccount { name } => manifest(Kind::ServiceAccount, metadata(name), None),
         Object::Service(service) => {
             let mut metadata = metadata(&service.name);
-            let balance = match service.balance {
-                Balance::TwoChoices => None,
-                Balance::Random => Some("random"),
-                Balance::RoundRobin => Some("round-robin"),
-                Balance::PeakEwma => Some("peak-ewma"),
-            };
+            let balance = (service.balance != Balance::default()).then(|| balance_word(service.balance));
             let layer7 = layer7(service.layer7);
             annotate(&mut metadata, &[(BALANCE, balance), (LAYER7, layer7)]);
             manifest(Kind::Service, metadata, Some(service_spec(service)))
@@ -60,7 +55,11 @@ pub fn to_manifest(object: &Object) -> Value {
             manifest(Kind::MeshConfig, json!({ "name": MESH_CONFIG_NAME }), Some(mesh_config_spec(config)))
         }
         Object::DestinationRule(rule) => {
-            manifest(Kind::DestinationRule, metadata(&rule.name), Some(destination_rule_spec(rule)))
+            let mut metadata = metadata(&rule.name);
+            if let Some(annotations) = destination_rule_annotations(rule) {
+                metadata["annotations"] = annotations;
+            }
+            manifest(Kind::DestinationRule, metadata, Some(destination_rule_spec(rule)))
         }
         Object::HttpRoute(route) => {
             manifest(Kind::HttpRoute, metadata(&route.name), Some(http_route_spec(route)))
@@ -85,6 +84,12 @@ pub fn to_manifest(object: &Object) -> Value {
             manifest(Kind::AuthorizationPolicy, metadata, Some(policy_spec(policy)))
         }
     }
+}
+
+/// As the annotation says it.
+fn balance_word(balance: Balance) -> &'static str {
+    let known = BALANCES.iter().find(|(_, it)| *it == balance);
+    known.expect("invariant: every kind of balancing has a word").0
 }
 
 fn manifest(kind: Kind, metadata: Value, spec: Option<Value>) -> Value {

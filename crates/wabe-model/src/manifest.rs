@@ -18,7 +18,7 @@ mod stream_route;
 mod tree;
 mod workload;
 
-pub(crate) use metadata::{BALANCE, DRY_RUN, LAYER7, MESH_CONFIG_NAME};
+pub(crate) use metadata::{BALANCE, BALANCES, DRY_RUN, LAYER7, MESH_CONFIG_NAME, SUCCESS_RATE};
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},

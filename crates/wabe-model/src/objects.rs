@@ -192,6 +192,14 @@ impl Objects {
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
+    /// Whether requests come to a service through the node's proxy: a route is attached to it, or leads to it.
+    pub fn has_requests(&self, service: &ObjectName) -> bool {
+        self.http_routes().any(|route| {
+            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
+            route.parents.iter().any(|it| it.service == *service) || backends.any(|it| it.service == *service)
+        })
+    }
+
     /// The workload of this name.
     pub fn workload(&self, name: &ObjectName) -> Option<&Workload> {
         let found = self.find(&ObjectKey { kind: Kind::Workload, name: name.clone() });

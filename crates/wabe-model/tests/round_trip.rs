@@ -8,10 +8,10 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AppProtocol, AuthorizationPolicy, Balance, ClusterIps, DestinationRule, DirectionLimits, Distribution,
-    Egress, Layer7, Manifest, MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction,
-    Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source, StringMatch, TargetPort,
-    Transport, Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
+    AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule, DirectionLimits,
+    Distribution, Egress, HashCookie, HashKey, Layer7, Manifest, MeshConfig, Object, ObjectName, Operation,
+    OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source,
+    StringMatch, TargetPort, Transport, Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -127,7 +127,7 @@ fn service() -> impl Strategy<Value = Service> {
         let all = ports.iter().enumerate().all(|(index, a)| ports[..index].iter().all(|b| differ(a, b)));
         all.then_some(ports)
     });
-    let balance = select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]);
+    let balance = select(BALANCES.to_vec());
     let near = option::of((
         option::of(1_u32..=86_400),
         option::of(select(vec![Distribution::PreferClose, Distribution::PreferSameZone])),
@@ -162,17 +162,24 @@ fn service() -> impl Strategy<Value = Service> {
 
 fn destination_rule() -> impl Strategy<Value = DestinationRule> {
     let spread = prop_oneof![
-        Just((None, true)),
-        option::of(select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]))
-            .prop_map(|balance| (balance, false)),
+        hash_key().prop_map(|key| (None, Some(key))),
+        option::of(select(BALANCES.to_vec())).prop_map(|balance| (balance, None)),
     ];
-    let outliers = (1_u32..=1000, duration(100), duration(100), 0_u32..=100, 0_u32..=100).prop_map(
-        |(failures, interval, base_ejection, max_percent, min_health_percent)| OutlierDetection {
-            failures,
-            interval,
-            base_ejection,
-            max_percent,
-            min_health_percent,
+    let counts = (0_u32..=1000, 0_u32..=1000, 0_u32..=1000, any::<bool>(), option::of(100_u32..=10_000));
+    let outliers = (counts, duration(100), duration(100), 0_u32..=100, 0_u32..=100).prop_map(
+        |(counts, interval, base_ejection, max_percent, min_health_percent)| {
+            let (failures, server_errors, gateway_errors, split, deviations) = counts;
+            OutlierDetection {
+                failures,
+                server_errors,
+                gateway_errors,
+                split,
+                deviations,
+                interval,
+                base_ejection,
+                max_percent,
+                min_health_percent,
+            }
         },
     );
     let warmup = option::of(duration(1000));
@@ -182,17 +189,52 @@ fn destination_rule() -> impl Strategy<Value = DestinationRule> {
         spread,
         option::of(any::<bool>()),
         warmup,
+        connection_pool(),
         option::of(outliers),
     )
-        .prop_map(|(name, service, (balance, by_source), near, warmup, outliers)| DestinationRule {
+        .prop_map(|(name, service, (balance, hash), near, warmup, pool, outliers)| DestinationRule {
             service: ObjectName::new(&name.namespace, &service),
             name,
             balance,
-            by_source,
+            hash,
             near,
             warmup,
+            pool,
             outliers,
         })
+}
+
+const BALANCES: [Balance; 4] = [Balance::TwoChoices, Balance::Random, Balance::RoundRobin, Balance::PeakEwma];
+
+fn hash_key() -> impl Strategy<Value = HashKey> {
+    let cookie = ("[a-zA-Z_-]{1,9}", option::of("/[!-:<-~]{0,9}"), option::of(duration(0)));
+    prop_oneof![
+        Just(HashKey::Source),
+        "[a-z-]{1,9}".prop_map(HashKey::Header),
+        "[ -~]{1,9}".prop_map(HashKey::Query),
+        cookie.prop_map(|(name, path, lifetime)| HashKey::Cookie(HashCookie { name, path, lifetime })),
+    ]
+}
+
+fn connection_pool() -> impl Strategy<Value = ConnectionPool> {
+    let number = || option::of(1_u32..=1_000_000);
+    let numbers = (number(), number(), number(), number(), number());
+    let times = (option::of(duration(1)), option::of(duration(1000)), option::of(duration(1000)));
+    (numbers, times, any::<bool>()).prop_map(|(numbers, times, http2)| {
+        let (connections, pending, requests, requests_per_connection, retries) = numbers;
+        let (connect_timeout, stream_idle, idle) = times;
+        ConnectionPool {
+            connections,
+            connect_timeout,
+            stream_idle,
+            pending,
+            requests,
+            requests_per_connection,
+            retries,
+            idle,
+            http2,
+        }
+    })
 }
 
 fn command() -> impl Strategy<Value = Vec<String>> {

@@ -6,28 +6,35 @@
 //! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`]) and the fuzzers ([`detect`], [`sni`]) may
 //! depend on it.
 //!
-//! One thread. `serve` owns a caller's connection, `route` decides what becomes of a request, `forward` has it answered,
-//! `upstream` owns connections to endpoints, `keeper` the link that sockets come over.
+//! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
+//! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
+//! link that sockets come over.
 #![forbid(unsafe_code)]
 
 mod access;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "what forwards requests comes to use all of it")
-)]
+mod answer;
+mod attempt;
 mod balance;
+mod body;
 pub mod detect;
+mod exchange;
 mod failure;
 mod filter;
 mod forward;
+mod grpc;
 mod identity;
 mod keeper;
+mod mirror;
+mod replay;
 mod route;
 mod run;
+mod search;
 mod serve;
 mod snapshot;
 pub mod sni;
+mod tunnel;
 mod upstream;
+mod wire;
 mod world;
 
 pub use run::{Options, ProxyError, run};

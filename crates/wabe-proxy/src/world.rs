@@ -12,12 +12,15 @@ use std::{
     time::Instant,
 };
 
-use wabe_model::ObjectName;
-use wabe_policy::http::HttpRouter;
+use wabe_model::{AppProtocol, ObjectName};
+use wabe_policy::{
+    http::HttpRouter,
+    stream::{tcp::TcpTable, tls::TlsTable},
+};
 
 use crate::{
     balance::{Balancer, Balancers},
-    snapshot::{BackendFacts, Snapshot, WorkloadFacts},
+    snapshot::{BackendFacts, Snapshot, Speaks, WorkloadFacts},
 };
 
 /// What the proxy goes by.
@@ -25,7 +28,15 @@ use crate::{
 pub(crate) struct World {
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
     services: HashMap<(IpAddr, u16), Rc<Service>>,
-    backends: HashMap<(ObjectName, u16), Rc<Balancer>>,
+    backends: HashMap<ObjectName, Vec<Backend>>,
+}
+
+/// A port of a service that requests may go to.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    port: u16,
+    pub(crate) speaks: Speaks,
+    pub(crate) balancer: Rc<Balancer>,
 }
 
 /// A port of a service whose callers are led here.
@@ -33,7 +44,10 @@ pub(crate) struct World {
 pub(crate) struct Service {
     pub(crate) name: ObjectName,
     pub(crate) port: u16,
+    pub(crate) protocol: AppProtocol,
     pub(crate) router: HttpRouter,
+    pub(crate) tls: Option<TlsTable>,
+    pub(crate) tcp: Option<TcpTable>,
 }
 
 impl World {
@@ -42,15 +56,24 @@ impl World {
         let mut services = HashMap::new();
         for facts in ports {
             let router = HttpRouter::new(&facts.table);
-            let service = Rc::new(Service { name: facts.service, port: facts.port, router });
+            let service = Rc::new(Service {
+                name: facts.service,
+                port: facts.port,
+                protocol: facts.protocol,
+                router,
+                tls: facts.tls,
+                tcp: facts.tcp,
+            });
             services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
         }
         balancers.update(&backends, Instant::now());
-        let backend = |facts: BackendFacts| {
-            let balancer = balancers.backend(&facts.service, facts.port)?;
-            Some(((facts.service, facts.port), balancer))
-        };
-        Self { workloads, services, backends: backends.into_iter().filter_map(backend).collect() }
+        let mut ports: HashMap<ObjectName, Vec<Backend>> = HashMap::new();
+        for BackendFacts { service, port, speaks, .. } in backends {
+            if let Some(balancer) = balancers.backend(&service, port) {
+                ports.entry(service).or_default().push(Backend { port, speaks, balancer });
+            }
+        }
+        Self { workloads, services, backends: ports }
     }
 
     /// The service that was dialled.
@@ -59,8 +82,8 @@ impl World {
     }
 
     /// Who serves a service's port.
-    pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<&Rc<Balancer>> {
-        self.backends.get(&(service.clone(), port))
+    pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<&Backend> {
+        self.backends.get(service)?.iter().find(|it| it.port == port)
     }
 }
 

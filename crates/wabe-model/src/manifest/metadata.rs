@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Kind, Layer7, ObjectName,
+    Balance, Kind, Layer7, ObjectName,
     manifest::{
         field::{Field, Fields, Shape},
         names::{label_name, labels, subdomain_name},
@@ -22,6 +22,14 @@ pub(crate) struct Metadata<'a> {
 pub(crate) const MESH_CONFIG_NAME: &str = "mesh";
 pub(crate) const BALANCE: &str = "mesh.wabe.dev/balance";
 pub(crate) const LAYER7: &str = "mesh.wabe.dev/l7";
+/// What [`BALANCE`] may be.
+pub(crate) const BALANCES: &[(&str, Balance)] = &[
+    ("two-choices", Balance::TwoChoices),
+    ("random", Balance::Random),
+    ("round-robin", Balance::RoundRobin),
+    ("peak-ewma", Balance::PeakEwma),
+];
+pub(crate) const SUCCESS_RATE: &str = "mesh.wabe.dev/success-rate-deviations";
 pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 /// Annotations below it are Wabe's own; any other belongs to somebody else.
 const OURS: &str = "mesh.wabe.dev/";
@@ -106,11 +114,11 @@ fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<
     let ours: &[&str] = match kind {
         Kind::Service => &[BALANCE, LAYER7],
         Kind::Workload => &[LAYER7],
+        Kind::DestinationRule => &[BALANCE, SUCCESS_RATE],
         Kind::Namespace
         | Kind::ServiceAccount
         | Kind::MeshConfig
         | Kind::AuthorizationPolicy
-        | Kind::DestinationRule
         | Kind::HttpRoute
         | Kind::GrpcRoute
         | Kind::TlsRoute

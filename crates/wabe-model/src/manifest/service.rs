@@ -10,7 +10,7 @@ use crate::{
     Transport,
     manifest::{
         field::{Field, Fields, Shape},
-        metadata::{BALANCE, LAYER7, Metadata},
+        metadata::{BALANCE, BALANCES, LAYER7, Metadata},
         names::{is_dns_label, labels, port, port_name, transport, unicast},
         scalar::{nearest, shown},
     },
@@ -92,14 +92,7 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
 }
 
 fn balance(metadata: &Metadata<'_>) -> Option<Balance> {
-    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| {
-        field.choice(&[
-            ("two-choices", Balance::TwoChoices),
-            ("random", Balance::Random),
-            ("round-robin", Balance::RoundRobin),
-            ("peak-ewma", Balance::PeakEwma),
-        ])
-    })
+    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| field.choice(BALANCES))
 }
 
 fn selector(fields: &Fields<'_>) -> Option<BTreeMap<String, String>> {

@@ -127,7 +127,7 @@ fn services() {
         &[(
             "  selector: {a: b}\n  ports: [{port: 80}]",
             &[
-                "3:58: metadata.annotations[\"mesh.wabe.dev/balance\"]: `randomly` is not supported here (did you mean `random`? supported: two-choices, random, round-robin)",
+                "3:58: metadata.annotations[\"mesh.wabe.dev/balance\"]: `randomly` is not supported here (did you mean `random`? supported: two-choices, random, round-robin, peak-ewma)",
             ],
         )],
     );

@@ -133,6 +133,13 @@ impl Limits {
     }
 }
 
+impl Permit {
+    /// See [`Limits::returned`].
+    pub(crate) fn returned(&self) {
+        self.limits.returned();
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let counter = self.limits.counter(self.what);
@@ -141,5 +148,86 @@ impl Drop for Permit {
             Overflow::Connections => self.limits.freed.notify_one(),
             Overflow::Pending | Overflow::Requests | Overflow::Retries => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn limits(pool: ConnectionPool) -> Rc<Limits> {
+        let limits = Rc::new(Limits::default());
+        limits.set(&pool);
+        limits
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_until_something_ends() {
+        let pool = ConnectionPool {
+            connections: Some(2),
+            pending: Some(2),
+            requests: Some(2),
+            retries: Some(2),
+            ..ConnectionPool::default()
+        };
+        let (limits, now) = (limits(pool), Instant::now());
+        for what in [Overflow::Connections, Overflow::Pending, Overflow::Requests, Overflow::Retries] {
+            let take = || match what {
+                Overflow::Connections => limits.connection(),
+                Overflow::Pending => limits.pending(),
+                Overflow::Requests => limits.request(now),
+                Overflow::Retries => limits.retry(now),
+            };
+            let (one, two) = (take().expect("the first"), take().expect("the second"));
+            assert_eq!(take().expect_err("the third"), what);
+            assert_eq!(limits.in_use(what), 2);
+            drop(one);
+            let three = take().expect("there is room again");
+            assert!(take().is_err());
+            drop((two, three));
+            assert_eq!(limits.in_use(what), 0);
+        }
+    }
+
+    #[test]
+    fn without_limits_only_retries_are_few() {
+        let (limits, now) = (limits(ConnectionPool::default()), Instant::now());
+        let all: Vec<_> = (0..1000).map(|_| (limits.connection(), limits.request(now))).collect();
+        assert!(all.iter().all(|(connection, request)| connection.is_ok() && request.is_ok()));
+        let retries: Vec<_> = (0..1000).map_while(|_| limits.retry(now).ok()).collect();
+        assert_eq!(retries.len(), 300, "20 % of 1000, and ten for each of ten seconds");
+    }
+
+    #[test]
+    fn a_lower_limit_holds_for_what_comes() {
+        let (limits, now) = (limits(ConnectionPool::default()), Instant::now());
+        let mut held: Vec<_> = (0..3).map(|_| limits.request(now).expect("no limit")).collect();
+        limits.set(&ConnectionPool { requests: Some(2), ..ConnectionPool::default() });
+        assert!(limits.request(now).is_err());
+        held.truncate(1);
+        assert!(limits.request(now).is_ok());
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_an_end_or_a_return() {
+        let limits = limits(ConnectionPool { connections: Some(1), ..ConnectionPool::default() });
+        let mut context = Context::from_waker(Waker::noop());
+        let held = limits.connection().expect("the first");
+        let mut waiting = pin!(limits.freed());
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+        drop(held);
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready(()));
+        let mut waiting = pin!(limits.freed());
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+        limits.returned();
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready(()));
+        // Whoever comes a moment later must not sleep through it.
+        limits.returned();
+        assert_eq!(pin!(limits.freed()).poll(&mut context), Poll::Ready(()));
     }
 }

@@ -54,3 +54,55 @@ impl RetryBudget {
         self.newest as usize % SLOTS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(budget: &mut RetryBudget, now: Instant) -> u64 {
+        (0..100_000).take_while(|_| budget.withdraw(now)).count() as u64
+    }
+
+    #[test]
+    fn there_are_ten_a_second_without_any_request() {
+        let (mut budget, start) = (RetryBudget::default(), Instant::now());
+        assert_eq!(left(&mut budget, start), 100, "of ten seconds at once");
+        assert_eq!(left(&mut budget, start + 9 * SLOT), 0);
+        assert_eq!(left(&mut budget, start + 10 * SLOT), 100, "the first are forgotten");
+    }
+
+    #[test]
+    fn a_fifth_of_the_requests_comes_on_top() {
+        let (mut budget, start) = (RetryBudget::default(), Instant::now());
+        for second in 0..10 {
+            (0..1000).for_each(|_| budget.deposit(start + second * SLOT));
+        }
+        assert_eq!(left(&mut budget, start + 9 * SLOT), 2100);
+        assert_eq!(
+            left(&mut budget, start + 18 * SLOT),
+            0,
+            "the last second's requests and all retries count"
+        );
+        assert_eq!(left(&mut budget, start + 19 * SLOT), 100, "and then they do not");
+    }
+
+    #[test]
+    fn a_backend_that_always_fails_gets_little_more_than_a_fifth_of_its_load_again() {
+        let (mut budget, start) = (RetryBudget::default(), Instant::now());
+        let mut retries = 0;
+        for turn in 0..60_000_u32 {
+            let now = start + Duration::from_millis(1) * turn;
+            budget.deposit(now);
+            retries += u32::from(budget.withdraw(now));
+        }
+        assert!((12_000..13_000).contains(&retries), "{retries} of 60 000 in a minute");
+    }
+
+    #[test]
+    fn a_long_pause_and_a_clock_that_stands_still_are_survived() {
+        let (mut budget, start) = (RetryBudget::default(), Instant::now());
+        assert_eq!(left(&mut budget, start + Duration::from_secs(5)), 100);
+        assert_eq!(left(&mut budget, start), 0, "an earlier moment is the newest slot's");
+        assert_eq!(left(&mut budget, start + Duration::from_secs(1_000_000)), 100);
+    }
+}
