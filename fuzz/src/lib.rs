@@ -5,6 +5,7 @@
 //! and, if mutating it promises more, a seed.
 #![forbid(unsafe_code)]
 
+pub mod client_hello;
 pub mod dns;
 pub mod events;
 pub mod manifests;
@@ -24,8 +25,9 @@ pub struct Target {
 pub type Seed = (String, Vec<u8>);
 
 /// All there are.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target { name: "manifests", run: manifests::run, seeds: manifests::seeds },
     Target { name: "dns", run: dns::run, seeds: dns::seeds },
     Target { name: "events", run: events::run, seeds: events::seeds },
+    Target { name: "client-hello", run: client_hello::run, seeds: client_hello::seeds },
 ];

@@ -232,6 +232,8 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     let route = match &located.object {
         Object::HttpRoute(route) => Route::Http(route),
         Object::GrpcRoute(route) => Route::Grpc(route),
+        Object::TlsRoute(route) => Route::Tls(route),
+        Object::TcpRoute(route) => Route::Tcp(route),
         Object::Namespace { .. }
         | Object::ServiceAccount { .. }
         | Object::Service(_)
@@ -239,8 +241,6 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
-        | Object::TlsRoute(_)
-        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_) => return Vec::new(),
     };
     let mut found = Vec::new();
@@ -257,13 +257,14 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     }
     let mut look = |field: String, to: Reference<'_>, meanwhile: &str| {
         if let Some(invalid) = merged.invalid_backend(route, to) {
-            let (message, remedy) = told(route, to, invalid);
-            found.push(located.warning(&field, format!("{message}; meanwhile {meanwhile}"), remedy));
+            let message = format!("{}; meanwhile {meanwhile}", invalid.message(to));
+            found.push(located.warning(&field, message, remedy(route, to, invalid)));
         }
     };
     let answered = match route {
         Route::Http(_) => "such requests are answered by 500",
         Route::Grpc(_) => "such calls are answered by UNAVAILABLE",
+        Route::Tls(_) | Route::Tcp(_) => "such connections are reset",
     };
     for (index, rule) in route.rules().into_iter().enumerate() {
         for (place, backend) in rule.backends.iter().enumerate() {
@@ -321,29 +322,18 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
 }
 
 const PEAK_EWMA: &str = "answers are not timed; `peak-ewma` is as `two-choices`";
-/// What is wrong with a backend, and what to do.
-fn told(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> (String, String) {
-    let Reference { service, port, other_kind } = to;
+
+/// What to do about a backend that is none.
+fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> String {
     match invalid {
-        InvalidBackend::NoSuchService => {
-            (format!("there is no service {service}"), "compare it with the Services".into())
-        }
-        InvalidBackend::NoSuchPort => {
-            (format!("service {service} has no port {port} for TCP"), "compare it with the Services".into())
-        }
-        InvalidBackend::NotGranted => (
-            format!("service {service} is of another namespace, which does not allow it"),
-            format!(
-                "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
-                service.namespace,
-                route.kind(),
-                route.name().namespace
-            ),
+        InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => "compare it with the Services".into(),
+        InvalidBackend::NotGranted => format!(
+            "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
+            to.service.namespace,
+            route.kind(),
+            route.name().namespace
         ),
-        InvalidBackend::OtherKind => {
-            let kind = other_kind.map_or("", |it| it.kind.as_str());
-            (format!("requests can't be sent to a {kind}"), "write a Service".into())
-        }
+        InvalidBackend::OtherKind => "write a Service".into(),
     }
 }
 

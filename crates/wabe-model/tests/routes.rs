@@ -274,7 +274,7 @@ fn what_is_not_there_is_warned_of() {
         for (said, message) in [
             "service shop/web has no port 80 for TCP",
             "service other/far is of another namespace, which does not allow it",
-            "requests can't be sent to a Bucket",
+            "requests can't be sent to the Bucket shop/a",
             "there is no service shop/gone; meanwhile nothing gets copies",
         ]
         .into_iter()

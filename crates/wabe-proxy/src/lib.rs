@@ -3,7 +3,8 @@
 //! It makes no socket and opens no file but its snapshot: the keeper gives it a listener inside each workload and sockets to
 //! connect with on a workload's behalf, and the kernel judges those connections as the workload's own. Who calls is told by the
 //! listener, what was dialled by the accepted socket; no header is believed. The agent writes the snapshot; this crate never
-//! talks to it. `bin/wabe` (the role) and the agent (the type [`Snapshot`]) may depend on it.
+//! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`]) and the fuzzers ([`detect`], [`sni`]) may
+//! depend on it.
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
@@ -15,6 +16,7 @@ mod answer;
 mod attempt;
 mod balance;
 mod body;
+pub mod detect;
 mod exchange;
 mod failure;
 mod filter;
@@ -29,6 +31,7 @@ mod run;
 mod search;
 mod serve;
 mod snapshot;
+pub mod sni;
 mod tunnel;
 mod upstream;
 mod wire;
