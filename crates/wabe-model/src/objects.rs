@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName,
-    ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
+    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig, ObjectKey,
+    ObjectName, ParentRef, ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
 };
 
 /// One object, parsed.
@@ -188,12 +188,14 @@ impl Objects {
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
-    /// Whether requests come to a service through the node's proxy: a route is attached to it, or leads to it.
-    pub fn has_requests(&self, service: &ObjectName) -> bool {
-        self.http_routes().any(|route| {
-            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
-            route.parents.iter().any(|it| it.service == *service) || backends.any(|it| it.service == *service)
-        })
+    /// Whether something comes to a service through the node's proxy: a route is attached to it or leads to it, or it or one of
+    /// its workloads asks for that always.
+    pub fn comes_through_proxy(&self, name: &ObjectName) -> bool {
+        let always = self.service(name).is_some_and(|service| {
+            service.layer7 == Layer7::Always
+                || self.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
+        });
+        always || self.iter().any(|object| routes_to(object, name))
     }
 
     /// The workload of this name.
@@ -215,6 +217,35 @@ impl Objects {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+}
+
+/// Whether it is a route that is attached to a service or leads to it.
+fn routes_to(object: &Object, name: &ObjectName) -> bool {
+    let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);
+    match object {
+        Object::HttpRoute(route) => {
+            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
+            attached(&route.parents) || backends.any(|it| it.service == *name)
+        }
+        Object::GrpcRoute(route) => {
+            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
+            attached(&route.parents) || backends.any(|it| it.service == *name)
+        }
+        Object::TlsRoute(route) => {
+            attached(&route.parents) || route.rule.backends.iter().any(|it| it.service == *name)
+        }
+        Object::TcpRoute(route) => {
+            attached(&route.parents) || route.rule.backends.iter().any(|it| it.service == *name)
+        }
+        Object::Namespace { .. }
+        | Object::ServiceAccount { .. }
+        | Object::Service(_)
+        | Object::Workload(_)
+        | Object::MeshConfig(_)
+        | Object::DestinationRule(_)
+        | Object::ReferenceGrant(_)
+        | Object::AuthorizationPolicy(_) => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use http::StatusCode;
 use wabe_model::OutlierDetection;
 
 use super::Outcome;
