@@ -72,6 +72,14 @@ fn summary(object: &Object) -> String {
             let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
             format!("for {}, {} rules", services.join(", "), it.rules.len())
         }
+        Object::TlsRoute(it) => {
+            let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
+            format!("for {}, {} hostnames", services.join(", "), it.hostnames.len())
+        }
+        Object::TcpRoute(it) => {
+            let services: Vec<_> = it.parents.iter().map(|parent| parent.service.to_string()).collect();
+            format!("for {}, {} backends", services.join(", "), it.rule.backends.len())
+        }
         Object::ReferenceGrant(it) => {
             let from: Vec<_> =
                 it.from.iter().map(|from| format!("{}s of {}", from.kind, from.namespace)).collect();

@@ -4,18 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_abi::{Balance, EndpointKey, EndpointRecord, member};
-use wabe_model::Objects;
+use wabe_model::{Locality, Objects};
+use wabe_policy::spread::maglev;
 
 use crate::{
     alias,
-    balance::locality::Locality,
     snapshot::{Desired, DesiredEndpoint, DesiredService},
     state::{Ids, Instance},
 };
 
 pub(crate) mod ejection;
 pub(crate) mod locality;
-pub(crate) mod maglev;
 pub(crate) mod outcomes;
 pub(crate) mod slow_start;
 

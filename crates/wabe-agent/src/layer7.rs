@@ -2,18 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wabe_model::{Objects, Service, ServicePort, Transport};
-use wabe_policy::http::{HttpTable, attached};
-use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, WorkloadFacts};
+use wabe_model::{AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport};
+use wabe_policy::{
+    http::{HttpTable, attached},
+    stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
+};
+use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts};
 
 use crate::{
     snapshot::{Node, identity_of, selects, target_port},
     state::{Ids, Instance},
 };
 
-/// Whether callers of a service's port are led to the proxy: a route is attached to it.
+/// Whether callers of a service's port are led to the proxy: a route holds for it, or the service or a workload that it leads to
+/// asks for that always.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    !attached(objects, service, port).is_empty()
+    let always = || {
+        service.layer7 == Layer7::Always
+            || objects.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
+    };
+    port.transport == Transport::Tcp && (routing(objects, service, port) != Routing::Nothing || always())
 }
 
 /// Computes what the proxy reads.
@@ -28,16 +36,15 @@ pub(crate) fn snapshot<'a>(
     let mut wanted = BTreeSet::new();
     for service in objects.services() {
         for port in service.ports.iter().filter(|port| is_led_to_proxy(objects, service, port)) {
-            let Some(table) = HttpTable::compile(objects, service, port) else { continue };
+            let facts = facts(objects, service, port, ids);
             wanted.insert((service.name.clone(), port.port));
-            let destinations = table.rules().flat_map(|rule| rule.destinations());
+            let destinations = facts.table.rules().flat_map(|rule| rule.destinations());
             wanted.extend(destinations.map(|(service, port)| (service.clone(), port)));
-            ports.push(ServiceFacts {
-                service: service.name.clone(),
-                addresses: ids.addresses_of(&service.name).list(),
-                port: port.port,
-                table,
-            });
+            let outlets = facts.tls.iter().flat_map(TlsTable::outlets);
+            let outlets = outlets.chain(facts.tcp.iter().flat_map(TcpTable::outlets));
+            let outlets = outlets.flat_map(|it| &it.backends);
+            wanted.extend(outlets.map(|it| (it.service.clone(), it.port)));
+            ports.push(facts);
         }
     }
     if ports.is_empty() {
@@ -51,18 +58,75 @@ pub(crate) fn snapshot<'a>(
             .clone()
             .filter(|instance| selects(service, instance) && instance.takes_connections())
             .filter_map(|instance| endpoint(instance, port));
-        Some(BackendFacts { service: name, port: number, endpoints: serving.collect() })
+        let (endpoints, traffic) = (serving.collect(), traffic(objects, service));
+        let speaks = speaks(port);
+        Some(BackendFacts { service: name, port: number, speaks, endpoints, traffic })
     });
     let backends = backends.collect();
     let facts = |instance: &Instance| {
         let place = instance.place?;
         let identity = format!("spiffe://{}", identity_of(&instance.spec, &node.trust_domain).principal());
         let name = instance.spec.name.clone();
-        let (v4, v6) = (place.v4, place.v6);
-        Some((instance.id, WorkloadFacts { namespace: name.namespace, name: name.name, identity, v4, v6 }))
+        let locality = Locality::of(&instance.spec);
+        let facts = WorkloadFacts {
+            namespace: name.namespace,
+            name: name.name,
+            identity,
+            v4: place.v4,
+            v6: place.v6,
+            locality,
+        };
+        Some((instance.id, facts))
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
     Snapshot { generation, workloads, ports, backends }
+}
+
+/// What the proxy has to know of a port whose callers are led to it.
+fn facts(objects: &Objects, service: &Service, port: &ServicePort, ids: &Ids) -> ServiceFacts {
+    let mut facts = ServiceFacts {
+        service: service.name.clone(),
+        addresses: ids.addresses_of(&service.name).list(),
+        port: port.port,
+        protocol: protocol(objects, service, port),
+        table: HttpTable::default(),
+        tls: None,
+        tcp: None,
+    };
+    match routing(objects, service, port) {
+        Routing::Http => facts.table = HttpTable::compile(objects, service, port).unwrap_or_default(),
+        Routing::Tls => facts.tls = TlsTable::compile(objects, service, port),
+        Routing::Tcp => facts.tcp = TcpTable::compile(objects, service, port),
+        Routing::Nothing => {}
+    }
+    facts
+}
+
+/// Which version of HTTP is spoken to a port. TLS and bytes say nothing of it.
+fn speaks(port: &ServicePort) -> Speaks {
+    match port.protocol() {
+        AppProtocol::Http => Speaks::Http1,
+        AppProtocol::Http2 | AppProtocol::Grpc => Speaks::Http2,
+        AppProtocol::Tls | AppProtocol::Tcp | AppProtocol::Detect => Speaks::AsCaller,
+    }
+}
+
+/// As the Service says, unless its DestinationRule says otherwise.
+fn traffic(objects: &Objects, service: &Service) -> TrafficPolicy {
+    let rule = objects.destination_rules().find(|rule| rule.service == service.name);
+    let affinity = service.affinity.map(|_| HashKey::Source);
+    let near = service.distribution.is_some();
+    let Some(rule) = rule else {
+        return TrafficPolicy { balance: service.balance, hash: affinity, near, ..TrafficPolicy::default() };
+    };
+    TrafficPolicy {
+        balance: rule.balance.unwrap_or(service.balance),
+        hash: rule.hash.clone().or(affinity),
+        near: rule.near.unwrap_or(near),
+        warmup: rule.warmup,
+        pool: rule.pool.clone(),
+        outliers: rule.outliers.clone(),
+    }
 }
 
 fn endpoint(instance: &Instance, port: &ServicePort) -> Option<EndpointFacts> {
@@ -73,5 +137,6 @@ fn endpoint(instance: &Instance, port: &ServicePort) -> Option<EndpointFacts> {
         v6: place.v6,
         port: target_port(port, instance)?,
         weight: instance.spec.weight.max(1),
+        locality: Locality::of(&instance.spec),
     })
 }

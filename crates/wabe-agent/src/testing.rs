@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use wabe_keeper::layout::Ranges;
 use wabe_model::{
-    AuthorizationPolicy, Balance, ClusterIps, Egress, ObjectName, PolicyAction, RestartPolicy, Rule, Service,
-    ServicePort, Source, TargetPort, Transport, Workload,
+    AppProtocol, AuthorizationPolicy, Balance, ClusterIps, Egress, Layer7, ObjectName, PolicyAction,
+    RestartPolicy, Rule, Service, ServicePort, Source, TargetPort, Transport, Workload,
 };
 
 use crate::{
@@ -36,6 +36,7 @@ pub(crate) fn workload(namespace: &str, name: &str) -> Workload {
         limits: Default::default(),
         egress: Egress::None,
         grace: Duration::from_secs(10),
+        layer7: Layer7::Auto,
     }
 }
 
@@ -83,12 +84,19 @@ pub(crate) fn service(namespace: &str, name: &str, port: u16, target: TargetPort
     Service {
         name: ObjectName::new(namespace, name),
         selector: BTreeMap::from([("app".to_owned(), name.to_owned())]),
-        ports: vec![ServicePort { name: None, port, target, transport: Transport::Tcp }],
+        ports: vec![ServicePort {
+            name: None,
+            port,
+            target,
+            transport: Transport::Tcp,
+            app_protocol: AppProtocol::Detect,
+        }],
         cluster_ips: ClusterIps::Virtual { v4: Some(None), v6: Some(None) },
         publish_not_ready: false,
         balance: Balance::TwoChoices,
         affinity: None,
         distribution: None,
+        layer7: Layer7::Auto,
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    Diagnostic, Diagnostics, InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed,
-    Position, Reference, Route, Service, TargetPort, Workload, manifest::duplicates,
+    Balance, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName,
+    Objects, Parsed, Position, Reference, Route, Service, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -29,6 +29,7 @@ pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnosti
     found.extend(rules_of_one_service(&merged, &new.objects));
     found.extend(named_ports(&merged, &written));
     found.extend(new.objects.iter().flat_map(|it| leads_nowhere(&merged, it)));
+    found.extend(new.objects.iter().flat_map(|it| needs_layer7(&merged, it)));
     found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, it)));
     let found = Diagnostics(found);
     if found.has_errors() { Err(found) } else { Ok((merged, found.0)) }
@@ -218,6 +219,8 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         | Object::ServiceAccount { .. }
         | Object::HttpRoute(_)
         | Object::GrpcRoute(_)
+        | Object::TlsRoute(_)
+        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_)
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,
@@ -236,6 +239,8 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
+        | Object::TlsRoute(_)
+        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_) => return Vec::new(),
     };
     let mut found = Vec::new();
@@ -284,6 +289,52 @@ fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> Strin
         InvalidBackend::OtherKind => "write a Service".into(),
     }
 }
+
+/// What only the node's proxy does, said of services that no request comes to through it. A route may come yet.
+fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
+    let (service, said) = match &located.object {
+        Object::Service(service) => {
+            let kind = (service.balance == Balance::PeakEwma).then_some("metadata.annotations");
+            (&service.name, vec![kind.map(|field| (field, PEAK_EWMA))])
+        }
+        Object::DestinationRule(rule) => {
+            let kind = (rule.balance == Some(Balance::PeakEwma)).then_some("metadata.annotations");
+            let by_request = rule.hash.as_ref().is_some_and(|it| *it != HashKey::Source);
+            let by_request = by_request.then_some("spec.trafficPolicy.loadBalancer.consistentHash");
+            let pool = (!rule.pool.is_empty()).then_some("spec.trafficPolicy.connectionPool");
+            let rate = rule.outliers.as_ref().and_then(|it| it.deviations);
+            let rate = rate.map(|_| "metadata.annotations");
+            let said = vec![
+                kind.map(|field| (field, PEAK_EWMA)),
+                by_request
+                    .map(|field| (field, "connections are not seen into; they are balanced as others are")),
+                pool.map(|field| (field, "callers' own connections have no such limits")),
+                rate.map(|field| (field, "answers are not seen, only connections that fail")),
+            ];
+            (&rule.service, said)
+        }
+        Object::Namespace { .. }
+        | Object::ServiceAccount { .. }
+        | Object::Workload(_)
+        | Object::MeshConfig(_)
+        | Object::HttpRoute(_)
+        | Object::GrpcRoute(_)
+        | Object::TlsRoute(_)
+        | Object::TcpRoute(_)
+        | Object::ReferenceGrant(_)
+        | Object::AuthorizationPolicy(_) => return Vec::new(),
+    };
+    if merged.service(service).is_none() || merged.has_requests(service) {
+        return Vec::new();
+    }
+    let warn = |(field, instead): (&str, &str)| {
+        let message = format!("has no effect as long as no route leads to service {service}: {instead}");
+        located.warning(field, message, "attach an HTTPRoute to the service, or leave it out")
+    };
+    said.into_iter().flatten().map(warn).collect()
+}
+
+const PEAK_EWMA: &str = "answers are not timed; `peak-ewma` is as `two-choices`";
 
 fn key_of(service: &Service) -> ObjectKey {
     ObjectKey { kind: Kind::Service, name: service.name.clone() }

@@ -7,18 +7,25 @@ mod grpc_route;
 mod http_route;
 mod policy;
 mod reference_grant;
+mod stream_route;
 mod workload;
 mod yaml;
 
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Balance, ClusterIps, Kind, MeshConfig, Object, ObjectName, Service, ServicePort, TargetPort, Transport,
+    AppProtocol, Balance, ClusterIps, Kind, Layer7, MeshConfig, Object, ObjectName, Service, ServicePort,
+    TargetPort, Transport,
     emit::{
-        destination_rule::destination_rule_spec, grpc_route::grpc_route_spec, http_route::http_route_spec,
-        policy::policy_spec, reference_grant::reference_grant_spec, workload::workload_spec,
+        destination_rule::{destination_rule_annotations, destination_rule_spec},
+        grpc_route::grpc_route_spec,
+        http_route::http_route_spec,
+        policy::policy_spec,
+        reference_grant::reference_grant_spec,
+        stream_route::{tcp_route_spec, tls_route_spec},
+        workload::workload_spec,
     },
-    manifest::{BALANCE, DRY_RUN, MESH_CONFIG_NAME},
+    manifest::{BALANCE, BALANCES, DRY_RUN, LAYER7, MESH_CONFIG_NAME},
     service::DEFAULT_AFFINITY,
 };
 
@@ -31,14 +38,9 @@ pub fn to_manifest(object: &Object) -> Value {
         Object::ServiceAccount { name } => manifest(Kind::ServiceAccount, metadata(name), None),
         Object::Service(service) => {
             let mut metadata = metadata(&service.name);
-            let balance = match service.balance {
-                Balance::TwoChoices => None,
-                Balance::Random => Some("random"),
-                Balance::RoundRobin => Some("round-robin"),
-            };
-            if let Some(balance) = balance {
-                metadata["annotations"] = json!({ BALANCE: balance });
-            }
+            let balance = (service.balance != Balance::default()).then(|| balance_word(service.balance));
+            let layer7 = layer7(service.layer7);
+            annotate(&mut metadata, &[(BALANCE, balance), (LAYER7, layer7)]);
             manifest(Kind::Service, metadata, Some(service_spec(service)))
         }
         Object::Workload(workload) => {
@@ -46,19 +48,30 @@ pub fn to_manifest(object: &Object) -> Value {
             if !workload.labels.is_empty() {
                 metadata["labels"] = json!(workload.labels);
             }
+            annotate(&mut metadata, &[(LAYER7, layer7(workload.layer7))]);
             manifest(Kind::Workload, metadata, Some(workload_spec(workload)))
         }
         Object::MeshConfig(config) => {
             manifest(Kind::MeshConfig, json!({ "name": MESH_CONFIG_NAME }), Some(mesh_config_spec(config)))
         }
         Object::DestinationRule(rule) => {
-            manifest(Kind::DestinationRule, metadata(&rule.name), Some(destination_rule_spec(rule)))
+            let mut metadata = metadata(&rule.name);
+            if let Some(annotations) = destination_rule_annotations(rule) {
+                metadata["annotations"] = annotations;
+            }
+            manifest(Kind::DestinationRule, metadata, Some(destination_rule_spec(rule)))
         }
         Object::HttpRoute(route) => {
             manifest(Kind::HttpRoute, metadata(&route.name), Some(http_route_spec(route)))
         }
         Object::GrpcRoute(route) => {
             manifest(Kind::GrpcRoute, metadata(&route.name), Some(grpc_route_spec(route)))
+        }
+        Object::TlsRoute(route) => {
+            manifest(Kind::TlsRoute, metadata(&route.name), Some(tls_route_spec(route)))
+        }
+        Object::TcpRoute(route) => {
+            manifest(Kind::TcpRoute, metadata(&route.name), Some(tcp_route_spec(route)))
         }
         Object::ReferenceGrant(grant) => {
             manifest(Kind::ReferenceGrant, metadata(&grant.name), Some(reference_grant_spec(grant)))
@@ -73,6 +86,12 @@ pub fn to_manifest(object: &Object) -> Value {
     }
 }
 
+/// As the annotation says it.
+fn balance_word(balance: Balance) -> &'static str {
+    let known = BALANCES.iter().find(|(_, it)| *it == balance);
+    known.expect("invariant: every kind of balancing has a word").0
+}
+
 fn manifest(kind: Kind, metadata: Value, spec: Option<Value>) -> Value {
     let mut manifest =
         json!({ "apiVersion": kind.api_versions()[0], "kind": kind.as_str(), "metadata": metadata });
@@ -84,6 +103,21 @@ fn manifest(kind: Kind, metadata: Value, spec: Option<Value>) -> Value {
 
 fn metadata(name: &ObjectName) -> Value {
     json!({ "name": name.name, "namespace": name.namespace })
+}
+
+fn layer7(layer7: Layer7) -> Option<&'static str> {
+    match layer7 {
+        Layer7::Auto => None,
+        Layer7::Always => Some("always"),
+    }
+}
+
+fn annotate(metadata: &mut Value, annotations: &[(&str, Option<&str>)]) {
+    let written = annotations.iter().filter_map(|(key, value)| Some(((*key).to_owned(), json!((*value)?))));
+    let written: Map<_, _> = written.collect();
+    if !written.is_empty() {
+        metadata["annotations"] = Value::Object(written);
+    }
 }
 
 fn service_spec(service: &Service) -> Value {
@@ -130,6 +164,10 @@ fn service_port(port: &ServicePort) -> Value {
         TargetPort::Number(number) if *number == port.port => {}
         TargetPort::Number(number) => value["targetPort"] = json!(number),
         TargetPort::Name(name) => value["targetPort"] = json!(name),
+    }
+    // None of them means that it is to be detected.
+    if let Some((word, _)) = AppProtocol::WORDS.into_iter().find(|it| it.1 == port.app_protocol) {
+        value["appProtocol"] = json!(word);
     }
     value
 }

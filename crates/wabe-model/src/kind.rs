@@ -28,12 +28,18 @@ pub enum Kind {
     #[serde(rename = "GRPCRoute")]
     GrpcRoute,
     /// `gateway.networking.k8s.io/v1`
+    #[serde(rename = "TLSRoute")]
+    TlsRoute,
+    /// `gateway.networking.k8s.io/v1alpha2`
+    #[serde(rename = "TCPRoute")]
+    TcpRoute,
+    /// `gateway.networking.k8s.io/v1`
     ReferenceGrant,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
@@ -43,6 +49,8 @@ impl Kind {
         Self::DestinationRule,
         Self::HttpRoute,
         Self::GrpcRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
         Self::ReferenceGrant,
     ];
 
@@ -58,6 +66,8 @@ impl Kind {
             Self::DestinationRule => "DestinationRule",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
         }
     }
@@ -71,6 +81,12 @@ impl Kind {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
             Self::GrpcRoute => &["gateway.networking.k8s.io/v1"],
+            Self::TlsRoute => &[
+                "gateway.networking.k8s.io/v1",
+                "gateway.networking.k8s.io/v1alpha3",
+                "gateway.networking.k8s.io/v1alpha2",
+            ],
+            Self::TcpRoute => &["gateway.networking.k8s.io/v1alpha2"],
             Self::DestinationRule => {
                 &["networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"]
             }
@@ -89,6 +105,8 @@ impl Kind {
             | Self::DestinationRule
             | Self::HttpRoute
             | Self::GrpcRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
             | Self::ReferenceGrant => true,
         }
     }
@@ -104,6 +122,8 @@ impl Kind {
             Self::DestinationRule => "dr",
             Self::HttpRoute => "route",
             Self::GrpcRoute => "grpc",
+            Self::TlsRoute => "tls",
+            Self::TcpRoute => "tcp",
             Self::ReferenceGrant => "grant",
         }
     }
@@ -120,7 +140,7 @@ impl fmt::Display for Kind {
 #[error(
     "no kind is called {0:?}; use one of namespaces (ns), serviceaccounts (sa), services (svc), workloads (wl), \
      meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr), httproutes (route), grpcroutes (grpc), \
-     referencegrants (grant)"
+     tlsroutes (tls), tcproutes (tcp), referencegrants (grant)"
 )]
 pub struct UnknownKind(String);
 

@@ -19,6 +19,7 @@ mod grpc_route;
 mod http_route;
 mod identity;
 mod kind;
+mod locality;
 mod manifest;
 mod mesh_config;
 mod name;
@@ -27,10 +28,11 @@ mod policy;
 mod reference_grant;
 mod route;
 mod service;
+mod stream_route;
 mod workload;
 
 pub use check::check;
-pub use destination_rule::{DestinationRule, OutlierDetection};
+pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use expression::{BadExpression, Expression};
@@ -42,6 +44,7 @@ pub use http_route::{
 };
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
+pub use locality::Locality;
 pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::MeshConfig;
 pub use name::{ObjectKey, ObjectName};
@@ -49,7 +52,11 @@ pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use route::{InvalidBackend, Reference, Route, RouteRule};
-pub use service::{Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport};
+pub use service::{
+    AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
+    Transport,
+};
+pub use stream_route::{HostPattern, StreamBackend, StreamRule, TcpRoute, TlsRoute};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
     WorkloadPort,

@@ -17,7 +17,7 @@ mod service;
 mod tree;
 mod workload;
 
-pub(crate) use metadata::{BALANCE, DRY_RUN, MESH_CONFIG_NAME};
+pub(crate) use metadata::{BALANCE, BALANCES, DRY_RUN, LAYER7, MESH_CONFIG_NAME, SUCCESS_RATE};
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},

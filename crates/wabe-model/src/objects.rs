@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName,
-    ReferenceGrant, Service, Workload,
+    ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
 };
 
 /// One object, parsed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "most objects of a mesh are workloads, and all are few")]
 pub enum Object {
     /// A namespace: only its name.
     Namespace {
@@ -40,6 +39,12 @@ pub enum Object {
     /// What becomes of calls to services.
     #[serde(rename = "GRPCRoute")]
     GrpcRoute(GrpcRoute),
+    /// What becomes of TLS connections to services.
+    #[serde(rename = "TLSRoute")]
+    TlsRoute(TlsRoute),
+    /// What becomes of connections to services.
+    #[serde(rename = "TCPRoute")]
+    TcpRoute(TcpRoute),
     /// Who may refer to a namespace's services from another one.
     ReferenceGrant(ReferenceGrant),
 }
@@ -56,6 +61,8 @@ impl Object {
             Self::DestinationRule(rule) => (Kind::DestinationRule, rule.name.clone()),
             Self::HttpRoute(route) => (Kind::HttpRoute, route.name.clone()),
             Self::GrpcRoute(route) => (Kind::GrpcRoute, route.name.clone()),
+            Self::TlsRoute(route) => (Kind::TlsRoute, route.name.clone()),
+            Self::TcpRoute(route) => (Kind::TcpRoute, route.name.clone()),
             Self::ReferenceGrant(grant) => (Kind::ReferenceGrant, grant.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
@@ -120,6 +127,18 @@ impl Objects {
             .filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
     }
 
+    /// All routes of TLS connections.
+    pub fn tls_routes(&self) -> impl Iterator<Item = &TlsRoute> {
+        self.of_kind(Kind::TlsRoute)
+            .filter_map(|object| if let Object::TlsRoute(it) = object { Some(it) } else { None })
+    }
+
+    /// All routes of connections.
+    pub fn tcp_routes(&self) -> impl Iterator<Item = &TcpRoute> {
+        self.of_kind(Kind::TcpRoute)
+            .filter_map(|object| if let Object::TcpRoute(it) = object { Some(it) } else { None })
+    }
+
     /// Whether a route of this kind and namespace may refer to this service: one of its own namespace, or one that a
     /// `ReferenceGrant` lets it refer to.
     pub fn may_refer(&self, route: Kind, namespace: &str, service: &ObjectName) -> bool {
@@ -171,6 +190,14 @@ impl Objects {
     pub fn service(&self, name: &ObjectName) -> Option<&Service> {
         let found = self.find(&ObjectKey { kind: Kind::Service, name: name.clone() });
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
+    }
+
+    /// Whether requests come to a service through the node's proxy: a route is attached to it, or leads to it.
+    pub fn has_requests(&self, service: &ObjectName) -> bool {
+        self.routes().any(|route| {
+            route.parents().iter().any(|it| it.service == *service)
+                || route.rules().iter().flat_map(|rule| rule.backends).any(|it| it.service == *service)
+        })
     }
 
     /// The workload of this name.

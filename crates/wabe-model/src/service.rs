@@ -23,7 +23,7 @@ pub struct Service {
     pub cluster_ips: ClusterIps,
     /// Names also lead to workloads that are not ready (`publishNotReadyAddresses`).
     pub publish_not_ready: bool,
-    /// Annotation `mesh.wabe.dev/balance`: `two-choices` (default), `random`, `round-robin`.
+    /// Annotation `mesh.wabe.dev/balance`: `two-choices` (default), `random`, `round-robin`, `peak-ewma`.
     pub balance: Balance,
     /// `sessionAffinity: ClientIP`: a caller stays at its endpoint until it has not called for this many seconds, 1 to
     /// 86400; 10800 unless `sessionAffinityConfig.clientIP.timeoutSeconds` is written.
@@ -32,6 +32,9 @@ pub struct Service {
     /// `trafficDistribution`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
+    /// Annotation `mesh.wabe.dev/l7`: whether its callers are led to the proxy though no route asks for it.
+    #[serde(default)]
+    pub layer7: Layer7,
 }
 
 /// How long a caller stays at its endpoint unless that is written, in seconds; Kubernetes' default.
@@ -86,6 +89,9 @@ pub struct ServicePort {
     pub target: TargetPort,
     /// TCP unless written.
     pub transport: Transport,
+    /// What `appProtocol` says; [`AppProtocol::Detect`] if it says nothing.
+    #[serde(default)]
+    pub app_protocol: AppProtocol,
 }
 
 /// A port's name: at most 15 of `a-z0-9-` in a workload and as a target; a service's own may have 63.
@@ -122,6 +128,79 @@ pub enum Balance {
     Random,
     /// In turn, by weight.
     RoundRobin,
+    /// The one of two, drawn by weight, that answered faster lately, times its requests under way. Of connections that the
+    /// node's proxy does not make: as [`Self::TwoChoices`].
+    PeakEwma,
+}
+
+/// What is spoken over a TCP port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppProtocol {
+    /// HTTP/1.1, and HTTP/2 if a caller begins with its preface.
+    Http,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// gRPC, over HTTP/2 with prior knowledge.
+    Grpc,
+    /// TLS, which is passed on as it is.
+    Tls,
+    /// Bytes, which are passed on as they are.
+    Tcp,
+    /// Nobody said: the first bytes tell.
+    #[default]
+    Detect,
+}
+
+/// Whether connections are led to the node's proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer7 {
+    /// If a route asks for it.
+    #[default]
+    Auto,
+    /// Always: for what the proxy tells of requests.
+    Always,
+}
+
+impl ServicePort {
+    /// What is spoken over it: as `appProtocol` says, else as its name says by Istio's convention, a protocol's name alone or with
+    /// a suffix (`http`, `http-web`).
+    pub fn protocol(&self) -> AppProtocol {
+        match (self.app_protocol, &self.name) {
+            (AppProtocol::Detect, Some(name)) => AppProtocol::of_port_name(name),
+            (written, _) => written,
+        }
+    }
+}
+
+impl AppProtocol {
+    /// Words of `appProtocol`, and of ports' names but for those with a slash: Istio's, and Kubernetes' own. The first of each
+    /// protocol is the one that Wabe writes.
+    pub(crate) const WORDS: [(&'static str, Self); 13] = [
+        ("http", Self::Http),
+        ("http2", Self::Http2),
+        ("grpc", Self::Grpc),
+        ("tls", Self::Tls),
+        ("tcp", Self::Tcp),
+        ("https", Self::Tls),
+        ("grpc-web", Self::Http),
+        ("mongo", Self::Tcp),
+        ("mysql", Self::Tcp),
+        ("redis", Self::Tcp),
+        ("kubernetes.io/h2c", Self::Http2),
+        ("kubernetes.io/ws", Self::Http),
+        ("kubernetes.io/wss", Self::Tls),
+    ];
+
+    fn of_port_name(name: &str) -> Self {
+        let means = |word: &str| Self::WORDS.into_iter().find(|it| it.0 == word).map(|it| it.1);
+        if name.starts_with("grpc-web-") {
+            return Self::Http;
+        }
+        let first = name.split('-').next().unwrap_or_default();
+        means(name).or_else(|| means(first)).unwrap_or_default()
+    }
 }
 
 /// A field that is there, be it `null`: to be chosen. One that is not there: absent.

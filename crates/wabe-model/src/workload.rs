@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectName, PortName, Transport};
+use crate::{Layer7, ObjectName, PortName, Transport};
 
 /// A program that runs inside the mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Workload {
     /// Connections that each replica may have and make; none unless written.
     #[serde(default)]
     pub limits: WorkloadLimits,
+    /// Annotation `mesh.wabe.dev/l7`: whether callers of services that lead here are led to the proxy though no route asks for it.
+    #[serde(default)]
+    pub layer7: Layer7,
 }
 
 /// Limits of each replica of a workload.

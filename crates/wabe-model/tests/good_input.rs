@@ -131,6 +131,7 @@ fn a_workload_has_defaults() {
             egress: Egress::None,
             grace: Duration::from_secs(10),
             limits: Default::default(),
+            layer7: Default::default(),
         }
     );
 }

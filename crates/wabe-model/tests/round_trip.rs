@@ -8,10 +8,10 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AuthorizationPolicy, Balance, ClusterIps, DestinationRule, DirectionLimits, Distribution, Egress,
-    Manifest, MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction,
-    RestartPolicy, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload,
-    WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
+    AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule, DirectionLimits,
+    Distribution, Egress, HashCookie, HashKey, Layer7, Manifest, MeshConfig, Object, ObjectName, Operation,
+    OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source,
+    StringMatch, TargetPort, Transport, Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -77,6 +77,21 @@ fn transport() -> impl Strategy<Value = Transport> {
     select(vec![Transport::Tcp, Transport::Udp])
 }
 
+fn app_protocol() -> impl Strategy<Value = AppProtocol> {
+    select(vec![
+        AppProtocol::Http,
+        AppProtocol::Http2,
+        AppProtocol::Grpc,
+        AppProtocol::Tls,
+        AppProtocol::Tcp,
+        AppProtocol::Detect,
+    ])
+}
+
+fn layer7() -> impl Strategy<Value = Layer7> {
+    select(vec![Layer7::Auto, Layer7::Always])
+}
+
 fn service() -> impl Strategy<Value = Service> {
     let v4 = (1_u8..=223, any::<[u8; 3]>()).prop_filter_map("not a host's", |(a, [b, c, d])| {
         let address = std::net::Ipv4Addr::new(a, b, c, d);
@@ -94,11 +109,17 @@ fn service() -> impl Strategy<Value = Service> {
         1_u16..,
         prop_oneof![(1_u16..).prop_map(TargetPort::Number), port_name().prop_map(TargetPort::Name)],
         transport(),
+        app_protocol(),
     );
     let ports = vec(port, 1..4).prop_filter_map("ports differ", |ports| {
         let ports: Vec<_> = ports
             .into_iter()
-            .map(|(name, port, target, transport)| ServicePort { name: Some(name), port, target, transport })
+            .map(|(name, port, target, transport, app_protocol)| {
+                // Of UDP nothing is said.
+                let app_protocol =
+                    if transport == Transport::Tcp { app_protocol } else { AppProtocol::Detect };
+                ServicePort { name: Some(name), port, target, transport, app_protocol }
+            })
             .collect();
         let differ = |a: &ServicePort, b: &ServicePort| {
             a.name != b.name && (a.port, a.transport) != (b.port, b.transport)
@@ -106,38 +127,56 @@ fn service() -> impl Strategy<Value = Service> {
         let all = ports.iter().enumerate().all(|(index, a)| ports[..index].iter().all(|b| differ(a, b)));
         all.then_some(ports)
     });
-    let balance = select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]);
+    let balance = select(BALANCES.to_vec());
     let near = option::of((
         option::of(1_u32..=86_400),
         option::of(select(vec![Distribution::PreferClose, Distribution::PreferSameZone])),
+        layer7(),
     ));
     (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance, near).prop_map(
         |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance, near)| {
-            let (affinity, distribution) = near.unwrap_or_default();
+            let (affinity, distribution, layer7) = near.unwrap_or_default();
             if unnamed && ports.len() == 1 {
                 ports[0].name = None;
                 if cluster_ips == ClusterIps::Headless {
                     ports.clear();
                 }
             }
-            Service { name, selector, ports, cluster_ips, publish_not_ready, balance, affinity, distribution }
+            Service {
+                name,
+                selector,
+                ports,
+                cluster_ips,
+                publish_not_ready,
+                balance,
+                affinity,
+                distribution,
+                layer7,
+            }
         },
     )
 }
 
 fn destination_rule() -> impl Strategy<Value = DestinationRule> {
     let spread = prop_oneof![
-        Just((None, true)),
-        option::of(select(vec![Balance::TwoChoices, Balance::Random, Balance::RoundRobin]))
-            .prop_map(|balance| (balance, false)),
+        hash_key().prop_map(|key| (None, Some(key))),
+        option::of(select(BALANCES.to_vec())).prop_map(|balance| (balance, None)),
     ];
-    let outliers = (1_u32..=1000, duration(100), duration(100), 0_u32..=100, 0_u32..=100).prop_map(
-        |(failures, interval, base_ejection, max_percent, min_health_percent)| OutlierDetection {
-            failures,
-            interval,
-            base_ejection,
-            max_percent,
-            min_health_percent,
+    let counts = (0_u32..=1000, 0_u32..=1000, 0_u32..=1000, any::<bool>(), option::of(100_u32..=10_000));
+    let outliers = (counts, duration(100), duration(100), 0_u32..=100, 0_u32..=100).prop_map(
+        |(counts, interval, base_ejection, max_percent, min_health_percent)| {
+            let (failures, server_errors, gateway_errors, split, deviations) = counts;
+            OutlierDetection {
+                failures,
+                server_errors,
+                gateway_errors,
+                split,
+                deviations,
+                interval,
+                base_ejection,
+                max_percent,
+                min_health_percent,
+            }
         },
     );
     let warmup = option::of(duration(1000));
@@ -147,17 +186,52 @@ fn destination_rule() -> impl Strategy<Value = DestinationRule> {
         spread,
         option::of(any::<bool>()),
         warmup,
+        connection_pool(),
         option::of(outliers),
     )
-        .prop_map(|(name, service, (balance, by_source), near, warmup, outliers)| DestinationRule {
+        .prop_map(|(name, service, (balance, hash), near, warmup, pool, outliers)| DestinationRule {
             service: ObjectName::new(&name.namespace, &service),
             name,
             balance,
-            by_source,
+            hash,
             near,
             warmup,
+            pool,
             outliers,
         })
+}
+
+const BALANCES: [Balance; 4] = [Balance::TwoChoices, Balance::Random, Balance::RoundRobin, Balance::PeakEwma];
+
+fn hash_key() -> impl Strategy<Value = HashKey> {
+    let cookie = ("[a-zA-Z_-]{1,9}", option::of("/[!-:<-~]{0,9}"), option::of(duration(0)));
+    prop_oneof![
+        Just(HashKey::Source),
+        "[a-z-]{1,9}".prop_map(HashKey::Header),
+        "[ -~]{1,9}".prop_map(HashKey::Query),
+        cookie.prop_map(|(name, path, lifetime)| HashKey::Cookie(HashCookie { name, path, lifetime })),
+    ]
+}
+
+fn connection_pool() -> impl Strategy<Value = ConnectionPool> {
+    let number = || option::of(1_u32..=1_000_000);
+    let numbers = (number(), number(), number(), number(), number());
+    let times = (option::of(duration(1)), option::of(duration(1000)), option::of(duration(1000)));
+    (numbers, times, any::<bool>()).prop_map(|(numbers, times, http2)| {
+        let (connections, pending, requests, requests_per_connection, retries) = numbers;
+        let (connect_timeout, stream_idle, idle) = times;
+        ConnectionPool {
+            connections,
+            connect_timeout,
+            stream_idle,
+            pending,
+            requests,
+            requests_per_connection,
+            retries,
+            idle,
+            http2,
+        }
+    })
 }
 
 fn command() -> impl Strategy<Value = Vec<String>> {
@@ -203,13 +277,13 @@ fn workload() -> impl Strategy<Value = Workload> {
     (
         (name(), labels(0..3), dns_label(), command(), btree_map(variable, text(), 0..3), directory, user),
         (capabilities, restart, option::of(probe()), 0_u32..=1000, ports, 1_u32..=1000, labels(0..3)),
-        (any::<bool>(), duration(0), any::<[u16; 4]>()),
+        (any::<bool>(), duration(0), any::<[u16; 4]>(), layer7()),
     )
         .prop_map(
             |(
                 (name, labels, service_account, command, environment, directory, user),
                 (capabilities, restart, readiness, replicas, ports, weight, locality),
-                (masquerade, grace, limits),
+                (masquerade, grace, limits, layer7),
             )| Workload {
                 name,
                 labels,
@@ -234,6 +308,7 @@ fn workload() -> impl Strategy<Value = Workload> {
                     };
                     WorkloadLimits { outbound: of(limits[0], limits[1]), inbound: of(limits[2], limits[3]) }
                 },
+                layer7,
             },
         )
 }

@@ -1,5 +1,5 @@
 //! Authorization policies compiled to the tables that the kernel reads, and routes of requests compiled to those that the
-//! proxy reads ([`http`]). Of policies:
+//! proxy reads ([`http`], [`stream`]); and what both compute alike of shares ([`spread`]). Of policies:
 //!
 //! Policies are lists of rules, and rules lists of alternatives; the kernel should walk neither. It needs not, because
 //! a rule looks at three things only: who calls (identity), what for (port), where from (source address). Each of them
@@ -24,7 +24,7 @@
 //!
 //! [`evaluate`] interprets the policies directly and shares no matching code with [`compile`]: it is the specification,
 //! and a property test holds the tables against it. This crate never does I/O, keeps no state and knows neither table
-//! ids in use nor maps; the agent and the command line may depend on it.
+//! ids in use nor maps; the agent, the proxy and the command line may depend on it.
 #![forbid(unsafe_code)]
 
 mod applicable;
@@ -33,6 +33,8 @@ mod error;
 mod evaluate;
 pub mod http;
 mod rule_ref;
+pub mod spread;
+pub mod stream;
 mod table;
 
 pub use applicable::applicable;

@@ -1,21 +1,32 @@
-//! The access log: one JSON line for each request, written when its answer is over.
+//! The access log: one JSON line for each request or opaque connection, written when it is over.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    fmt,
     io::{self, Write as _},
-    pin::Pin,
+    net::SocketAddr,
     rc::Rc,
-    task::{Context, Poll},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
+use wabe_model::ObjectName;
+use wabe_policy::http::TableRule;
 
-use crate::balance::UnderWay;
+use crate::{
+    failure::Failure,
+    serve::Caller,
+    tunnel::Moved,
+    world::{Service, World},
+};
 
 /// Lines that wait to be written: at most some, and not for long.
 const LINES: usize = 64 << 10;
+/// Longer paths and request ids are cut.
+const PATH: usize = 256;
+const ID: usize = 64;
 
 /// Where lines go.
 #[derive(Debug, Default)]
@@ -23,52 +34,179 @@ pub(crate) struct Log {
     lines: RefCell<Vec<u8>>,
 }
 
-/// A request and what became of it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
-    /// Seconds since 1970.
-    pub(crate) time: f64,
-    /// `namespace/name` of the caller.
-    pub(crate) caller: String,
-    /// `namespace/name:port` that was dialled.
-    pub(crate) service: String,
-    /// `namespace/name` of the route whose rule decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) route: Option<String>,
-    /// The rule's name, or its number from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rule: Option<String>,
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) status: u16,
-    /// Why the proxy answered itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) blame: Option<&'static str>,
-    /// `namespace/name` of the workload that answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) endpoint: Option<String>,
-    /// Of the answer's body.
-    pub(crate) bytes: u64,
-    /// The answer came to its end.
-    pub(crate) complete: bool,
-    /// From the request's head to the end of the answer.
-    pub(crate) microseconds: u64,
-    pub(crate) request_id: String,
+/// What was asked for, as far as it was understood.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Option<Method>,
+    pub(crate) target: Option<Uri>,
 }
 
-/// A line that is written when dropped.
+impl Asked {
+    /// What came was no request.
+    pub(crate) fn unknown() -> Self {
+        Self { method: None, target: None }
+    }
+}
+
+/// A request and what became of it; the line is written when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Record {
     log: Rc<Log>,
     began: Instant,
-    pub(crate) line: Line,
+    time: f64,
+    caller: Caller,
+    asked: Asked,
+    pub(crate) world: Option<Rc<World>>,
+    pub(crate) service: Option<Rc<Service>>,
+    pub(crate) rule: Option<Arc<TableRule>>,
+    /// The same of a connection of bytes: the rule has a name or none.
+    pub(crate) outlets: Option<(String, Option<String>)>,
+    /// Of a copy of a request: where it went.
+    pub(crate) mirror: Option<String>,
+    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) failure: Option<Failure>,
+    /// The workload that answered.
+    pub(crate) endpoint: Option<u32>,
+    /// How often it was tried.
+    pub(crate) tries: u32,
+    /// Of the answer's body.
+    pub(crate) bytes: Cell<u64>,
+    /// The answer came to its end.
+    pub(crate) complete: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Seconds since 1970.
+    time: f64,
+    /// `namespace/name` of the caller.
+    caller: Name<'a>,
+    /// `namespace/name:port` that was dialled.
+    service: Shown<ServicePort<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<Shown<RouteName<'a>>>,
+    /// The rule's name, or its number from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleName<'a>>,
+    /// Of a copy of a request: where it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    /// Without its query, which may hold secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// Why the proxy answered itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blame: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<Name<'a>>,
+    /// Only if it was tried more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tries: Option<u32>,
+    bytes: u64,
+    complete: bool,
+    /// From the request's head to the end of the answer.
+    microseconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+/// `namespace/name`.
+struct Name<'a> {
+    id: u32,
+    names: Option<(&'a str, &'a str)>,
+}
+
+impl Serialize for Name<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.names {
+            Some((namespace, name)) => serializer.collect_str(&format_args!("{namespace}/{name}")),
+            None => serializer.collect_str(&self.id),
+        }
+    }
+}
+
+/// A service's port, or the address if it is none.
+struct ServicePort<'a> {
+    service: Option<&'a Service>,
+    dialled: SocketAddr,
+}
+
+impl fmt::Display for ServicePort<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.service {
+            Some(service) => write!(formatter, "{}:{}", service.name, service.port),
+            None => self.dialled.fmt(formatter),
+        }
+    }
+}
+
+/// As people write it.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+enum RouteName<'a> {
+    Of(&'a ObjectName),
+    Written(&'a str),
+}
+
+impl fmt::Display for RouteName<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(name) => name.fmt(formatter),
+            Self::Written(text) => formatter.write_str(text),
+        }
+    }
+}
+
+enum RuleName<'a> {
+    Of(&'a TableRule),
+    Written(&'a str),
+}
+
+impl Serialize for RuleName<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Of(TableRule { name: Some(name), .. }) => serializer.serialize_str(name),
+            Self::Of(rule) => serializer.collect_str(&rule.rule),
+            Self::Written(name) => serializer.serialize_str(name),
+        }
+    }
 }
 
 impl Log {
-    pub(crate) fn record(self: &Rc<Self>, line: Line) -> Record {
-        Record { log: Rc::clone(self), began: Instant::now(), line }
+    /// Of something that begins now.
+    pub(crate) fn record(self: &Rc<Self>, caller: &Caller, asked: Asked) -> Record {
+        Record {
+            log: Rc::clone(self),
+            began: Instant::now(),
+            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |it| it.as_secs_f64()),
+            caller: *caller,
+            asked,
+            world: None,
+            service: None,
+            rule: None,
+            outlets: None,
+            mirror: None,
+            request_id: None,
+            status: None,
+            failure: None,
+            endpoint: None,
+            tries: 0,
+            bytes: Cell::new(0),
+            complete: false,
+        }
     }
 
     /// Writes what waits.
@@ -81,17 +219,63 @@ impl Log {
     }
 }
 
-/// Seconds since 1970.
-pub(crate) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |it| it.as_secs_f64())
+impl Record {
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// What went by after both ends changed to something else.
+    pub(crate) fn tunnelled(mut self, moved: Moved) {
+        self.bytes.set(moved.back);
+        self.complete = moved.whole;
+    }
+
+    fn line(&self) -> Line<'_> {
+        let name = |id: u32| Name {
+            id,
+            names: self
+                .world
+                .as_ref()
+                .and_then(|world| world.workloads.get(&id))
+                .map(|it| (it.namespace.as_str(), it.name.as_str())),
+        };
+        let service = self.service.as_ref();
+        Line {
+            time: self.time,
+            caller: name(self.caller.workload),
+            service: Shown(ServicePort { service: service.map(Rc::as_ref), dialled: self.caller.dialled }),
+            route: match (&self.rule, &self.outlets) {
+                (Some(rule), _) => Some(Shown(RouteName::Of(&rule.route))),
+                (None, Some((route, _))) => Some(Shown(RouteName::Written(route))),
+                (None, None) => None,
+            },
+            rule: match (&self.rule, &self.outlets) {
+                (Some(rule), _) => Some(RuleName::Of(rule)),
+                (None, Some((_, name))) => name.as_deref().map(RuleName::Written),
+                (None, None) => None,
+            },
+            mirror: self.mirror.as_deref(),
+            method: self.asked.method.as_ref().map(Method::as_str),
+            path: self.asked.target.as_ref().map(|it| cut(it.path(), PATH)),
+            status: self.status.map(|it| it.as_u16()),
+            reason: self.failure.map(Failure::reason),
+            blame: self.failure.map(Failure::blame),
+            endpoint: self.endpoint.map(name),
+            tries: (self.tries > 1).then_some(self.tries),
+            bytes: self.bytes.get(),
+            complete: self.complete,
+            microseconds: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            request_id: self.request_id.as_ref().and_then(|it| it.to_str().ok()).map(|it| cut(it, ID)),
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.line.microseconds = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let full = {
             let mut lines = self.log.lines.borrow_mut();
-            if serde_json::to_writer(&mut *lines, &self.line).is_ok() {
+            if serde_json::to_writer(&mut *lines, &self.line()).is_ok() {
                 lines.push(b'\n');
             }
             lines.len() > LINES
@@ -102,46 +286,7 @@ impl Drop for Record {
     }
 }
 
-/// An endpoint's answer on its way to the caller.
-#[derive(Debug)]
-pub(crate) struct Relayed {
-    inner: Incoming,
-    record: Record,
-    _under_way: UnderWay,
-}
-
-impl Relayed {
-    pub(crate) fn new(inner: Incoming, mut record: Record, under_way: UnderWay) -> Self {
-        record.line.complete = inner.is_end_stream();
-        Self { inner, record, _under_way: under_way }
-    }
-}
-
-impl Body for Relayed {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.record.line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.record.line.complete = self.inner.is_end_stream();
-            }
-            Poll::Ready(None) => self.record.line.complete = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+/// Targets and ids are ASCII.
+fn cut(text: &str, length: usize) -> &str {
+    text.get(..length).unwrap_or(text)
 }

@@ -1,152 +1,115 @@
-//! Which endpoint gets a request: the one with fewer requests under way of two that are drawn by weight.
+//! Which endpoint of a backend gets a request, how it fared there, and how much may be under way.
+//!
+//! Pure: whoever calls says what time it is. What is known of endpoints outlives snapshots. Who may be chosen at all comes
+//! first (not ejected, not tried, near the caller), then one of them by the backend's kind of balancing.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
+    cell::RefCell,
+    collections::{HashMap, HashSet},
     rc::Rc,
+    time::Instant,
 };
 
-use crate::snapshot::EndpointFacts;
+use http::StatusCode;
+use wabe_model::{Locality, ObjectName};
 
-/// Requests under way by endpoint, whoever asks. They outlive snapshots.
-#[derive(Debug, Default)]
-pub(crate) struct Loads {
-    open: RefCell<HashMap<u32, u32>>,
-    random: Random,
-}
+use crate::snapshot::{BackendFacts, EndpointFacts};
 
-/// A request under way; ends when dropped.
-#[derive(Debug)]
-pub(crate) struct UnderWay {
-    loads: Rc<Loads>,
-    endpoint: u32,
-}
-
-impl Loads {
-    /// One of these that is not among `tried`.
-    pub(crate) fn choose<'a>(
-        &self,
-        endpoints: &'a [EndpointFacts],
-        tried: &[u32],
-    ) -> Option<&'a EndpointFacts> {
-        let left: Vec<_> = endpoints.iter().filter(|it| !tried.contains(&it.workload)).collect();
-        let weights: Vec<u32> = left.iter().map(|it| it.weight).collect();
-        let (one, other) = (self.draw(&weights)?, self.draw(&weights)?);
-        let open = self.open.borrow();
-        // Of unequal weights, too: what counts is how full each is.
-        let load = |place: usize| {
-            let open = open.get(&left[place].workload).copied().unwrap_or(0);
-            f64::from(open) / f64::from(left[place].weight.max(1))
-        };
-        Some(left[if load(other) < load(one) { other } else { one }])
-    }
-
-    /// A place drawn by weight; `None` if all are 0.
-    pub(crate) fn draw(&self, weights: &[u32]) -> Option<usize> {
-        let total: u64 = weights.iter().copied().map(u64::from).sum();
-        if total == 0 {
-            return None;
-        }
-        let mut drawn = self.random.next() % total;
-        weights.iter().position(|weight| {
-            let hit = drawn < u64::from(*weight);
-            drawn = drawn.saturating_sub(u64::from(*weight));
-            hit
-        })
-    }
-
-    pub(crate) fn begin(self: &Rc<Self>, endpoint: u32) -> UnderWay {
-        *self.open.borrow_mut().entry(endpoint).or_insert(0) += 1;
-        UnderWay { loads: Rc::clone(self), endpoint }
-    }
-
-    /// 128 random bits, as a UUID of version 4.
-    pub(crate) fn request_id(&self) -> String {
-        let (high, low) = (self.random.next(), self.random.next());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xfff,
-            0x8000 | (low >> 48) & 0x3fff,
-            low & 0xffff_ffff_ffff
-        )
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut open = self.loads.open.borrow_mut();
-        if let Some(count) = open.get_mut(&self.endpoint) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.endpoint);
-            }
-        }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), seeded by the kernel: for choices and names, not for secrets.
-#[derive(Debug)]
-struct Random(Cell<u64>);
-
-impl Default for Random {
-    fn default() -> Self {
-        let mut seed = [0; 8];
-        // Before the kernel has enough of it, the same for all is still a seed.
-        let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
-        Self(Cell::new(u64::from_ne_bytes(seed)))
-    }
-}
-
-impl Random {
-    fn next(&self) -> u64 {
-        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
+mod backend;
+mod ejection;
+mod hash;
+mod limits;
+mod load;
+mod pick;
+mod random;
+mod retry_budget;
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    fn endpoint(workload: u32, weight: u32) -> EndpointFacts {
-        let (v4, v6) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv6Addr::LOCALHOST);
-        EndpointFacts { workload, v4, v6, port: 80, weight }
+pub(crate) use backend::{Balancer, Score, UnderWay};
+pub(crate) use hash::{Asked, Hashed, hashed};
+pub(crate) use limits::{Limits, Overflow, Permit};
+pub(crate) use random::Random;
+
+use load::Load;
+
+/// All backends. One for the proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Balancers {
+    random: Rc<Random>,
+    backends: RefCell<HashMap<(ObjectName, u16), Rc<Balancer>>>,
+    /// Endpoints by workload and port, whichever backends they serve.
+    loads: RefCell<HashMap<(u32, u16), Rc<Load>>>,
+}
+
+/// What is known of a request before its endpoint is chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish<'a> {
+    /// From [`hashed`].
+    pub(crate) hash: Option<u64>,
+    /// Workloads that were tried already.
+    pub(crate) tried: &'a [u32],
+    /// Where the caller is.
+    pub(crate) locality: Option<&'a Locality>,
+}
+
+/// Why there is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoChoice {
+    /// Nobody serves the backend.
+    Empty,
+    /// All that may be asked were tried.
+    AllTried,
+}
+
+/// How a request fared at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The head of an answer came.
+    Answered(StatusCode),
+    /// No connection: refused, reset or too slow.
+    ConnectFailed,
+    /// The connection ended, or brought no HTTP, before the head of an answer. Not said of a kept connection that its other end
+    /// had closed before the request was sent.
+    Reset,
+    /// The head of an answer took longer than the route grants.
+    TimedOut,
+}
+
+impl Balancers {
+    /// For tests: the same choices each time.
+    #[cfg(test)]
+    fn seeded(seed: u64) -> Self {
+        Self { random: Rc::new(Random::seeded(seed)), ..Self::default() }
     }
 
-    #[test]
-    fn draws_by_weight_and_never_what_weighs_nothing() {
-        let loads = Loads::default();
-        let mut drawn = [0_u32; 3];
-        for _ in 0..10_000 {
-            drawn[loads.draw(&[90, 10, 0]).expect("some weigh")] += 1;
+    /// For choices that are no endpoint's, and names of requests.
+    pub(crate) fn random(&self) -> &Random {
+        &self.random
+    }
+
+    /// A backend that the last [`Self::update`] knew.
+    pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<Rc<Balancer>> {
+        self.backends.borrow().get(&(service.clone(), port)).cloned()
+    }
+
+    /// Takes over what a snapshot says. Backends and endpoints that it does not have are forgotten: one that comes back is new.
+    pub(crate) fn update(&self, facts: &[BackendFacts], now: Instant) {
+        let mut backends = self.backends.borrow_mut();
+        let mut loads = self.loads.borrow_mut();
+        let known: HashSet<_> = facts.iter().map(|it| (&it.service, it.port)).collect();
+        backends.retain(|(service, port), _| known.contains(&(service, *port)));
+        let serving = facts.iter().flat_map(|it| &it.endpoints);
+        let serving: HashSet<_> = serving.map(|it| (it.workload, it.port)).collect();
+        loads.retain(|key, _| serving.contains(key));
+        for facts in facts {
+            let key = (facts.service.clone(), facts.port);
+            let balancer =
+                backends.entry(key).or_insert_with(|| Rc::new(Balancer::new(Rc::clone(&self.random), now)));
+            balancer.update(facts, |endpoint: &EndpointFacts| {
+                let load = loads.entry((endpoint.workload, endpoint.port));
+                Rc::clone(load.or_insert_with(|| Rc::new(Load::new(now))))
+            });
         }
-        assert!((8_700..9_300).contains(&drawn[0]) && drawn[2] == 0, "{drawn:?}");
-        assert_eq!((loads.draw(&[0, 0]), loads.draw(&[])), (None, None));
-    }
-
-    #[test]
-    fn the_emptier_of_two_is_taken_and_none_twice() {
-        let loads = Rc::new(Loads::default());
-        let both = [endpoint(1, 100), endpoint(2, 100)];
-        let busy: Vec<_> = (0..50).map(|_| loads.begin(1)).collect();
-        let of_second = (0..1_000).filter(|_| loads.choose(&both, &[]).expect("one").workload == 2).count();
-        assert!((650..850).contains(&of_second), "three of four draws see the emptier one: {of_second}");
-        assert_eq!(loads.choose(&both, &[2]).expect("one").workload, 1);
-        assert_eq!(loads.choose(&both, &[1, 2]), None);
-        drop(busy);
-        assert!(loads.open.borrow().is_empty());
-    }
-
-    #[test]
-    fn names_of_requests_are_uuids() {
-        let name = Loads::default().request_id();
-        let lengths: Vec<_> = name.split('-').map(str::len).collect();
-        assert_eq!(lengths, [8, 4, 4, 4, 12], "{name}");
-        assert!(name.split('-').nth(2).is_some_and(|it| it.starts_with('4')));
     }
 }

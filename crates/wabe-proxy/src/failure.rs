@@ -1,9 +1,10 @@
 //! What the proxy answers itself, and who is to blame.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use http_body_util::Full;
-use hyper::{Response, StatusCode, body::Bytes, header::HeaderValue};
+use bytes::Bytes;
+use http::{Response, StatusCode, header::HeaderValue, response};
+use wabe_http1::Refusal;
 
 /// Why a request was not answered by a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +21,20 @@ pub(crate) enum Failure {
     Policy,
     /// The keeper gives no socket for the caller.
     NoSocket,
+    /// The backend has as many requests or connections as its rule allows.
+    Overflow,
     /// The backend closed the connection, or did not speak HTTP.
     BadAnswer,
     /// No answer within the time that the route grants.
     RequestTimeout(Duration),
     /// No answer of a backend within the time that the route grants.
     BackendTimeout(Duration),
+    /// No answer within the time that the caller of gRPC grants (`grpc-timeout`).
+    CallerDeadline(Duration),
+    /// What came is no request, or can be read in two ways.
+    Malformed(Refusal),
+    /// The request's head took too long.
+    SlowHead,
     /// The request has no host, or several.
     BadHost,
     /// The request can't be routed as it is written.
@@ -38,13 +47,39 @@ impl Failure {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::InvalidBackend => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Policy => StatusCode::FORBIDDEN,
-            Self::UnknownService | Self::NoHealthyEndpoint | Self::NoSocket => {
+            Self::UnknownService | Self::NoHealthyEndpoint | Self::NoSocket | Self::Overflow => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::BadAnswer => StatusCode::BAD_GATEWAY,
-            Self::RequestTimeout(_) | Self::BackendTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Malformed(refusal) => refusal.status(),
+            Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
             Self::BadHost => StatusCode::BAD_REQUEST,
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    /// As gRPC tells it (its statuscodes.md and http-grpc-status-mapping.md).
+    fn grpc_status(self) -> &'static str {
+        const DEADLINE_EXCEEDED: &str = "4";
+        const PERMISSION_DENIED: &str = "7";
+        const RESOURCE_EXHAUSTED: &str = "8";
+        const UNIMPLEMENTED: &str = "12";
+        const INTERNAL: &str = "13";
+        const UNAVAILABLE: &str = "14";
+        match self {
+            Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
+            Self::Policy => PERMISSION_DENIED,
+            Self::Overflow => RESOURCE_EXHAUSTED,
+            Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
+            Self::Malformed(_) | Self::SlowHead | Self::BadHost => INTERNAL,
+            Self::UnknownService
+            | Self::InvalidBackend
+            | Self::NoHealthyEndpoint
+            | Self::NoSocket
+            | Self::BadAnswer => UNAVAILABLE,
         }
     }
 
@@ -57,9 +92,13 @@ impl Failure {
             Self::NoHealthyEndpoint => "no-healthy-endpoint",
             Self::Policy => "policy",
             Self::NoSocket => "no-socket",
+            Self::Overflow => "overflow",
             Self::BadAnswer => "bad-upstream-answer",
             Self::RequestTimeout(_) => "request-timeout",
             Self::BackendTimeout(_) => "backend-request-timeout",
+            Self::CallerDeadline(_) => "caller-deadline",
+            Self::Malformed(refusal) => refusal.reason(),
+            Self::SlowHead => "slow-head",
             Self::BadHost => "bad-host",
             Self::Unsupported => "unsupported",
         }
@@ -68,48 +107,68 @@ impl Failure {
     /// Who can mend it: `caller`, `route`, `upstream`, `mesh`.
     pub(crate) fn blame(self) -> &'static str {
         match self {
-            Self::Policy | Self::BadHost | Self::Unsupported => "caller",
+            Self::Policy
+            | Self::CallerDeadline(_)
+            | Self::Malformed(_)
+            | Self::SlowHead
+            | Self::BadHost
+            | Self::Unsupported => "caller",
             Self::NoRoute | Self::InvalidBackend => "route",
-            Self::NoHealthyEndpoint | Self::BadAnswer | Self::RequestTimeout(_) | Self::BackendTimeout(_) => {
-                "upstream"
-            }
+            Self::NoHealthyEndpoint
+            | Self::Overflow
+            | Self::BadAnswer
+            | Self::RequestTimeout(_)
+            | Self::BackendTimeout(_) => "upstream",
             Self::UnknownService | Self::NoSocket => "mesh",
         }
     }
 
-    fn sentence(self) -> String {
-        match self {
-            Self::UnknownService => {
-                "the mesh has no rules for what was dialled (any more): connect again".into()
+    /// The answer in full. Callers of gRPC look at its status only.
+    pub(crate) fn answer(self, grpc: bool) -> (response::Parts, Bytes) {
+        let text = format!("wabe: {}: {self}\n", self.reason());
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.headers.insert("x-wabe-reason", HeaderValue::from_static(self.reason()));
+        head.headers.insert("x-wabe-blame", HeaderValue::from_static(self.blame()));
+        if grpc {
+            head.headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+            head.headers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
+            if let Ok(message) = HeaderValue::from_str(text.trim_end()) {
+                head.headers.insert("grpc-message", message);
             }
-            Self::NoRoute => "no rule of the service's routes matches this request".into(),
-            Self::InvalidBackend => "the route's rule leads to a service or port that does not exist".into(),
-            Self::NoHealthyEndpoint => "no endpoint of the service could be reached".into(),
-            Self::Policy => {
-                "the caller may not connect to the endpoint; `wabe explain` tells the rule".into()
-            }
-            Self::NoSocket => "the keeper gives no socket for this workload".into(),
-            Self::BadAnswer => "the endpoint closed the connection, or its answer is no HTTP".into(),
+            return (head, Bytes::new());
+        }
+        head.status = self.status();
+        head.headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
+        (head, text.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sentence = match self {
+            Self::UnknownService => "the mesh has no rules for what was dialled (any more): connect again",
+            Self::NoRoute => "no rule of the service's routes matches this request",
+            Self::InvalidBackend => "the route's rule leads to a service or port that does not exist",
+            Self::NoHealthyEndpoint => "no endpoint of the service could be reached",
+            Self::Policy => "the caller may not connect to the endpoint; `wabe explain` tells the rule",
+            Self::NoSocket => "the keeper gives no socket for this workload",
+            Self::Overflow => "the service has as many requests or connections as its DestinationRule allows",
+            Self::BadAnswer => "the endpoint closed the connection, or its answer is no HTTP",
             Self::RequestTimeout(time) => {
-                format!("no answer within the route's timeouts.request of {time:?}")
+                return write!(formatter, "no answer within the route's timeouts.request of {time:?}");
             }
             Self::BackendTimeout(time) => {
-                format!("no answer within the route's timeouts.backendRequest of {time:?}")
+                return write!(formatter, "no answer within the route's timeouts.backendRequest of {time:?}");
             }
-            Self::BadHost => "a request has one host, in one `host` header".into(),
-            Self::Unsupported => "the proxy does not relay this method yet".into(),
-        }
-    }
-
-    /// The answer in full.
-    pub(crate) fn answer(self) -> Response<Full<Bytes>> {
-        let mut answer = Response::new(Full::from(format!("wabe: {}: {}\n", self.reason(), self.sentence())));
-        *answer.status_mut() = self.status();
-        let headers = answer.headers_mut();
-        headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert("x-wabe-reason", HeaderValue::from_static(self.reason()));
-        headers.insert("x-wabe-blame", HeaderValue::from_static(self.blame()));
-        answer
+            Self::CallerDeadline(time) => {
+                return write!(formatter, "no answer within the caller's own grpc-timeout of {time:?}");
+            }
+            Self::Malformed(refusal) => return refusal.fmt(formatter),
+            Self::SlowHead => "the request's head did not come to its end in time",
+            Self::BadHost => "a request has one host, in one `host` header",
+            Self::Unsupported => "the proxy does not relay this method",
+        };
+        formatter.write_str(sentence)
     }
 }
 
@@ -127,16 +186,24 @@ mod tests {
             Failure::NoHealthyEndpoint,
             Failure::Policy,
             Failure::NoSocket,
+            Failure::Overflow,
             Failure::BadAnswer,
             Failure::RequestTimeout(second),
             Failure::BackendTimeout(second),
+            Failure::CallerDeadline(second),
+            Failure::SlowHead,
             Failure::BadHost,
             Failure::Unsupported,
         ] {
-            let answer = failure.answer();
-            assert_eq!(answer.headers()["x-wabe-reason"], failure.reason());
-            assert_eq!(answer.headers()["x-wabe-blame"], failure.blame());
-            assert!(answer.status().is_client_error() || answer.status().is_server_error(), "{failure:?}");
+            let (head, text) = failure.answer(false);
+            assert_eq!(head.headers["x-wabe-reason"], failure.reason());
+            assert_eq!(head.headers["x-wabe-blame"], failure.blame());
+            assert!(head.status.is_client_error() || head.status.is_server_error(), "{failure:?}");
+            assert!(text.starts_with(b"wabe: "));
+            let (head, text) = failure.answer(true);
+            assert_eq!(head.status, StatusCode::OK, "gRPC tells of failures by `grpc-status` only");
+            assert_ne!(head.headers["grpc-status"], "0");
+            assert!(text.is_empty());
         }
     }
 }

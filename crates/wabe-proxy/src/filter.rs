@@ -1,9 +1,9 @@
 //! What a rule's filters do to a request or its answer: pure functions.
 
-use hyper::{
+use http::{
     HeaderMap, Uri,
     header::{HeaderName, HeaderValue},
-    http::uri::PathAndQuery,
+    uri::PathAndQuery,
 };
 use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect};
 

@@ -1,122 +1,226 @@
-//! Has a request answered by an endpoint of the service that it goes to.
+//! Takes a request to an endpoint of the service that it goes to: to another one if that fails, as often as is right.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use hyper::{Request, Response, body::Incoming};
-use tokio::time::timeout;
-use wabe_model::ObjectName;
+use http::{HeaderValue, Method, request, response};
+use tokio::time::{sleep, timeout_at};
+use wabe_model::{HeaderChange, ObjectName, Retry};
+use wabe_policy::http::TableRule;
 
 use crate::{
-    balance::UnderWay,
+    access::Record,
+    answer::Answerer,
+    attempt::{Terms, Tried, attempt},
+    balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
+    filter,
     identity::{Parties, introduce},
+    replay::Replay,
+    search::{Reached, Search},
     serve::{Caller, Proxy},
-    snapshot::EndpointFacts,
-    upstream::{NoConnection, Sender},
+    upstream::{Connection, Http1},
     world::World,
 };
 
-/// So many endpoints are tried until one can be connected to.
-const TRIES: usize = 3;
+/// What is waited before the first repetition, unless the route says so; doubled for each further one, to a limit.
+const BACKOFF: Duration = Duration::from_millis(25);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// An endpoint's answer.
-pub(crate) struct Answered {
-    pub(crate) response: Response<Incoming>,
-    pub(crate) endpoint: u32,
-    pub(crate) under_way: UnderWay,
-}
-
-/// Where a request goes.
-pub(crate) struct Destination<'a> {
-    pub(crate) service: &'a ObjectName,
-    pub(crate) port: u16,
-    /// For one try.
+/// Where a request goes, and on what terms.
+pub(crate) struct Errand<'a> {
+    pub(crate) proxy: &'a Rc<Proxy>,
+    pub(crate) world: &'a World,
+    pub(crate) caller: &'a Caller,
+    /// A service and its port.
+    pub(crate) to: (&'a ObjectName, u16),
+    /// The rule that led there, if one did.
+    pub(crate) rule: Option<&'a TableRule>,
+    /// What is done to the answer's head.
+    pub(crate) answer: &'a [HeaderChange],
+    /// How long the caller itself waits.
     pub(crate) patience: Option<Duration>,
+    /// It is the last one on its connection, which carries something else then.
+    pub(crate) changes_protocol: bool,
 }
 
-/// Sends the request to one of the endpoints and waits for the head of its answer.
-pub(crate) async fn forward(
-    proxy: &Rc<Proxy>,
-    world: &World,
-    caller: &Caller,
-    to: &Destination<'_>,
-    mut request: Request<Incoming>,
-) -> Result<Answered, Failure> {
-    let endpoints = world.endpoints(to.service, to.port);
-    let reached = reach(proxy, caller, endpoints).await?;
-    let Reached { mut sender, endpoint, used, under_way } = reached;
-    let identity = |workload| world.workloads.get(&workload).map(|it| it.identity.as_str());
-    let parties = Parties {
-        caller: caller.address,
-        caller_identity: identity(caller.workload),
-        endpoint_identity: identity(endpoint.workload),
-        dialled: caller.dialled,
-    };
-    introduce(request.headers_mut(), &parties, || proxy.loads.request_id());
-    let way = (caller.workload, address(endpoint, caller.dialled));
-    let answer = async {
-        match sender.try_send_request(request).await {
-            Ok(response) => Ok((response, sender)),
-            // Its other end had closed it, and nothing was sent.
-            Err(mut error) => match error.take_message() {
-                Some(request) if used => {
-                    let mut sender = proxy.pool.connect(way).await.map_err(|error| match error {
-                        NoConnection::Unreachable => Failure::NoHealthyEndpoint,
-                        NoConnection::Failed(failure) => failure,
-                    })?;
-                    let response = sender.send_request(request).await.map_err(|_| Failure::BadAnswer)?;
-                    Ok((response, sender))
-                }
-                Some(_) | None => {
-                    tracing::debug!(error = %error.error(), "a bad answer");
-                    Err(Failure::BadAnswer)
-                }
-            },
-        }
-    };
-    let (response, sender) = match to.patience {
-        Some(patience) => {
-            timeout(patience, answer).await.map_err(|_| Failure::BackendTimeout(patience))??
-        }
-        None => answer.await?,
-    };
-    proxy.pool.keep(way, sender);
-    Ok(Answered { response, endpoint: endpoint.workload, under_way })
+/// What became of it.
+pub(crate) enum Forwarded {
+    /// The answer went to the caller, all of it if `whole`.
+    Relayed { whole: bool },
+    /// Both ends talk something else from now on.
+    Switched { connection: Box<Http1>, under_way: UnderWay },
+    /// The caller left.
+    Forsaken,
+    /// Nothing went to the caller.
+    Failed(Failure),
 }
 
-struct Reached<'a> {
-    sender: Sender,
-    endpoint: &'a EndpointFacts,
-    /// The connection was used before.
-    used: bool,
-    under_way: UnderWay,
-}
-
-/// A connection to one of the endpoints; another is tried if one can't be reached.
-async fn reach<'a>(
-    proxy: &Rc<Proxy>,
-    caller: &Caller,
-    endpoints: &'a [EndpointFacts],
-) -> Result<Reached<'a>, Failure> {
-    let mut tried = Vec::new();
-    while tried.len() < TRIES
-        && let Some(endpoint) = proxy.loads.choose(endpoints, &tried)
-    {
-        let under_way = proxy.loads.begin(endpoint.workload);
-        let way = (caller.workload, address(endpoint, caller.dialled));
-        if let Some(sender) = proxy.pool.idle(way) {
-            return Ok(Reached { sender, endpoint, used: true, under_way });
-        }
-        match proxy.pool.connect(way).await {
-            Ok(sender) => return Ok(Reached { sender, endpoint, used: false, under_way }),
-            Err(NoConnection::Unreachable) => tried.push(endpoint.workload),
-            Err(NoConnection::Failed(failure)) => return Err(failure),
-        }
+impl Errand<'_> {
+    fn retry(&self) -> Option<&Retry> {
+        self.rule.and_then(|it| it.retry.as_ref())
     }
-    Err(Failure::NoHealthyEndpoint)
+
+    /// Whether a request may be sent once more after an endpoint may have worked on it.
+    pub(crate) fn may_repeat(&self, method: &Method) -> bool {
+        is_idempotent(method) && !self.changes_protocol
+    }
+
+    /// Until when there must be an answer.
+    fn deadlines(&self, began: Instant) -> [Option<(Instant, Failure)>; 2] {
+        let of_route = self.rule.and_then(|it| it.timeouts.request);
+        [
+            of_route.map(|patience| (began + patience, Failure::RequestTimeout(patience))),
+            self.patience.map(|patience| (began + patience, Failure::CallerDeadline(patience))),
+        ]
+    }
 }
 
-/// Of the family that the caller uses.
-fn address(endpoint: &EndpointFacts, dialled: SocketAddr) -> SocketAddr {
-    if dialled.is_ipv4() { (endpoint.v4, endpoint.port).into() } else { (endpoint.v6, endpoint.port).into() }
+/// Has the request answered. The answerer is taken once the answer begins.
+pub(crate) async fn forward(
+    errand: &Errand<'_>,
+    asked: &request::Parts,
+    body: &mut Replay<'_>,
+    answerer: &mut Option<Answerer<'_>>,
+    record: &mut Record,
+) -> Forwarded {
+    let Some(backend) = errand.world.backend(errand.to.0, errand.to.1) else {
+        return Forwarded::Failed(Failure::NoHealthyEndpoint);
+    };
+    let balancer = &backend.balancer;
+    let Ok(_request) = balancer.limits().request(Instant::now()) else {
+        return Forwarded::Failed(Failure::Overflow);
+    };
+    let deadline = errand.deadlines(record.began()).into_iter().flatten().min_by_key(|it| it.0);
+    let Hashed { hash, set_cookie } = hash(errand, balancer, asked);
+    let identity = |workload| errand.world.workloads.get(&workload).map(|it| it.identity.as_str());
+    let repeats = errand.may_repeat(&asked.method);
+    let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
+    (search.hash, search.plain) = (hash, errand.changes_protocol);
+    let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
+    let mut head = asked.clone();
+    loop {
+        let reached = match deadline {
+            Some((time, failure)) => timeout_at(time.into(), search.reach()).await.unwrap_or(Err(failure)),
+            None => search.reach().await,
+        };
+        let Reached { mut connection, endpoint, way, used, under_way } = match reached {
+            Ok(reached) => reached,
+            Err(failure) => return Forwarded::Failed(failure),
+        };
+        record.tries += 1;
+        record.endpoint = Some(endpoint.workload);
+        head.headers.clone_from(&asked.headers);
+        let parties = Parties {
+            caller: errand.caller.address,
+            caller_identity: identity(errand.caller.workload),
+            endpoint_identity: identity(endpoint.workload),
+            dialled: errand.caller.dialled,
+        };
+        introduce(&mut head.headers, &parties);
+        let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
+        let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
+        let keeps = body.keeps();
+        let permit = RefCell::new(None);
+        let bytes = &record.bytes;
+        let terms = Terms {
+            deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),
+            is_unwanted: &|status| {
+                let listed =
+                    errand.retry().is_some_and(|it| it.codes.binary_search(&status.as_u16()).is_ok());
+                listed && repeats && keeps.get() && may_retry(balancer, &left, &permit)
+            },
+            change: &|head| change(head, errand.answer, set_cookie.as_deref()),
+            heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
+            carried: &|data| bytes.set(bytes.get() + data.len() as u64),
+        };
+        match attempt(&mut connection, &head, body, answerer, &terms).await {
+            Tried::Relayed { status, whole, reusable } => {
+                (record.status, record.complete) = (Some(status), whole);
+                if let (true, Connection::Http1(connection)) = (reusable, connection) {
+                    errand.proxy.pool.keep(way, connection);
+                }
+                return Forwarded::Relayed { whole };
+            }
+            Tried::Switched(status) => {
+                record.status = Some(status);
+                let Connection::Http1(connection) = connection else { return Forwarded::Forsaken };
+                return Forwarded::Switched { connection, under_way };
+            }
+            Tried::Forsaken => return Forwarded::Forsaken,
+            Tried::Malformed(refusal) => return Forwarded::Failed(Failure::Malformed(refusal)),
+            Tried::Unwanted => {}
+            Tried::Failed { failure, untouched } => {
+                let again = (untouched || repeats) && body.is_whole();
+                // Its other end had closed it while nobody used it, which is nobody's failure.
+                if used && again && !search.anew && failure == Failure::BadAnswer {
+                    search.anew = true;
+                    body.rewind();
+                    continue;
+                }
+                under_way.done(Instant::now(), outcome(failure));
+                let spent = matches!(failure, Failure::RequestTimeout(_) | Failure::CallerDeadline(_));
+                if !again || spent || !may_retry(balancer, &left, &permit) {
+                    return Forwarded::Failed(failure);
+                }
+            }
+        }
+        search.tried.push(endpoint.workload);
+        body.rewind();
+        pause(errand, record.tries, deadline).await;
+    }
+}
+
+/// Takes one of the repetitions that are left, and leave for it.
+fn may_retry(balancer: &Balancer, left: &Cell<u32>, permit: &RefCell<Option<Permit>>) -> bool {
+    let Some(fewer) = left.get().checked_sub(1) else { return false };
+    let Ok(granted) = balancer.limits().retry(Instant::now()) else { return false };
+    left.set(fewer);
+    permit.replace(Some(granted));
+    true
+}
+
+async fn pause(errand: &Errand<'_>, tries: u32, deadline: Option<(Instant, Failure)>) {
+    let random = errand.proxy.balancers.random();
+    let least = errand.retry().and_then(|it| it.backoff).unwrap_or(BACKOFF);
+    let doubled = least.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LONGEST_BACKOFF.max(least));
+    // Up to a half more, so that those who failed together do not come back together.
+    let more = doubled.mul_f64(f64::from((random.next() % 512) as u32) / 1024.0);
+    let pause = deadline
+        .map_or(doubled + more, |it| (doubled + more).min(it.0.saturating_duration_since(Instant::now())));
+    sleep(pause).await;
+}
+
+fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &request::Parts) -> Hashed {
+    let traffic = balancer.traffic();
+    let Some(key) = &traffic.hash else { return Hashed::default() };
+    let asked = Asked { headers: &head.headers, query: head.uri.query(), source: errand.caller.address };
+    hashed(key, &asked, errand.proxy.balancers.random())
+}
+
+fn change(head: &mut response::Parts, changes: &[HeaderChange], set_cookie: Option<&str>) {
+    changes.iter().for_each(|it| filter::change(&mut head.headers, it));
+    if let Some(cookie) = set_cookie.and_then(|it| HeaderValue::from_str(it).ok()) {
+        head.headers.append("set-cookie", cookie);
+    }
+}
+
+fn outcome(failure: Failure) -> Outcome {
+    match failure {
+        Failure::RequestTimeout(_) | Failure::BackendTimeout(_) | Failure::CallerDeadline(_) => {
+            Outcome::TimedOut
+        }
+        _ => Outcome::Reset,
+    }
+}
+
+/// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::{
+use http::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
 };
 
-/// Of one connection only (RFC 9110, section 7.6.1); the framing's own are the codec's business.
+/// Of one connection only (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 6] =
-    ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "proxy-authenticate"];
+    ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 /// Who calls whom.
 pub(crate) struct Parties<'a> {
@@ -42,7 +42,7 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Says who calls. What the caller says about its identity goes.
-pub(crate) fn introduce(headers: &mut HeaderMap, parties: &Parties<'_>, request_id: impl FnOnce() -> String) {
+pub(crate) fn introduce(headers: &mut HeaderMap, parties: &Parties<'_>) {
     let caller = parties.caller.to_canonical();
     append(headers, "x-forwarded-for", &caller.to_string());
     headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
@@ -64,11 +64,6 @@ pub(crate) fn introduce(headers: &mut HeaderMap, parties: &Parties<'_>, request_
         && !certificate.is_empty()
     {
         headers.insert("x-forwarded-client-cert", value);
-    }
-    if !headers.contains_key("x-request-id")
-        && let Ok(value) = HeaderValue::from_str(&request_id())
-    {
-        headers.insert("x-request-id", value);
     }
 }
 
@@ -113,7 +108,6 @@ mod tests {
         let mut all = headers(&[
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-client-cert", "URI=spiffe://x/ns/root/sa/root"),
-            ("x-request-id", "mine"),
         ]);
         let parties = Parties {
             caller: "::ffff:10.8.1.1".parse().expect("an address"),
@@ -121,10 +115,9 @@ mod tests {
             endpoint_identity: Some("spiffe://x/ns/a/sa/c"),
             dialled: "[fd00::1]:80".parse().expect("an address"),
         };
-        introduce(&mut all, &parties, || "new".into());
+        introduce(&mut all, &parties);
         assert_eq!(all["x-forwarded-for"], "192.0.2.1, 10.8.1.1");
         assert_eq!(all["x-forwarded-client-cert"], "By=spiffe://x/ns/a/sa/c;URI=spiffe://x/ns/a/sa/b");
         assert_eq!(all["forwarded"], "for=10.8.1.1;by=\"[fd00::1]\";proto=http");
-        assert_eq!(all["x-request-id"], "mine");
     }
 }

@@ -5,23 +5,36 @@
 //! listener, what was dialled by the accepted socket; no header is believed. The agent writes the snapshot; this crate never
 //! talks to it. `bin/wabe` (the role) and the agent (the type [`Snapshot`]) may depend on it.
 //!
-//! One thread. `serve` owns a caller's connection, `route` decides what becomes of a request, `forward` has it answered,
-//! `upstream` owns connections to endpoints, `keeper` the link that sockets come over.
+//! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
+//! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
+//! link that sockets come over.
 #![forbid(unsafe_code)]
 
 mod access;
+mod answer;
+mod attempt;
 mod balance;
+mod body;
+mod exchange;
 mod failure;
 mod filter;
 mod forward;
+mod grpc;
 mod identity;
 mod keeper;
+mod mirror;
+mod replay;
 mod route;
 mod run;
+mod search;
 mod serve;
 mod snapshot;
+mod tunnel;
 mod upstream;
+mod wire;
 mod world;
 
 pub use run::{Options, ProxyError, run};
-pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, WorkloadFacts};
+pub use snapshot::{
+    BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+};

@@ -1,53 +1,54 @@
 //! What becomes of a request: by the rules that hold for its caller. Decides and changes heads; sends nothing.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use hyper::{Request, Uri, Version, header::HeaderValue, http::request};
-use wabe_model::{HttpFilter, ObjectName, PathMatch};
+use http::{HeaderMap, Method, Uri, Version, header::HeaderValue, request, uri};
+use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
-use crate::{balance::Loads, failure::Failure, filter, world::Service};
+use crate::{balance::Random, failure::Failure, filter, world::Service};
 
 /// What becomes of a request.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// It goes to a service's port.
-    Forward {
-        service: ObjectName,
-        port: u16,
-        /// For the whole, and for one try.
-        timeouts: (Option<Duration>, Option<Duration>),
-    },
+    Forward { service: ObjectName, port: u16 },
     /// The caller is sent elsewhere.
     Redirect { status: u16, location: String },
     /// The proxy answers.
     Fail(Failure),
 }
 
-/// What decided, for the log and the answer.
+/// What was decided, and by which rule.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) decision: Decision,
-    /// The route and the rule's name or number.
-    pub(crate) rule: Option<(ObjectName, String)>,
-    pub(crate) answer_headers: Option<wabe_model::HeaderChange>,
+    /// `None` if no route holds for the caller.
+    pub(crate) rule: Option<Arc<TableRule>>,
+    /// What is done to the answer's head, in this order.
+    pub(crate) answer: Vec<HeaderChange>,
+    /// Who else gets this request.
+    pub(crate) mirrors: Vec<Mirror>,
 }
 
 /// Brings a request's head into one form: an origin-form target, and its host in `host`.
 pub(crate) fn normalise(head: &mut request::Parts) -> Result<(), Failure> {
-    if head.method == hyper::Method::CONNECT {
-        return Err(Failure::Unsupported);
-    }
     let hosts = head.headers.get_all("host").iter().count();
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Err(Failure::BadHost);
+    }
+    if head.method == Method::CONNECT {
+        // Streams can't be handed to a connection that has one request at a time.
+        return if head.version == Version::HTTP_2 { Err(Failure::Unsupported) } else { Ok(()) };
     }
     // RFC 9112, section 3.2.2: the host of an absolute-form target counts.
     if let Some(authority) = head.uri.authority() {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Failure::BadHost)?;
         head.headers.insert("host", host);
-        let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
-        head.uri = target.parse::<Uri>().map_err(|_| Failure::BadHost)?;
+        let mut parts = uri::Parts::default();
+        parts.path_and_query =
+            Some(head.uri.path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
+        head.uri = Uri::from_parts(parts).map_err(|_| Failure::BadHost)?;
     }
     Ok(())
 }
@@ -57,10 +58,38 @@ pub(crate) fn decide(
     service: &Service,
     namespace: &str,
     head: &mut request::Parts,
-    loads: &Loads,
+    random: &Random,
     dialled_port: u16,
 ) -> Decided {
-    let headers = &head.headers;
+    let (rule, matched) = match find(service, namespace, head) {
+        Routed::Rule(rule, matched) => (rule, matched),
+        Routed::NotFound => return Decided::of(Decision::Fail(Failure::NoRoute)),
+        Routed::Unrouted => {
+            return Decided::of(Decision::Forward { service: service.name.clone(), port: service.port });
+        }
+    };
+    let mut decided =
+        Decided { rule: Some(Arc::clone(rule)), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
+    let mut change = Change { head, matched, random, decided: &mut decided };
+    if let Some(redirect) = change.apply(&rule.filters) {
+        decided.decision = redirected(redirect, head, matched, dialled_port);
+        return decided;
+    }
+    let weights: Vec<u32> = rule.backends.iter().map(|it| it.weight).collect();
+    let Some(backend) = random.draw(&weights).map(|place| &rule.backends[place]) else { return decided };
+    if backend.invalid.is_some() {
+        return decided;
+    }
+    let mut change = Change { head, matched, random, decided: &mut decided };
+    decided.decision = match change.apply(&backend.filters) {
+        Some(redirect) => redirected(redirect, head, matched, dialled_port),
+        None => Decision::Forward { service: backend.service.clone(), port: backend.port },
+    };
+    decided
+}
+
+fn find<'a>(service: &'a Service, namespace: &str, head: &request::Parts) -> Routed<'a> {
+    let headers: &HeaderMap = &head.headers;
     let header = |name: &str| joined(headers.get_all(name).iter().map(HeaderValue::as_bytes));
     let asked = HttpRequest {
         method: head.method.as_str(),
@@ -68,72 +97,63 @@ pub(crate) fn decide(
         query: head.uri.query(),
         header: &header,
     };
-    let (rule, matched) = match service.router.find(namespace, &asked) {
-        Routed::Rule(rule, matched) => (rule, matched),
-        Routed::NotFound => return Decided::of(Decision::Fail(Failure::NoRoute)),
-        Routed::Unrouted => {
-            let (service, port) = (service.name.clone(), service.port);
-            return Decided::of(Decision::Forward { service, port, timeouts: (None, None) });
-        }
-    };
-    let name = rule.name.clone().unwrap_or_else(|| rule.rule.to_string());
-    let mut decided = apply(rule, matched, head, loads, dialled_port);
-    decided.rule = Some((rule.route.clone(), name));
-    decided
+    service.router.find(namespace, &asked)
 }
 
-fn apply(
-    rule: &TableRule,
+fn redirected(
+    redirect: &Redirect,
+    head: &request::Parts,
     matched: &PathMatch,
-    head: &mut request::Parts,
-    loads: &Loads,
     dialled_port: u16,
-) -> Decided {
-    let mut answer_headers = None;
-    let mut redirect = None;
-    for filter in &rule.filters {
-        match filter {
-            HttpFilter::RequestHeaders(change) => filter::change(&mut head.headers, change),
-            HttpFilter::ResponseHeaders(change) => answer_headers = Some(change.clone()),
-            HttpFilter::Redirect(wanted) => redirect = Some(wanted),
-            HttpFilter::Mirror(_) => {}
-            HttpFilter::Rewrite(rewrite) => {
-                if let Some(target) =
-                    rewrite.path.as_ref().and_then(|change| filter::target(&head.uri, matched, change))
-                {
-                    head.uri = Uri::from(target);
+) -> Decision {
+    let host = head.headers.get("host").map(|it| String::from_utf8_lossy(it.as_bytes()));
+    let host = host.unwrap_or_default();
+    let location = filter::location(redirect, &head.uri, matched, &host, dialled_port);
+    Decision::Redirect { status: redirect.status, location }
+}
+
+/// A head that filters change, and what they say of the answer.
+struct Change<'a> {
+    head: &'a mut request::Parts,
+    matched: &'a PathMatch,
+    random: &'a Random,
+    decided: &'a mut Decided,
+}
+
+impl Change<'_> {
+    /// Applies filters in their order; returns where the caller is sent, if anywhere.
+    fn apply<'f>(&mut self, filters: &'f [HttpFilter]) -> Option<&'f Redirect> {
+        let mut redirect = None;
+        for filter in filters {
+            match filter {
+                HttpFilter::RequestHeaders(change) => filter::change(&mut self.head.headers, change),
+                HttpFilter::ResponseHeaders(change) => self.decided.answer.push(change.clone()),
+                HttpFilter::Redirect(wanted) => redirect = Some(wanted),
+                HttpFilter::Mirror(mirror) => {
+                    let drawn = self.random.next() % u64::from(mirror.denominator.max(1));
+                    if drawn < u64::from(mirror.numerator) {
+                        self.decided.mirrors.push(mirror.clone());
+                    }
                 }
-                if let Some(host) = rewrite.hostname.as_ref().and_then(|it| HeaderValue::from_str(it).ok()) {
-                    head.headers.insert("host", host);
+                HttpFilter::Rewrite(rewrite) => {
+                    let path = rewrite.path.as_ref();
+                    let target = path.and_then(|it| filter::target(&self.head.uri, self.matched, it));
+                    if let Some(target) = target {
+                        self.head.uri = Uri::from(target);
+                    }
+                    let host = rewrite.hostname.as_ref();
+                    if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
+                        self.head.headers.insert("host", host);
+                    }
                 }
             }
         }
+        redirect
     }
-    if let Some(redirect) = redirect {
-        let host = head.headers.get("host").map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-        let location =
-            filter::location(redirect, &head.uri, matched, host.as_deref().unwrap_or_default(), dialled_port);
-        let decision = Decision::Redirect { status: redirect.status, location };
-        return Decided { answer_headers, ..Decided::of(decision) };
-    }
-    let weights: Vec<u32> = rule.backends.iter().map(|it| it.weight).collect();
-    let decision = match loads.draw(&weights).map(|place| &rule.backends[place]) {
-        Some(backend) if backend.invalid.is_none() => {
-            let timeouts = (rule.timeouts.request, rule.timeouts.backend_request);
-            Decision::Forward { service: backend.service.clone(), port: backend.port, timeouts }
-        }
-        Some(_) | None => Decision::Fail(Failure::InvalidBackend),
-    };
-    Decided { answer_headers, ..Decided::of(decision) }
 }
 
 impl Decided {
-    pub(crate) fn of(decision: Decision) -> Self {
-        Self { decision, rule: None, answer_headers: None }
+    fn of(decision: Decision) -> Self {
+        Self { decision, rule: None, answer: Vec::new(), mirrors: Vec::new() }
     }
-}
-
-/// A request's path for the log, without its query, which may hold secrets.
-pub(crate) fn logged_path<B>(request: &Request<B>) -> String {
-    request.uri().path().chars().take(256).collect()
 }

@@ -1,7 +1,8 @@
 //! The role: hears the keeper, and ends when it is told to.
 
 use std::{
-    collections::HashMap, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, rc::Rc, time::Duration,
+    cell::Cell, collections::HashMap, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, rc::Rc,
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,6 +17,7 @@ use tokio::{
 
 use crate::{
     access::Log,
+    balance::Balancers,
     keeper::{Given, Link},
     serve::{Proxy, listen},
     upstream::Pool,
@@ -53,17 +55,20 @@ pub enum ProxyError {
 /// It could not begin.
 pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     let failed = |action| move |source| ProxyError::Io { action, source };
-    raise_descriptor_limit();
+    let most = raise_descriptor_limit() * 9 / 20;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
     LocalSet::new().block_on(&runtime, async {
         let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
+        let balancers = Rc::<Balancers>::default();
         let proxy = Rc::new(Proxy {
-            watched: Watched::new(options.snapshot.clone()),
+            watched: Watched::new(options.snapshot.clone(), Rc::clone(&balancers)),
             pool: Pool::new(Rc::clone(&link)),
-            loads: Rc::default(),
+            balancers,
             log: Rc::new(Log::default()),
             closing: watch::Sender::new(false),
+            open: Cell::new(0),
+            most,
         });
         let ticking = spawn_local(tick(Rc::clone(&proxy)));
         let mut listeners = HashMap::new();
@@ -131,11 +136,12 @@ async fn drain(proxy: Rc<Proxy>, ticking: JoinHandle<()>) {
     log.flush();
 }
 
-/// Each connection takes one or two.
-fn raise_descriptor_limit() {
+/// Each connection takes one or two. Returns how many there may be.
+fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX / 16)
 }

@@ -3,11 +3,15 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_model::ObjectName;
-use wabe_policy::http::HttpTable;
+use wabe_model::{AppProtocol, Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection};
+use wabe_policy::{
+    http::HttpTable,
+    stream::{tcp::TcpTable, tls::TlsTable},
+};
 
 /// All that the proxy goes by, as JSON in a file that is replaced by `rename`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ pub struct WorkloadFacts {
     pub v4: Ipv4Addr,
     /// Its address.
     pub v6: Ipv6Addr,
+    /// Where it is, for the choice of endpoints near it.
+    #[serde(default)]
+    pub locality: Locality,
 }
 
 /// A port of a service.
@@ -46,8 +53,17 @@ pub struct ServiceFacts {
     pub addresses: Vec<IpAddr>,
     /// The port.
     pub port: u16,
-    /// The routes that are attached to it.
+    /// What its connections' bytes are taken for: what its routes need, else what the Service says.
+    #[serde(default)]
+    pub protocol: AppProtocol,
+    /// The routes of requests that hold for it: of this, `tls` and `tcp` at most one says anything.
     pub table: HttpTable,
+    /// The routes of TLS connections that hold for it.
+    #[serde(default)]
+    pub tls: Option<TlsTable>,
+    /// The routes of connections that hold for it.
+    #[serde(default)]
+    pub tcp: Option<TcpTable>,
 }
 
 /// A port of a service that requests may go to.
@@ -57,8 +73,44 @@ pub struct BackendFacts {
     pub service: ObjectName,
     /// The port.
     pub port: u16,
+    /// What its endpoints understand, of those that speak HTTP.
+    #[serde(default)]
+    pub speaks: Speaks,
     /// Who serves it now.
     pub endpoints: Vec<EndpointFacts>,
+    /// How requests are spread over them.
+    #[serde(default)]
+    pub traffic: TrafficPolicy,
+}
+
+/// Which version of HTTP a backend is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speaks {
+    /// Nobody said: the caller's.
+    #[default]
+    AsCaller,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// How requests are spread over a backend's endpoints: what the Service says, and its DestinationRule over that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrafficPolicy {
+    /// How one is chosen, if no hash says where a request goes.
+    pub balance: Balance,
+    /// What of a request says where it goes.
+    pub hash: Option<HashKey>,
+    /// Endpoints near the caller come first.
+    pub near: bool,
+    /// How long a new endpoint takes to get its whole share.
+    pub warmup: Option<Duration>,
+    /// Limits of connections and requests.
+    pub pool: ConnectionPool,
+    /// When an endpoint that fails gets nothing for a while.
+    pub outliers: Option<OutlierDetection>,
 }
 
 /// A place where a service's port is served.
@@ -74,4 +126,7 @@ pub struct EndpointFacts {
     pub port: u16,
     /// 1 or more.
     pub weight: u32,
+    /// Where it is.
+    #[serde(default)]
+    pub locality: Locality,
 }

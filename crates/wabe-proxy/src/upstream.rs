@@ -1,44 +1,113 @@
 //! Connections to endpoints, each on behalf of one workload: kept while idle, so that a request need not wait for one.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
     rc::Rc,
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
 use rustix::io::Errno;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+use wabe_http1::{BodyDecoder, Framing};
+use wabe_model::ConnectionPool;
 
-use crate::{failure::Failure, keeper::Link};
+use crate::{
+    balance::{Limits, Overflow, Permit},
+    failure::Failure,
+    keeper::Link,
+    wire::{Reader, Writer, split},
+};
 
-/// How long an endpoint has for the handshake.
+/// How long an endpoint has for the handshake, unless its service's rule says otherwise.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
+/// What an endpoint may send on a stream, and on all of a connection, before it is taken: as much as [`crate::serve`] grants.
+const WINDOW: u32 = 256 << 10;
+const WINDOWS: u32 = 1 << 20;
+
+/// What is spoken with an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Speech {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// Who calls, where, and how: connections of one workload are never used for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Way {
+    pub(crate) caller: u32,
+    pub(crate) to: SocketAddr,
+    pub(crate) speech: Speech,
+}
 
 /// A connection that can carry a request.
-pub(crate) type Sender = http1::SendRequest<Incoming>;
+#[derive(Debug)]
+pub(crate) enum Connection {
+    /// One at a time.
+    Http1(Box<Http1>),
+    /// One of many.
+    Http2(Stream),
+}
 
-/// Who calls, and where: connections of one workload are never used for another.
-type Way = (u32, SocketAddr);
+/// A place on a connection that carries many requests.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) sender: SendRequest<Bytes>,
+    taken: Rc<Cell<usize>>,
+}
+
+/// A connection that carries many requests.
+#[derive(Debug)]
+struct Shared {
+    _permit: Permit,
+    sender: SendRequest<Bytes>,
+    /// Places that are taken.
+    taken: Rc<Cell<usize>>,
+}
+
+/// A connection that carries one request at a time.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    /// Of the answer that comes, or came last.
+    pub(crate) decoder: BodyDecoder,
+    /// Requests that it may still carry, this one left out.
+    left: u32,
+    /// How long it is kept that nobody uses it.
+    idle: Duration,
+    permit: Permit,
+}
 
 /// All connections.
 #[derive(Debug)]
 pub(crate) struct Pool {
     link: Rc<Link>,
-    kept: RefCell<HashMap<Way, Vec<Kept>>>,
+    idle: RefCell<HashMap<Way, Vec<Kept>>>,
+    shared: RefCell<HashMap<Way, Vec<Shared>>>,
 }
 
 #[derive(Debug)]
 struct Kept {
-    sender: Sender,
+    connection: Box<Http1>,
     since: Instant,
+}
+
+/// What was waited for.
+enum Room {
+    New(Permit),
+    Used(Connection),
 }
 
 /// Why there is no connection.
@@ -52,66 +121,168 @@ pub(crate) enum NoConnection {
 
 impl Pool {
     pub(crate) fn new(link: Rc<Link>) -> Self {
-        Self { link, kept: RefCell::default() }
+        Self { link, idle: RefCell::default(), shared: RefCell::default() }
     }
 
-    /// A connection that was used before and is idle now. It may be about to be closed by its other end.
-    pub(crate) fn idle(&self, way: Way) -> Option<Sender> {
-        let mut kept = self.kept.borrow_mut();
-        let list = kept.get_mut(&way)?;
-        list.retain(|it| !it.sender.is_closed());
-        let place = list.iter().rposition(|it| it.sender.is_ready())?;
-        Some(list.swap_remove(place).sender)
-    }
-
-    /// A new one.
-    pub(crate) async fn connect(&self, (caller, to): Way) -> Result<Sender, NoConnection> {
-        let socket = self.link.socket(caller, to.is_ipv6()).await.map_err(NoConnection::Failed)?;
-        let stream = match timeout(CONNECT, connected(socket, to)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(caller, %to, %error, "no connection");
-                return Err(match Errno::from_io_error(&error) {
-                    Some(Errno::PERM) => NoConnection::Failed(Failure::Policy),
-                    _ => NoConnection::Unreachable,
-                });
+    /// A connection that was used before. It may be about to be closed by its other end.
+    pub(crate) fn used(&self, way: Way) -> Option<Connection> {
+        match way.speech {
+            Speech::Http1 => {
+                let mut idle = self.idle.borrow_mut();
+                let list = idle.get_mut(&way)?;
+                // The one that was used last is the one least likely to be closed.
+                while let Some(kept) = list.pop() {
+                    if kept.connection.reader.is_quiet() {
+                        return Some(Connection::Http1(kept.connection));
+                    }
+                }
+                None
             }
-            Err(_) => return Err(NoConnection::Unreachable),
-        };
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| NoConnection::Unreachable)?;
-        spawn_local(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%to, %error, "a connection to an endpoint ended");
+            Speech::Http2 => {
+                let mut shared = self.shared.borrow_mut();
+                let list = shared.get_mut(&way)?;
+                list.retain_mut(|it| is_open(&mut it.sender));
+                let roomy = |it: &&Shared| it.taken.get() < it.sender.current_max_send_streams();
+                list.iter().find(roomy).map(|it| Connection::Http2(it.place()))
             }
-        });
-        Ok(sender)
-    }
-
-    /// Keeps a connection, which may still be busy with an answer.
-    pub(crate) fn keep(&self, way: Way, sender: Sender) {
-        if !sender.is_closed() {
-            let kept = Kept { sender, since: Instant::now() };
-            self.kept.borrow_mut().entry(way).or_default().push(kept);
         }
     }
 
-    /// Lets go of what nobody used for long.
+    /// A new one, once there may be one more; or one that comes free meanwhile (and true).
+    pub(crate) async fn connect(
+        &self,
+        way: Way,
+        limits: &Rc<Limits>,
+        terms: &ConnectionPool,
+    ) -> Result<(Connection, bool), NoConnection> {
+        let patience = terms.connect_timeout.unwrap_or(CONNECT);
+        let permit = match limits.connection() {
+            Ok(permit) => permit,
+            Err(_) => match timeout(patience, self.wait(way, limits)).await {
+                Ok(Ok(Room::New(permit))) => permit,
+                Ok(Ok(Room::Used(connection))) => return Ok((connection, true)),
+                Ok(Err(_)) | Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
+            },
+        };
+        let stream = self.stream(way.caller, way.to, Some(patience)).await?;
+        match way.speech {
+            Speech::Http1 => {
+                let (reader, writer) = split(stream);
+                let decoder = BodyDecoder::new(Framing::None, &wabe_http1::Limits::default());
+                let left = terms.requests_per_connection.unwrap_or(u32::MAX) - 1;
+                let idle = terms.idle.unwrap_or(IDLE);
+                Ok((
+                    Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, permit })),
+                    false,
+                ))
+            }
+            Speech::Http2 => {
+                let mut settings = client::Builder::new();
+                settings
+                    .enable_push(false)
+                    .initial_window_size(WINDOW)
+                    .initial_connection_window_size(WINDOWS);
+                let handshake = settings.handshake::<_, Bytes>(stream);
+                let (sender, connection) = match timeout(patience, handshake).await {
+                    Ok(Ok(made)) => made,
+                    Ok(Err(_)) | Err(_) => return Err(NoConnection::Unreachable),
+                };
+                spawn_local(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
+                    }
+                });
+                let shared = Shared { _permit: permit, sender, taken: Rc::default() };
+                let place = shared.place();
+                self.shared.borrow_mut().entry(way).or_default().push(shared);
+                Ok((Connection::Http2(place), false))
+            }
+        }
+    }
+
+    /// Waits until a connection comes free, or there may be one more.
+    async fn wait(&self, way: Way, limits: &Rc<Limits>) -> Result<Room, Overflow> {
+        let _pending = limits.pending()?;
+        loop {
+            limits.freed().await;
+            if let Some(connection) = self.used(way) {
+                return Ok(Room::Used(connection));
+            }
+            if let Ok(permit) = limits.connection() {
+                return Ok(Room::New(permit));
+            }
+        }
+    }
+
+    /// A bare connection.
+    pub(crate) async fn stream(
+        &self,
+        caller: u32,
+        to: SocketAddr,
+        patience: Option<Duration>,
+    ) -> Result<TcpStream, NoConnection> {
+        let socket = self.link.socket(caller, to.is_ipv6()).await.map_err(NoConnection::Failed)?;
+        match timeout(patience.unwrap_or(CONNECT), connected(socket, to)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(caller, %to, %error, "no connection");
+                Err(match Errno::from_io_error(&error) {
+                    Some(Errno::PERM) => NoConnection::Failed(Failure::Policy),
+                    _ => NoConnection::Unreachable,
+                })
+            }
+            Err(_) => Err(NoConnection::Unreachable),
+        }
+    }
+
+    /// Keeps a connection for the next request. (Those of many requests are kept anyway.)
+    pub(crate) fn keep(&self, way: Way, mut connection: Box<Http1>) {
+        let Some(left) = connection.left.checked_sub(1) else { return };
+        connection.left = left;
+        connection.permit.returned();
+        connection.reader.rest();
+        connection.writer.rest();
+        self.idle.borrow_mut().entry(way).or_default().push(Kept { connection, since: Instant::now() });
+    }
+
+    /// Lets go of what nobody used for long, and of what was closed.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.kept.borrow_mut().retain(|_, list| {
+        self.idle.borrow_mut().retain(|_, list| {
             list.retain(|it| {
-                let unused = it.sender.is_ready() && now.duration_since(it.since) > IDLE;
-                !it.sender.is_closed() && !unused
+                now.duration_since(it.since) < it.connection.idle && it.connection.reader.is_quiet()
             });
+            !list.is_empty()
+        });
+        self.shared.borrow_mut().retain(|_, list| {
+            list.retain_mut(|it| is_open(&mut it.sender));
             !list.is_empty()
         });
     }
 
     /// Forgets what was connected on a workload's behalf.
     pub(crate) fn forget(&self, workload: u32) {
-        self.kept.borrow_mut().retain(|(caller, _), _| *caller != workload);
+        self.idle.borrow_mut().retain(|way, _| way.caller != workload);
+        self.shared.borrow_mut().retain(|way, _| way.caller != workload);
     }
+}
+
+impl Shared {
+    fn place(&self) -> Stream {
+        self.taken.set(self.taken.get() + 1);
+        Stream { sender: self.sender.clone(), taken: Rc::clone(&self.taken) }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.taken.set(self.taken.get() - 1);
+    }
+}
+
+/// Whether new streams may be begun on a connection.
+fn is_open(sender: &mut SendRequest<Bytes>) -> bool {
+    !matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), std::task::Poll::Ready(Err(_)))
 }
 
 async fn connected(socket: OwnedFd, to: SocketAddr) -> io::Result<TcpStream> {
@@ -126,4 +297,9 @@ async fn connected(socket: OwnedFd, to: SocketAddr) -> io::Result<TcpStream> {
     }
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Waits until a stream can be begun.
+pub(crate) async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
+    poll_fn(|context| sender.poll_ready(context)).await
 }

@@ -9,19 +9,34 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     rc::Rc,
+    time::Instant,
 };
 
-use wabe_model::ObjectName;
-use wabe_policy::http::HttpRouter;
+use wabe_model::{AppProtocol, ObjectName};
+use wabe_policy::{
+    http::HttpRouter,
+    stream::{tcp::TcpTable, tls::TlsTable},
+};
 
-use crate::snapshot::{EndpointFacts, Snapshot, WorkloadFacts};
+use crate::{
+    balance::{Balancer, Balancers},
+    snapshot::{BackendFacts, Snapshot, Speaks, WorkloadFacts},
+};
 
 /// What the proxy goes by.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
     services: HashMap<(IpAddr, u16), Rc<Service>>,
-    backends: HashMap<(ObjectName, u16), Vec<EndpointFacts>>,
+    backends: HashMap<ObjectName, Vec<Backend>>,
+}
+
+/// A port of a service that requests may go to.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    port: u16,
+    pub(crate) speaks: Speaks,
+    pub(crate) balancer: Rc<Balancer>,
 }
 
 /// A port of a service whose callers are led here.
@@ -29,20 +44,36 @@ pub(crate) struct World {
 pub(crate) struct Service {
     pub(crate) name: ObjectName,
     pub(crate) port: u16,
+    pub(crate) protocol: AppProtocol,
     pub(crate) router: HttpRouter,
+    pub(crate) tls: Option<TlsTable>,
+    pub(crate) tcp: Option<TcpTable>,
 }
 
 impl World {
-    pub(crate) fn of(snapshot: Snapshot) -> Self {
+    pub(crate) fn of(snapshot: Snapshot, balancers: &Balancers) -> Self {
         let Snapshot { workloads, ports, backends, .. } = snapshot;
         let mut services = HashMap::new();
         for facts in ports {
             let router = HttpRouter::new(&facts.table);
-            let service = Rc::new(Service { name: facts.service, port: facts.port, router });
+            let service = Rc::new(Service {
+                name: facts.service,
+                port: facts.port,
+                protocol: facts.protocol,
+                router,
+                tls: facts.tls,
+                tcp: facts.tcp,
+            });
             services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
         }
-        let backends = backends.into_iter().map(|it| ((it.service, it.port), it.endpoints));
-        Self { workloads, services, backends: backends.collect() }
+        balancers.update(&backends, Instant::now());
+        let mut ports: HashMap<ObjectName, Vec<Backend>> = HashMap::new();
+        for BackendFacts { service, port, speaks, .. } in backends {
+            if let Some(balancer) = balancers.backend(&service, port) {
+                ports.entry(service).or_default().push(Backend { port, speaks, balancer });
+            }
+        }
+        Self { workloads, services, backends: ports }
     }
 
     /// The service that was dialled.
@@ -51,8 +82,8 @@ impl World {
     }
 
     /// Who serves a service's port.
-    pub(crate) fn endpoints(&self, service: &ObjectName, port: u16) -> &[EndpointFacts] {
-        self.backends.get(&(service.clone(), port)).map_or(&[], Vec::as_slice)
+    pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<&Backend> {
+        self.backends.get(service)?.iter().find(|it| it.port == port)
     }
 }
 
@@ -60,6 +91,7 @@ impl World {
 #[derive(Debug)]
 pub(crate) struct Watched {
     path: PathBuf,
+    balancers: Rc<Balancers>,
     seen: RefCell<Option<Stamp>>,
     world: RefCell<Rc<World>>,
 }
@@ -73,8 +105,8 @@ struct Stamp {
 }
 
 impl Watched {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let watched = Self { path, seen: RefCell::default(), world: RefCell::default() };
+    pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
+        let watched = Self { path, balancers, seen: RefCell::default(), world: RefCell::default() };
         watched.look();
         watched
     }
@@ -102,7 +134,7 @@ impl Watched {
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");
-                *self.world.borrow_mut() = Rc::new(World::of(snapshot));
+                *self.world.borrow_mut() = Rc::new(World::of(snapshot, &self.balancers));
             }
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");

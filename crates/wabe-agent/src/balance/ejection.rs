@@ -58,7 +58,7 @@ impl Ejections {
             standing.since = Some(now);
         }
         standing.failures += 1;
-        if standing.failures < rule.failures {
+        if rule.failures == 0 || standing.failures < rule.failures {
             return None;
         }
         let below_the_cap = out * 100 < rule.max_percent as usize * hosts;

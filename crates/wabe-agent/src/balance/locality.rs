@@ -3,44 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_abi::{ServiceKey, service_flag};
-use wabe_model::Workload;
+use wabe_model::Locality;
 
 use crate::snapshot::{Desired, DesiredService};
-
-const REGION: &str = "topology.kubernetes.io/region";
-const ZONE: &str = "topology.kubernetes.io/zone";
-const SUBZONE: &str = "topology.istio.io/subzone";
-
-/// Where a workload is; empty parts are unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Locality {
-    region: String,
-    zone: String,
-    subzone: String,
-}
-
-impl Locality {
-    /// From the field `locality` (`region`, `zone`, `subzone`, or the labels' names), else from the labels.
-    pub(crate) fn of(workload: &Workload) -> Self {
-        let part = |short: &str, label: &str| {
-            let own = workload.locality.get(short).or_else(|| workload.locality.get(label));
-            own.or_else(|| workload.labels.get(label)).cloned().unwrap_or_default()
-        };
-        Self { region: part("region", REGION), zone: part("zone", ZONE), subzone: part("subzone", SUBZONE) }
-    }
-
-    /// How near two are: 3 the same subzone, 2 the same zone, 1 the same region, 0 apart.
-    fn nearness(&self, other: &Self) -> u32 {
-        let same = |one: &str, two: &str| !one.is_empty() && one == two;
-        if self.region != other.region {
-            return 0;
-        }
-        if !same(&self.zone, &other.zone) {
-            return u32::from(same(&self.region, &other.region));
-        }
-        if same(&self.subzone, &other.subzone) { 3 } else { 2 }
-    }
-}
 
 /// Numbers from 1 for all localities that workloads have, at most 255; those beyond, and the unknown one, are 0.
 pub(crate) fn numbers(known: impl Iterator<Item = Locality>) -> BTreeMap<Locality, u8> {

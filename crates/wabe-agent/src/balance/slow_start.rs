@@ -2,22 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use wabe_policy::spread::warmth;
+
 use crate::snapshot::DesiredEndpoint;
 
-/// What a new endpoint begins with, in percent of its weight; Istio's default.
-const LEAST: u128 = 10;
 /// So that shares of small weights can be told apart while something warms up.
 const FINER: u32 = 100;
-
-/// How much of its weight an endpoint gets at this age, 10 to 100 percent, growing evenly: Envoy's slow start with an
-/// aggression of 1.
-pub(crate) fn percent(age: Duration, warmup: Duration) -> u32 {
-    if age >= warmup {
-        return 100;
-    }
-    let percent = age.as_nanos() * 100 / warmup.as_nanos().max(1);
-    percent.clamp(LEAST, 100) as u32
-}
 
 /// Scales the weights of a set whose endpoints became ready at these times (`None`: long ago). Returns whether one of
 /// them still warms up; if none does, nothing is changed.
@@ -29,7 +19,7 @@ pub(crate) fn scale(
 ) -> bool {
     let share = |endpoint: &DesiredEndpoint| {
         let since = ready_since(endpoint.workload);
-        since.map_or(100, |since| percent(now.saturating_duration_since(since), warmup))
+        since.map_or(100, |since| warmth(now.saturating_duration_since(since), warmup))
     };
     let shares: Vec<u32> = endpoints.iter().map(share).collect();
     let warming = shares.iter().any(|share| *share < 100);
@@ -46,12 +36,6 @@ mod tests {
     use wabe_abi::{Be16, Ip};
 
     use super::*;
-
-    #[test]
-    fn the_share_grows_evenly_from_ten_percent() {
-        let at = |seconds| percent(Duration::from_secs(seconds), Duration::from_secs(100));
-        assert_eq!([0, 5, 10, 50, 99, 100, 1000].map(at), [10, 10, 10, 50, 99, 100, 100]);
-    }
 
     #[test]
     fn weights_are_scaled_only_while_something_warms_up() {

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP, service_flag};
-use wabe_model::{DestinationRule, ObjectName, Objects, Service, ServicePort, TargetPort, Transport};
+use wabe_model::{
+    DestinationRule, HashKey, ObjectName, Objects, Service, ServicePort, TargetPort, Transport,
+};
 
 use super::Desired;
 use crate::{
@@ -137,11 +139,13 @@ fn warn_of_unknown_port(
 
 /// As the Service says, unless its DestinationRule says otherwise.
 pub(crate) fn balance(service: &Service, rule: Option<&DestinationRule>) -> Balance {
-    if service.affinity.is_some() || rule.is_some_and(|rule| rule.by_source) {
+    let by_source = rule.is_some_and(|rule| rule.hash == Some(HashKey::Source));
+    if service.affinity.is_some() || by_source {
         return Balance::Consistent;
     }
     match rule.and_then(|rule| rule.balance).unwrap_or(service.balance) {
-        wabe_model::Balance::TwoChoices => Balance::TwoChoices,
+        // The kernel sees no answers.
+        wabe_model::Balance::TwoChoices | wabe_model::Balance::PeakEwma => Balance::TwoChoices,
         wabe_model::Balance::Random => Balance::Random,
         wabe_model::Balance::RoundRobin => Balance::RoundRobin,
     }

@@ -3,108 +3,101 @@
 use std::time::Duration;
 
 use crate::{
-    Balance, DestinationRule, ObjectName, OutlierDetection,
+    ConnectionPool, DestinationRule, ObjectName, OutlierDetection,
     manifest::{
-        field::{Field, Fields, Shape},
-        metadata::Metadata,
-        names::{duration, is_dns_label},
+        BALANCE, BALANCES,
+        destination_rule::{
+            connection_pool::connection_pool,
+            load_balancer::{Balancing, load_balancer},
+            outliers::{deviations, outlier_detection},
+        },
+        field::{Field, Shape},
+        metadata::{Metadata, SUCCESS_RATE},
+        names::is_dns_label,
         scalar::shown,
     },
 };
 
+mod connection_pool;
+mod load_balancer;
+mod outliers;
+
 const NOT_YET: &str = "is not supported yet, and not ignored";
-const WIDER: &str =
-    "leave it out; without endpoints in the caller's subzone, zone or region the next wider is taken";
 const SPEC: Shape = Shape {
     known: &["host", "trafficPolicy"],
     ignored: &[],
     refused: &[
-        ("subsets", NOT_YET, "write a Service for each subset, with its labels in `selector`"),
+        (
+            "subsets",
+            "is not supported: a route can't name a subset",
+            "write a Service for each subset, with its labels in `selector`, and give them weights in an HTTPRoute",
+        ),
         ("exportTo", NOT_YET, "leave it out; a rule holds for all callers"),
         ("workloadSelector", NOT_YET, "leave it out; a rule holds for all callers"),
     ],
 };
 const POLICY: Shape = Shape {
-    known: &["loadBalancer", "outlierDetection"],
+    known: &["loadBalancer", "connectionPool", "outlierDetection"],
     ignored: &[],
     refused: &[
-        ("connectionPool", NOT_YET, "leave it out; the nearest is `outlierDetection`"),
         ("portLevelSettings", NOT_YET, "write a Service for each port, and its settings for the whole host"),
         ("tls", NOT_YET, "leave it out; the nearest is an AuthorizationPolicy"),
         ("tunnel", NOT_YET, "leave it out"),
         ("proxyProtocol", NOT_YET, "leave it out; servers see the callers' own addresses"),
-        ("retryBudget", "is about layer 7", "leave it out; the nearest is `outlierDetection`"),
-    ],
-};
-const LOAD_BALANCER: Shape = Shape {
-    known: &["simple", "consistentHash", "warmup", "warmupDurationSecs", "localityLbSetting"],
-    ignored: &[],
-    refused: &[],
-};
-const HASH: Shape = Shape {
-    known: &["useSourceIp"],
-    ignored: &[],
-    refused: &[
-        ("httpHeaderName", "is about layer 7", "write `useSourceIp: true`"),
-        ("httpCookie", "is about layer 7", "write `useSourceIp: true`"),
-        ("httpQueryParameterName", "is about layer 7", "write `useSourceIp: true`"),
-        ("ringHash", NOT_YET, "leave it out; the table is Maglev's"),
-        ("maglev", NOT_YET, "leave it out; the table is Maglev's, of a size that fits its endpoints"),
-        ("minimumRingSize", NOT_YET, "leave it out; the table is Maglev's"),
-    ],
-};
-const WARMUP: Shape = Shape {
-    known: &["duration"],
-    ignored: &[],
-    refused: &[
-        ("minimumPercent", NOT_YET, "leave it out; a new endpoint begins with 10 %"),
-        ("aggression", NOT_YET, "leave it out; the share grows evenly"),
-    ],
-};
-const LOCALITY: Shape = Shape {
-    known: &["enabled"],
-    ignored: &[],
-    refused: &[
-        ("distribute", NOT_YET, "write `enabled: true`; the nearest is `weight` of a Workload"),
-        ("failover", NOT_YET, WIDER),
-        ("failoverPriority", NOT_YET, WIDER),
-    ],
-};
-const OUTLIERS: Shape = Shape {
-    known: &[
-        "consecutiveLocalOriginFailures",
-        "consecutiveGatewayErrors",
-        "interval",
-        "baseEjectionTime",
-        "maxEjectionPercent",
-        "minHealthPercent",
-    ],
-    ignored: &[],
-    refused: &[
-        ("consecutive5xxErrors", "is about layer 7", "write `consecutiveLocalOriginFailures`"),
-        ("consecutiveErrors", "is an old field of layer 7", "write `consecutiveLocalOriginFailures`"),
-        ("splitExternalLocalOriginErrors", "is about layer 7", "leave it out; all failures are connections'"),
+        (
+            "retryBudget",
+            NOT_YET,
+            "leave it out: 20 % of the requests and 10 a second may be tried again; or write `connectionPool.http.maxRetries`",
+        ),
     ],
 };
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn destination_rule(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Option<DestinationRule> {
     let fields = spec.fields(&SPEC)?;
     let host = fields.require("host", "write the Service's name");
-    let empty = (Balancing::default(), None);
-    let policy = fields.or("trafficPolicy", empty, traffic_policy);
+    let policy = fields.or("trafficPolicy", Policy::default(), traffic_policy);
     let metadata = metadata?;
+    let annotated = metadata.annotation(BALANCE).map_or(Some(None), |it| it.choice(BALANCES).map(Some));
+    let deviations = metadata.annotation(SUCCESS_RATE).map_or(Some(None), |it| deviations(it).map(Some));
     let service = service(&host?, &metadata.name.namespace);
-    let (balancing, outliers) = policy?;
+    let Policy { balancing, pool, mut outliers } = policy?;
+    if let Some(field) = metadata.annotation(BALANCE)
+        && (balancing.simple.is_some() || balancing.hash.is_some())
+    {
+        return field
+            .error("the rule's loadBalancer says how endpoints are chosen, too", "leave one of them out");
+    }
+    if let Some(deviations) = deviations? {
+        match &mut outliers {
+            Some(outliers) => outliers.deviations = Some(deviations),
+            None => {
+                let field = metadata.annotation(SUCCESS_RATE)?;
+                return field.error(
+                    "the rule has no outlierDetection, whose times and percentages hold",
+                    "write `outlierDetection: {}` in spec.trafficPolicy",
+                );
+            }
+        }
+    }
     Some(DestinationRule {
         name: metadata.name,
         service: service?,
-        balance: balancing.simple,
-        by_source: balancing.by_source,
+        balance: annotated?.or(balancing.simple),
+        hash: balancing.hash,
         near: balancing.near,
         warmup: balancing.warmup,
+        pool,
         outliers,
     })
+}
+
+#[derive(Default)]
+struct Policy {
+    balancing: Balancing,
+    pool: ConnectionPool,
+    outliers: Option<OutlierDetection>,
 }
 
 /// `web`, `web.shop`, `web.shop.svc` or `web.shop.svc.cluster.local`.
@@ -123,88 +116,10 @@ fn service(field: &Field<'_>, namespace: &str) -> Option<ObjectName> {
     Some(ObjectName::new(of, name))
 }
 
-#[derive(Default)]
-struct Balancing {
-    simple: Option<Balance>,
-    by_source: bool,
-    near: Option<bool>,
-    warmup: Option<Duration>,
-}
-
-fn traffic_policy(field: &Field<'_>) -> Option<(Balancing, Option<OutlierDetection>)> {
+fn traffic_policy(field: &Field<'_>) -> Option<Policy> {
     let fields = field.fields(&POLICY)?;
     let balancing = fields.or("loadBalancer", Balancing::default(), load_balancer);
+    let pool = fields.or("connectionPool", ConnectionPool::default(), connection_pool);
     let outliers = fields.or("outlierDetection", None, |it| outlier_detection(it).map(Some));
-    Some((balancing?, outliers?))
-}
-
-fn load_balancer(field: &Field<'_>) -> Option<Balancing> {
-    let fields = field.fields(&LOAD_BALANCER)?;
-    let simple = fields.or("simple", None, |it| {
-        it.choice(&[
-            ("LEAST_REQUEST", Some(Balance::TwoChoices)),
-            ("LEAST_CONN", Some(Balance::TwoChoices)),
-            ("RANDOM", Some(Balance::Random)),
-            ("ROUND_ROBIN", Some(Balance::RoundRobin)),
-            ("UNSPECIFIED", None),
-        ])
-    });
-    let by_source = fields.or("consistentHash", false, |it| {
-        let within = it.fields(&HASH)?;
-        within.require("useSourceIp", "write `useSourceIp: true`")?.boolean()
-    });
-    let near = fields.or("localityLbSetting", None, |it| {
-        it.fields(&LOCALITY)?.or("enabled", true, Field::boolean).map(Some)
-    });
-    let warmup = warmup(&fields);
-    let (simple, by_source) = (simple?, by_source?);
-    if simple.is_some() && by_source {
-        return field.error("simple and consistentHash contradict each other", "leave one of them out");
-    }
-    Some(Balancing { simple, by_source, near: near?, warmup: warmup? })
-}
-
-fn warmup(fields: &Fields<'_>) -> Option<Option<Duration>> {
-    let time = |it: &Field<'_>| duration(it, Duration::from_secs(1), HOUR).map(Some);
-    let new = fields.or("warmup", None, |it| {
-        let within = it.fields(&WARMUP)?;
-        within.require("duration", "write how long it takes, as 30s").and_then(|it| time(&it))
-    });
-    let old = fields.or("warmupDurationSecs", None, time);
-    let (new, old) = (new?, old?);
-    if new.is_some() && old.is_some() {
-        return fields.whole().error("warmup is written twice", "leave `warmupDurationSecs` out");
-    }
-    Some(new.or(old))
-}
-
-fn outlier_detection(field: &Field<'_>) -> Option<OutlierDetection> {
-    let fields = field.fields(&OUTLIERS)?;
-    let default = OutlierDetection::default();
-    let count = |key| fields.or(key, None, |it| it.integer("a number of failures", 1..=1000).map(Some));
-    let (local, gateway) = (count("consecutiveLocalOriginFailures"), count("consecutiveGatewayErrors"));
-    let percent =
-        |key, default: u32| fields.or(key, default.into(), |it| it.integer("a percentage", 0..=100));
-    let max_percent = percent("maxEjectionPercent", default.max_percent);
-    let min_health_percent = percent("minHealthPercent", default.min_health_percent);
-    let time = |key, default| fields.or(key, default, |it| duration(it, Duration::from_millis(100), HOUR));
-    let interval = time("interval", default.interval);
-    let base_ejection = time("baseEjectionTime", default.base_ejection);
-    let failures = match (local?, gateway?) {
-        (Some(one), Some(other)) if one != other => {
-            return field.error(
-                "consecutiveLocalOriginFailures and consecutiveGatewayErrors differ",
-                "write one of them: both count failed connections",
-            );
-        }
-        (Some(one), _) | (None, Some(one)) => one,
-        (None, None) => default.failures.into(),
-    };
-    Some(OutlierDetection {
-        failures: u32::try_from(failures).ok()?,
-        interval: interval?,
-        base_ejection: base_ejection?,
-        max_percent: u32::try_from(max_percent?).ok()?,
-        min_health_percent: u32::try_from(min_health_percent?).ok()?,
-    })
+    Some(Policy { balancing: balancing?, pool: pool?, outliers: outliers? })
 }

@@ -52,7 +52,7 @@ const OTHER_KINDS: [(&[&str], &str); 7] = [
         "a Service finds its workloads by spec.selector; describe them as Workload (mesh.wabe.dev/v1alpha1)",
     ),
     (
-        &["TLSRoute", "TCPRoute", "UDPRoute", "Gateway", "GatewayClass", "Ingress"],
+        &["UDPRoute", "Gateway", "GatewayClass", "Ingress"],
         "not supported yet; the nearest is an HTTPRoute (gateway.networking.k8s.io/v1) attached to a Service",
     ),
     (
@@ -114,6 +114,10 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             reference_grant(metadata, &spec).map(Object::ReferenceGrant)
         }
+        Kind::TlsRoute | Kind::TcpRoute => root.error(
+            format!("the kind {kind} is not supported yet"),
+            "the nearest is an HTTPRoute attached to a Service",
+        ),
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)
@@ -127,7 +131,9 @@ fn metadata_and_spec<'a>(root: &Field<'a>, kind: Kind) -> Option<(Option<Metadat
     let metadata = metadata(&fields, kind);
     let remedy = match kind {
         Kind::DestinationRule => "write `spec:` with a `host`",
-        Kind::HttpRoute | Kind::GrpcRoute => "write `spec:` with `parentRefs` and `rules`",
+        Kind::HttpRoute | Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute => {
+            "write `spec:` with `parentRefs` and `rules`"
+        }
         Kind::ReferenceGrant => "write `spec:` with `from` and `to`",
         Kind::AuthorizationPolicy => "write `spec: {}` for a policy without rules",
         Kind::MeshConfig => "write `spec: {}` for the defaults",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Kind, ObjectName,
+    Balance, Kind, Layer7, ObjectName,
     manifest::{
         field::{Field, Fields, Shape},
         names::{label_name, labels, subdomain_name},
@@ -21,6 +21,15 @@ pub(crate) struct Metadata<'a> {
 /// The only name of a MeshConfig, since there is only one.
 pub(crate) const MESH_CONFIG_NAME: &str = "mesh";
 pub(crate) const BALANCE: &str = "mesh.wabe.dev/balance";
+pub(crate) const LAYER7: &str = "mesh.wabe.dev/l7";
+/// What [`BALANCE`] may be.
+pub(crate) const BALANCES: &[(&str, Balance)] = &[
+    ("two-choices", Balance::TwoChoices),
+    ("random", Balance::Random),
+    ("round-robin", Balance::RoundRobin),
+    ("peak-ewma", Balance::PeakEwma),
+];
+pub(crate) const SUCCESS_RATE: &str = "mesh.wabe.dev/success-rate-deviations";
 pub(crate) const DRY_RUN: &str = "istio.io/dry-run";
 /// Annotations below it are Wabe's own; any other belongs to somebody else.
 const OURS: &str = "mesh.wabe.dev/";
@@ -68,6 +77,13 @@ pub(crate) fn metadata<'a>(document: &Fields<'a>, kind: Kind) -> Option<Metadata
 }
 
 impl<'a> Metadata<'a> {
+    /// Annotation `mesh.wabe.dev/l7`; `None` if it is wrong.
+    pub(crate) fn layer7(&self) -> Option<Layer7> {
+        self.annotation(LAYER7).map_or(Some(Layer7::default()), |field| {
+            field.choice(&[("auto", Layer7::Auto), ("always", Layer7::Always)])
+        })
+    }
+
     pub(crate) fn annotation(&self, key: &str) -> Option<&Field<'a>> {
         self.annotations.iter().find(|(name, _)| *name == key).map(|(_, field)| field)
     }
@@ -81,6 +97,8 @@ fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
         | Kind::DestinationRule
         | Kind::HttpRoute
         | Kind::GrpcRoute
+        | Kind::TlsRoute
+        | Kind::TcpRoute
         | Kind::ReferenceGrant => subdomain_name(field),
         Kind::MeshConfig => match field.text()? {
             MESH_CONFIG_NAME => Some(MESH_CONFIG_NAME.to_owned()),
@@ -94,15 +112,17 @@ fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
 
 fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<'a>)>> {
     let ours: &[&str] = match kind {
-        Kind::Service => &[BALANCE],
+        Kind::Service => &[BALANCE, LAYER7],
+        Kind::Workload => &[LAYER7],
+        Kind::DestinationRule => &[BALANCE, SUCCESS_RATE],
         Kind::Namespace
         | Kind::ServiceAccount
-        | Kind::Workload
         | Kind::MeshConfig
         | Kind::AuthorizationPolicy
-        | Kind::DestinationRule
         | Kind::HttpRoute
         | Kind::GrpcRoute
+        | Kind::TlsRoute
+        | Kind::TcpRoute
         | Kind::ReferenceGrant => &[],
     };
     let entries = field.entries()?;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
-    Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport,
+    AppProtocol, Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport,
     manifest::{
         field::{Field, Fields, Shape},
-        metadata::{BALANCE, Metadata},
+        metadata::{BALANCE, BALANCES, Metadata},
         names::{is_dns_label, labels, port, port_name, transport, unicast},
-        scalar::shown,
+        scalar::{nearest, shown},
     },
     service::DEFAULT_AFFINITY,
 };
@@ -68,6 +68,7 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
     let ports = ports(&fields, cluster_ips == Some(ClusterIps::Headless));
     let publish_not_ready = fields.or("publishNotReadyAddresses", false, Field::boolean);
     let affinity = affinity(&fields);
+    let layer7 = metadata.as_ref().map(Metadata::layer7);
     let distribution = fields.or("trafficDistribution", None, |it| distribution(it).map(Some));
     settings?;
     Some(Service {
@@ -79,17 +80,12 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
         balance: balance??,
         affinity: affinity?,
         distribution: distribution?,
+        layer7: layer7??,
     })
 }
 
 fn balance(metadata: &Metadata<'_>) -> Option<Balance> {
-    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| {
-        field.choice(&[
-            ("two-choices", Balance::TwoChoices),
-            ("random", Balance::Random),
-            ("round-robin", Balance::RoundRobin),
-        ])
-    })
+    metadata.annotation(BALANCE).map_or(Some(Balance::default()), |field| field.choice(BALANCES))
 }
 
 fn selector(fields: &Fields<'_>) -> Option<BTreeMap<String, String>> {
@@ -304,21 +300,33 @@ fn service_port(field: &Field<'_>) -> Option<ServicePort> {
     let number = fields.require("port", "write the number that clients dial").and_then(|it| port(&it));
     let target = fields.or("targetPort", None, |it| target_port(it).map(Some));
     let transport = fields.or("protocol", Transport::Tcp, transport);
-    let application = fields.or("appProtocol", (), |it| match it.text()? {
-        "tcp" => Some(()),
-        other => it.error(
-            format!("{} is a layer-7 protocol, which is not supported yet, and not ignored", shown(other)),
-            "leave it out, or write tcp",
-        ),
-    });
-    application?;
-    let port = number?;
+    let app_protocol = fields.or("appProtocol", AppProtocol::Detect, app_protocol);
+    let (port, transport, app_protocol) = (number?, transport?, app_protocol?);
+    if transport == Transport::Udp && app_protocol != AppProtocol::Detect {
+        return field.error("appProtocol is about TCP, and this port is for UDP", "leave appProtocol out");
+    }
     Some(ServicePort {
         name: name?,
         port,
         target: target?.unwrap_or(TargetPort::Number(port)),
-        transport: transport?,
+        transport,
+        app_protocol,
     })
+}
+
+fn app_protocol(field: &Field<'_>) -> Option<AppProtocol> {
+    let text = field.text()?;
+    // As Istio does: case counts for nothing.
+    let word = text.to_ascii_lowercase();
+    if let Some((_, protocol)) = AppProtocol::WORDS.into_iter().find(|it| it.0 == word) {
+        return Some(protocol);
+    }
+    let words = AppProtocol::WORDS.map(|it| it.0);
+    let hint = nearest(&word, words).map(|it| format!("did you mean `{it}`? ")).unwrap_or_default();
+    field.error(
+        format!("{} is not known", shown(text)),
+        format!("{hint}`tcp` is any protocol that nobody looks into; known: {}", words.join(", ")),
+    )
 }
 
 /// Names of services' ports may be longer than those of workloads' ports: an RFC 1123 label.

@@ -77,6 +77,7 @@ const DIRECTION: Shape =
 const ONE_HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder: &Path) -> Option<Workload> {
+    let layer7 = metadata.as_ref().map(Metadata::layer7);
     let fields = spec.fields(&SPEC)?;
     let remedy = "write program and arguments, as `command: [nginx, -c, shop.conf]`";
     let command = fields.require("command", remedy).and_then(|it| self::command(&it, folder));
@@ -122,6 +123,7 @@ pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder:
         egress: egress?,
         grace: grace?,
         limits: limits?,
+        layer7: layer7??,
     })
 }
 

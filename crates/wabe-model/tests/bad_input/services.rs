@@ -50,7 +50,7 @@ fn services() {
                 ],
             ),
             (
-                "  selector: {a: b}\n  ports:\n  - {name: x, port: 80}\n  - {name: x, port: 80}\n  - {port: 80, protocol: UDP, appProtocol: tcp}",
+                "  selector: {a: b}\n  ports:\n  - {name: x, port: 80}\n  - {name: x, port: 80}\n  - {port: 80, protocol: UDP}",
                 &[
                     "8:5: spec.ports[1]: another port has this name (names of ports must differ)",
                     "8:5: spec.ports[1]: another port has this number and protocol (leave one of them out)",
@@ -58,12 +58,12 @@ fn services() {
                 ],
             ),
             (
-                "  selector: {a: b}\n  ports: [{port: 80, protocol: tcp, appProtocol: http}, {port: 81, protocol: SCTP, name: a_b}]",
+                "  selector: {a: b}\n  ports: [{port: 80, protocol: tcp, appProtocol: htp}, {port: 81, protocol: SCTP, name: a_b}]",
                 &[
                     "6:32: spec.ports[0].protocol: `tcp` is not supported here (did you mean `TCP`? supported: TCP, UDP)",
-                    "6:50: spec.ports[0].appProtocol: `http` is a layer-7 protocol, which is not supported yet, and not ignored (leave it out, or write tcp)",
-                    "6:78: spec.ports[1].protocol: `SCTP` is not supported here (did you mean `TCP`? supported: TCP, UDP)",
-                    "6:90: spec.ports[1].name: `a_b` can't be the name of a port (use at most 63 of a-z, 0-9 and -, with a letter or digit first and last)",
+                    "6:50: spec.ports[0].appProtocol: `htp` is not known (did you mean `http`? `tcp` is any protocol that nobody looks into; known: http, http2, grpc, tls, tcp, https, grpc-web, mongo, mysql, redis, kubernetes.io/h2c, kubernetes.io/ws, kubernetes.io/wss)",
+                    "6:77: spec.ports[1].protocol: `SCTP` is not supported here (did you mean `TCP`? supported: TCP, UDP)",
+                    "6:89: spec.ports[1].name: `a_b` can't be the name of a port (use at most 63 of a-z, 0-9 and -, with a letter or digit first and last)",
                 ],
             ),
             (
@@ -127,7 +127,7 @@ fn services() {
         &[(
             "  selector: {a: b}\n  ports: [{port: 80}]",
             &[
-                "3:58: metadata.annotations[\"mesh.wabe.dev/balance\"]: `randomly` is not supported here (did you mean `random`? supported: two-choices, random, round-robin)",
+                "3:58: metadata.annotations[\"mesh.wabe.dev/balance\"]: `randomly` is not supported here (did you mean `random`? supported: two-choices, random, round-robin, peak-ewma)",
             ],
         )],
     );

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wabe_model::{ClusterIps, InvalidBackend, Objects, ParentRef, Route, ServicePort, Transport};
 
-use super::table::attached;
+use super::table::{attached, may_speak};
 
 /// A statement about a route and one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,6 +99,11 @@ fn accepted(objects: &Objects, route: Route<'_>, parent: &ParentRef) -> Conditio
             Reason::NoMatchingParent,
             format!("service {name} has no such port for TCP; it has {has}"),
         );
+    }
+    let meant: Vec<&ServicePort> = meant.into_iter().filter(|port| may_speak(port)).collect();
+    if meant.is_empty() {
+        let message = format!("service {name} says that the port does not speak HTTP");
+        return bad(Reason::NoMatchingParent, message);
     }
     let (held, lost): (Vec<_>, Vec<_>) =
         meant.into_iter().partition(|port| attached(objects, service, port).contains(&route));

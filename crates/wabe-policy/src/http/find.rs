@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
 
 use wabe_model::{HttpMatch, PathMatch, ValueMatch, ValuePattern};
@@ -27,7 +28,7 @@ pub struct HttpRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Routed<'a> {
     /// This rule holds; the path of the match is what `ReplacePrefixMatch` replaces.
-    Rule(&'a TableRule, &'a PathMatch),
+    Rule(&'a Arc<TableRule>, &'a PathMatch),
     /// Routes hold for this caller, and none of their rules matches: 404.
     NotFound,
     /// No route holds for this caller: the request goes to the service itself.

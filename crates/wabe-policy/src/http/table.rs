@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror, ObjectName,
-    Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
+    AppProtocol, Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror,
+    ObjectName, Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -113,6 +113,14 @@ pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort)
         }),
     };
     named.iter().copied().filter(|it| holds(it)).collect()
+}
+
+/// Whether a port may speak HTTP: what the Service says of it does not exclude it.
+pub fn may_speak(port: &ServicePort) -> bool {
+    match port.protocol() {
+        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => true,
+        AppProtocol::Tls | AppProtocol::Tcp => false,
+    }
 }
 
 fn is_parent(route: Route<'_>, service: &Service, port: &ServicePort) -> bool {

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use wabe_model::{
-    ObjectName, PathMatch, Service, ServicePort, TargetPort, Transport, ValueMatch, ValuePattern,
+    AppProtocol, ObjectName, PathMatch, Service, ServicePort, TargetPort, Transport, ValueMatch, ValuePattern,
 };
 use wabe_policy::http::{HttpRouter, HttpTable, TableRow};
 
@@ -127,7 +127,13 @@ fn repeated_headers_are_one_list() {
 fn a_port_without_routes_has_no_table() {
     let objects = http_routes(&[("shop", "[{}]")]);
     let service = objects.service(&ObjectName::new("shop", "web")).expect("the service");
-    let port = |transport| ServicePort { name: None, port: 81, target: TargetPort::Number(81), transport };
+    let port = |transport| ServicePort {
+        name: None,
+        port: 81,
+        target: TargetPort::Number(81),
+        transport,
+        app_protocol: AppProtocol::Detect,
+    };
     assert!(HttpTable::compile(&objects, service, &port(Transport::Udp)).is_none());
     let other = Service { name: ObjectName::new("shop", "other"), ..service.clone() };
     assert!(HttpTable::compile(&objects, &other, &port(Transport::Tcp)).is_none());

@@ -6,7 +6,8 @@ const PRIMES: [u32; 8] = [101, 251, 509, 1021, 2039, 4093, 8191, 16_381];
 
 /// How many places a table for so many endpoints has: a hundred for each, so that shares are even to about a percent,
 /// but never more than 16381. With more than 163 endpoints the places for each become fewer. None for no endpoint.
-pub(crate) fn size(endpoints: usize) -> u32 {
+#[must_use]
+pub fn size(endpoints: usize) -> u32 {
     let wanted = endpoints.saturating_mul(100);
     let large_enough = |prime: &&u32| **prime as usize >= wanted;
     let most = PRIMES[PRIMES.len() - 1];
@@ -15,7 +16,8 @@ pub(crate) fn size(endpoints: usize) -> u32 {
 
 /// Who is at each place, as an index into `members` (an endpoint's id and its weight; 0 counts as 1). Depends on the
 /// ids and not on the order, but for ties.
-pub(crate) fn table(members: &[(u32, u32)]) -> Vec<usize> {
+#[must_use]
+pub fn table(members: &[(u32, u32)]) -> Vec<usize> {
     let size = u64::from(size(members.len()));
     let heaviest = members.iter().map(|(_, weight)| (*weight).max(1)).max().unwrap_or(1);
     let mut order: Vec<usize> = (0..members.len()).collect();

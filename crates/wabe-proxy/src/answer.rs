@@ -1,0 +1,129 @@
+//! How a caller is answered, whatever protocol it speaks.
+
+use std::{cell::Cell, io};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, Method, Response, StatusCode, Version, header::HeaderValue, response};
+use wabe_http1::{BodyEncoder, Framing, write_response_head};
+
+use crate::{
+    body::{Sink, put},
+    wire::Writer,
+};
+
+/// An answer that has not begun.
+pub(crate) enum Answerer<'a> {
+    /// On a connection that has one message at a time.
+    Http1 {
+        writer: &'a mut Writer,
+        method: Method,
+        version: Version,
+        /// Whether the connection ends after this answer.
+        closes: &'a Cell<bool>,
+    },
+    /// Nobody waits for it.
+    Nobody { method: Method },
+    /// On a stream.
+    Http2 { respond: SendResponse<Bytes>, method: Method },
+}
+
+impl<'a> Answerer<'a> {
+    /// Tells that the answer is still to come (1xx).
+    pub(crate) async fn interim(&mut self, mut head: response::Parts) -> io::Result<()> {
+        match self {
+            // HTTP/1.0 knows none.
+            Self::Nobody { .. } | Self::Http1 { version: Version::HTTP_10, .. } => Ok(()),
+            Self::Http1 { writer, .. } => {
+                write_response_head(&mut writer.buffer, &head, Framing::None);
+                writer.flush().await
+            }
+            Self::Http2 { respond, .. } => {
+                head.version = Version::HTTP_2;
+                respond.send_informational(Response::from_parts(head, ())).map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// The answer's head. `framing` is how its body comes, or would come if the caller asked for it.
+    pub(crate) fn begin(self, mut head: response::Parts, framing: Framing) -> io::Result<Sink<'a>> {
+        match self {
+            Self::Nobody { .. } => Ok(Sink::Nothing),
+            Self::Http1 { writer, method, version, closes } => {
+                let switches = switches_protocol(&method, head.status);
+                let bodyless = has_no_body(&method, head.status);
+                let framing = match framing {
+                    Framing::Chunked | Framing::UntilClose if version == Version::HTTP_10 => {
+                        Framing::UntilClose
+                    }
+                    // What ends with its connection there can be told from what broke off, here.
+                    Framing::UntilClose => Framing::Chunked,
+                    framing @ (Framing::None | Framing::Length(_) | Framing::Chunked) => framing,
+                };
+                if framing == Framing::UntilClose && !bodyless {
+                    closes.set(true);
+                }
+                if !switches {
+                    if closes.get() {
+                        head.headers.insert("connection", HeaderValue::from_static("close"));
+                    } else if version == Version::HTTP_10 {
+                        head.headers.insert("connection", HeaderValue::from_static("keep-alive"));
+                    }
+                }
+                let framing = if bodyless || switches { Framing::None } else { framing };
+                write_response_head(&mut writer.buffer, &head, framing);
+                Ok(Sink::Http1 { writer, encoder: Some(BodyEncoder::new(framing)) })
+            }
+            Self::Http2 { mut respond, method } => {
+                head.version = Version::HTTP_2;
+                let ends = has_no_body(&method, head.status)
+                    || matches!(framing, Framing::None | Framing::Length(0));
+                let stream =
+                    respond.send_response(Response::from_parts(head, ()), ends).map_err(io::Error::other)?;
+                Ok(if ends { Sink::Nothing } else { Sink::Http2(stream) })
+            }
+        }
+    }
+
+    /// An answer of the proxy's own.
+    pub(crate) async fn tell(self, head: response::Parts, text: Bytes) -> io::Result<()> {
+        let bodyless = has_no_body(self.method(), head.status);
+        let framing = Framing::Length(text.len() as u64);
+        let mut sink = self.begin(head, framing)?;
+        put(&mut sink, if bodyless { Bytes::new() } else { text }).await
+    }
+
+    /// Waits until the caller has no more use for the answer; for ever if it can't say so.
+    pub(crate) async fn forsaken(&mut self) {
+        match self {
+            // Its connection may be closed in one direction only.
+            Self::Http1 { .. } | Self::Nobody { .. } => std::future::pending().await,
+            Self::Http2 { respond, .. } => {
+                let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+            }
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        match self {
+            Self::Http1 { method, .. } | Self::Http2 { method, .. } | Self::Nobody { method } => method,
+        }
+    }
+}
+
+/// Whether what follows is another protocol (RFC 9110, sections 9.3.6 and 15.2.2).
+pub(crate) fn switches_protocol(method: &Method, status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || (method == Method::CONNECT && status.is_success())
+}
+
+/// RFC 9110, section 6.4.1.
+fn has_no_body(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// What a head says of its body's length.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get("content-length")?.to_str().ok()?.parse().ok()
+}

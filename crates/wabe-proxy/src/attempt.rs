@@ -1,0 +1,293 @@
+//! One try to have a request answered by one endpoint.
+
+use std::{future::poll_fn, io, pin::pin, task::Poll, time::Instant};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use http::{Method, Request, StatusCode, request, response};
+use tokio::{select, time::sleep_until};
+use wabe_http1::{
+    BodyDecoder, BodyEncoder, Framing, Limits, Refusal, is_persistent, response, write_request_head,
+};
+
+use crate::{
+    answer::{Answerer, content_length, switches_protocol},
+    body::{BodyError, Broken, Sink, Source, carry},
+    failure::Failure,
+    identity::end_hop,
+    replay::Replay,
+    upstream::{Connection, Stream, ready},
+    wire::Reader,
+};
+
+/// What became of a try.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// The answer went to the caller, all of it if `whole`.
+    Relayed { status: StatusCode, whole: bool, reusable: bool },
+    /// The endpoint answered, and its answer is not what was hoped for. Nothing went to the caller.
+    Unwanted,
+    /// Both ends talk something else from now on.
+    Switched(StatusCode),
+    /// No answer. `untouched` if the endpoint can't have begun to work on it.
+    Failed { failure: Failure, untouched: bool },
+    /// The caller left.
+    Forsaken,
+    /// The caller's body can't be understood.
+    Malformed(Refusal),
+}
+
+/// What is to be heeded.
+pub(crate) struct Terms<'a> {
+    /// Until when the head must be there, and what is said if it is not.
+    pub(crate) deadline: Option<(Instant, Failure)>,
+    /// Whether an answer with this status is not passed on.
+    pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
+    /// What is done to the answer's head.
+    pub(crate) change: &'a dyn Fn(&mut response::Parts),
+    /// Sees the endpoint's head as it comes.
+    pub(crate) heard: &'a dyn Fn(StatusCode),
+    /// Sees the answer's body go by.
+    pub(crate) carried: &'a dyn Fn(&Bytes),
+}
+
+/// Sends the request and passes the answer on. The answerer is taken once the answer begins.
+pub(crate) async fn attempt<'a>(
+    connection: &mut Connection,
+    head: &request::Parts,
+    body: &mut Replay<'_>,
+    answerer: &mut Option<Answerer<'a>>,
+    terms: &Terms<'_>,
+) -> Tried {
+    let gone = |untouched| Tried::Failed { failure: Failure::BadAnswer, untouched };
+    let framing = body.framing(content_length(&head.headers));
+    let persistent_before = matches!(connection, Connection::Http1(_));
+    let (mut sink, mut awaited) = match begin(connection, head, framing).await {
+        Ok(begun) => begun,
+        Err(NotBegun::Closed) => return gone(true),
+        Err(NotBegun::Unwritable) => {
+            return Tried::Failed { failure: Failure::Unsupported, untouched: true };
+        }
+    };
+    let mut sent = false;
+    let mut sound = true;
+    let mut sending = pin!(carry(body, &mut sink, |_| ()));
+    let (mut answer, framing, stream) = loop {
+        let callers = answerer.as_mut().expect("invariant: taken below only");
+        select! {
+            biased;
+            done = &mut sending, if !sent => {
+                sent = true;
+                match done {
+                    Ok(()) => {}
+                    Err(Broken::Source(BodyError::Gone(_))) => return Tried::Forsaken,
+                    Err(Broken::Source(BodyError::Malformed(refusal))) => return Tried::Malformed(refusal),
+                    // It may have answered nevertheless.
+                    Err(Broken::Sink) => sound = false,
+                }
+            }
+            head = awaited.head() => match head {
+                Ok((head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                    if callers.interim(head).await.is_err() {
+                        return Tried::Forsaken;
+                    }
+                }
+                Ok(head) => break head,
+                Err(NoHead::Closed { any }) => return gone(!any && !sound),
+                Err(NoHead::Refused) => return gone(true),
+                Err(NoHead::Malformed(refusal)) => {
+                    tracing::debug!(%refusal, "an endpoint's answer is malformed");
+                    return gone(false);
+                }
+            },
+            () = callers.forsaken() => return Tried::Forsaken,
+            () = until(terms.deadline.map(|it| it.0)) => {
+                let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
+                return Tried::Failed { failure, untouched: false };
+            }
+        }
+    };
+    (terms.heard)(answer.status);
+    if (terms.is_unwanted)(answer.status) {
+        return Tried::Unwanted;
+    }
+    let status = answer.status;
+    let persistent = persistent_before && is_persistent(answer.version, &answer.headers);
+    let switches = switches_protocol(&head.method, status);
+    let protocol = end_hop(&mut answer.headers);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers.insert("connection", http::HeaderValue::from_static("upgrade"));
+        protocol.map(|protocol| answer.headers.insert("upgrade", protocol));
+    }
+    (terms.change)(&mut answer);
+    let callers = answerer.take().expect("invariant: taken once");
+    let Ok(mut to_caller) = callers.begin(answer, framing) else { return Tried::Forsaken };
+    let mut source = awaited.into_source(framing, stream);
+    let relayed = async {
+        let mut carrying = pin!(carry(&mut source, &mut to_caller, terms.carried));
+        loop {
+            select! {
+                biased;
+                done = &mut carrying => break done,
+                done = &mut sending, if !sent => {
+                    sent = true;
+                    sound &= done.is_ok();
+                }
+            }
+        }
+    }
+    .await;
+    if switches && relayed.is_ok() {
+        return Tried::Switched(status);
+    }
+    let whole = relayed.is_ok();
+    if !whole {
+        to_caller.abort();
+    }
+    Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent }
+}
+
+/// Sends the head, or has it wait for what comes with it; tells where the body goes and how the answer comes.
+async fn begin<'c>(
+    connection: &'c mut Connection,
+    head: &request::Parts,
+    framing: Framing,
+) -> Result<(Sink<'c>, Awaited<'c>), NotBegun> {
+    match connection {
+        Connection::Http1(connection) => {
+            let connection = &mut **connection;
+            write_request_head(&mut connection.writer.buffer, head, framing)
+                .map_err(|_| NotBegun::Unwritable)?;
+            let sink =
+                Sink::Http1 { writer: &mut connection.writer, encoder: Some(BodyEncoder::new(framing)) };
+            let (reader, decoder) = (&mut connection.reader, &mut connection.decoder);
+            Ok((sink, Awaited::Http1 { reader, decoder, method: head.method.clone() }))
+        }
+        Connection::Http2(Stream { sender, .. }) => {
+            ready(sender).await.map_err(|_| NotBegun::Closed)?;
+            let ends = matches!(framing, Framing::None | Framing::Length(0));
+            let (response, stream) =
+                sender.send_request(streamed(head), ends).map_err(|_| NotBegun::Closed)?;
+            let sink = if ends { Sink::Nothing } else { Sink::Http2(stream) };
+            Ok((sink, Awaited::Http2(Box::new(response))))
+        }
+    }
+}
+
+/// Why a request could not be begun.
+enum NotBegun {
+    Closed,
+    /// The endpoint's protocol has no words for it.
+    Unwritable,
+}
+
+/// A head as HTTP/2 has it: what `host` says is in the target.
+fn streamed(head: &request::Parts) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = http::Version::HTTP_2;
+    let headers = request.headers_mut();
+    *headers = head.headers.clone();
+    let host = headers.remove("host");
+    let mut target = head.uri.clone().into_parts();
+    target.scheme = Some(http::uri::Scheme::HTTP);
+    target.authority = host.and_then(|it| it.as_bytes().try_into().ok());
+    if target.authority.is_none() {
+        // Requests of HTTP/1.0 may have none.
+        target.authority = Some(http::uri::Authority::from_static("localhost"));
+    }
+    if let Ok(uri) = http::Uri::from_parts(target) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// An answer that is waited for.
+enum Awaited<'c> {
+    Http1 { reader: &'c mut Reader, decoder: &'c mut BodyDecoder, method: Method },
+    Http2(Box<ResponseFuture>),
+}
+
+/// Why no head came.
+enum NoHead {
+    /// The endpoint closed; `any` if it had begun to answer.
+    Closed {
+        any: bool,
+    },
+    /// The endpoint says that it did not begin (RFC 9113, section 8.7).
+    Refused,
+    Malformed(Refusal),
+}
+
+/// A head, how its body comes, and its stream if it has one of its own.
+type Head = (response::Parts, Framing, Option<h2::RecvStream>);
+
+impl<'c> Awaited<'c> {
+    /// Can be dropped and called again.
+    async fn head(&mut self) -> Result<Head, NoHead> {
+        match self {
+            Self::Http1 { reader, method, .. } => loop {
+                match response(&mut reader.buffer, &Limits::default(), method) {
+                    Ok(Some((head, framing))) => return Ok((head, framing, None)),
+                    Ok(None) => {}
+                    Err(refusal) => return Err(NoHead::Malformed(refusal)),
+                }
+                match reader.fill().await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Err(NoHead::Closed { any: !reader.buffer.is_empty() }),
+                }
+            },
+            Self::Http2(response) => {
+                poll_fn(|context| {
+                    if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
+                        return Poll::Ready(Ok((interim.into_parts().0, Framing::None, None)));
+                    }
+                    let response: &mut ResponseFuture = response;
+                    pin!(response).poll(context).map(|answered| match answered {
+                        Ok(answer) => {
+                            let (head, stream) = answer.into_parts();
+                            let framing = if stream.is_end_stream() {
+                                Framing::Length(0)
+                            } else {
+                                content_length(&head.headers).map_or(Framing::Chunked, Framing::Length)
+                            };
+                            Ok((head, framing, Some(stream)))
+                        }
+                        Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+                            Err(NoHead::Refused)
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "no answer");
+                            Err(NoHead::Closed { any: !error.is_io() && !error.is_go_away() })
+                        }
+                    })
+                })
+                .await
+            }
+        }
+    }
+
+    fn into_source(self, framing: Framing, stream: Option<h2::RecvStream>) -> Source<'c> {
+        match (self, stream) {
+            (_, Some(stream)) => Source::Http2(Box::new(stream)),
+            (Self::Http1 { reader, decoder, .. }, None) => {
+                *decoder = BodyDecoder::new(framing, &Limits::default());
+                Source::Http1 { reader, decoder, framing }
+            }
+            (Self::Http2(_), None) => Source::Nothing,
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl From<BodyError> for io::Error {
+    fn from(error: BodyError) -> Self {
+        Self::other(error)
+    }
+}

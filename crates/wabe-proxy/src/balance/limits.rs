@@ -1,0 +1,233 @@
+//! How much of a backend may be in use at a time: connections, requests, those that wait, retries.
+//!
+//! Whoever begins something takes a [`Permit`] and drops it at the end. What is too much is refused at once.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+use wabe_model::ConnectionPool;
+
+use super::retry_budget::RetryBudget;
+
+/// A backend's counters and limits.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pool: RefCell<ConnectionPool>,
+    connections: Cell<u32>,
+    pending: Cell<u32>,
+    requests: Cell<u32>,
+    retries: Cell<u32>,
+    budget: RefCell<RetryBudget>,
+    freed: Notify,
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// `tcp.maxConnections`.
+    Connections,
+    /// `http.http1MaxPendingRequests`.
+    Pending,
+    /// `http.http2MaxRequests`.
+    Requests,
+    /// `http.maxRetries`, or the budget of retries.
+    Retries,
+}
+
+/// Leave to use something until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Permit {
+    limits: Rc<Limits>,
+    what: Overflow,
+}
+
+impl Limits {
+    pub(crate) fn set(&self, pool: &ConnectionPool) {
+        *self.pool.borrow_mut() = pool.clone();
+        // A higher limit may be what somebody waits for.
+        self.freed.notify_waiters();
+    }
+
+    /// A request begins, the first try of it: also what retries are measured by.
+    ///
+    /// # Errors
+    /// [`Overflow::Requests`].
+    pub(crate) fn request(self: &Rc<Self>, now: Instant) -> Result<Permit, Overflow> {
+        let permit = self.take(Overflow::Requests)?;
+        self.budget.borrow_mut().deposit(now);
+        Ok(permit)
+    }
+
+    /// A connection is about to be made.
+    ///
+    /// # Errors
+    /// [`Overflow::Connections`]: use an idle one, or wait for one with [`Self::pending`] and [`Self::freed`].
+    pub(crate) fn connection(self: &Rc<Self>) -> Result<Permit, Overflow> {
+        self.take(Overflow::Connections)
+    }
+
+    /// A request is about to wait for a connection.
+    ///
+    /// # Errors
+    /// [`Overflow::Pending`]: answer it at once.
+    pub(crate) fn pending(self: &Rc<Self>) -> Result<Permit, Overflow> {
+        self.take(Overflow::Pending)
+    }
+
+    /// A try beyond a request's first.
+    ///
+    /// # Errors
+    /// [`Overflow::Retries`].
+    pub(crate) fn retry(self: &Rc<Self>, now: Instant) -> Result<Permit, Overflow> {
+        if self.pool.borrow().retries.is_none() && !self.budget.borrow_mut().withdraw(now) {
+            return Err(Overflow::Retries);
+        }
+        self.take(Overflow::Retries)
+    }
+
+    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// A connection is idle again.
+    pub(crate) fn returned(&self) {
+        self.freed.notify_one();
+    }
+
+    /// How many are in use.
+    pub(crate) fn in_use(&self, what: Overflow) -> u32 {
+        self.counter(what).get()
+    }
+
+    fn take(self: &Rc<Self>, what: Overflow) -> Result<Permit, Overflow> {
+        let counter = self.counter(what);
+        let limit = {
+            let pool = self.pool.borrow();
+            match what {
+                Overflow::Connections => pool.connections,
+                Overflow::Pending => pool.pending,
+                Overflow::Requests => pool.requests,
+                Overflow::Retries => pool.retries,
+            }
+        };
+        if limit.is_some_and(|limit| counter.get() >= limit) {
+            return Err(what);
+        }
+        counter.set(counter.get() + 1);
+        Ok(Permit { limits: Rc::clone(self), what })
+    }
+
+    fn counter(&self, what: Overflow) -> &Cell<u32> {
+        match what {
+            Overflow::Connections => &self.connections,
+            Overflow::Pending => &self.pending,
+            Overflow::Requests => &self.requests,
+            Overflow::Retries => &self.retries,
+        }
+    }
+}
+
+impl Permit {
+    /// See [`Limits::returned`].
+    pub(crate) fn returned(&self) {
+        self.limits.returned();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let counter = self.limits.counter(self.what);
+        counter.set(counter.get() - 1);
+        match self.what {
+            Overflow::Connections => self.limits.freed.notify_one(),
+            Overflow::Pending | Overflow::Requests | Overflow::Retries => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn limits(pool: ConnectionPool) -> Rc<Limits> {
+        let limits = Rc::new(Limits::default());
+        limits.set(&pool);
+        limits
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_until_something_ends() {
+        let pool = ConnectionPool {
+            connections: Some(2),
+            pending: Some(2),
+            requests: Some(2),
+            retries: Some(2),
+            ..ConnectionPool::default()
+        };
+        let (limits, now) = (limits(pool), Instant::now());
+        for what in [Overflow::Connections, Overflow::Pending, Overflow::Requests, Overflow::Retries] {
+            let take = || match what {
+                Overflow::Connections => limits.connection(),
+                Overflow::Pending => limits.pending(),
+                Overflow::Requests => limits.request(now),
+                Overflow::Retries => limits.retry(now),
+            };
+            let (one, two) = (take().expect("the first"), take().expect("the second"));
+            assert_eq!(take().expect_err("the third"), what);
+            assert_eq!(limits.in_use(what), 2);
+            drop(one);
+            let three = take().expect("there is room again");
+            assert!(take().is_err());
+            drop((two, three));
+            assert_eq!(limits.in_use(what), 0);
+        }
+    }
+
+    #[test]
+    fn without_limits_only_retries_are_few() {
+        let (limits, now) = (limits(ConnectionPool::default()), Instant::now());
+        let all: Vec<_> = (0..1000).map(|_| (limits.connection(), limits.request(now))).collect();
+        assert!(all.iter().all(|(connection, request)| connection.is_ok() && request.is_ok()));
+        let retries: Vec<_> = (0..1000).map_while(|_| limits.retry(now).ok()).collect();
+        assert_eq!(retries.len(), 300, "20 % of 1000, and ten for each of ten seconds");
+    }
+
+    #[test]
+    fn a_lower_limit_holds_for_what_comes() {
+        let (limits, now) = (limits(ConnectionPool::default()), Instant::now());
+        let mut held: Vec<_> = (0..3).map(|_| limits.request(now).expect("no limit")).collect();
+        limits.set(&ConnectionPool { requests: Some(2), ..ConnectionPool::default() });
+        assert!(limits.request(now).is_err());
+        held.truncate(1);
+        assert!(limits.request(now).is_ok());
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_an_end_or_a_return() {
+        let limits = limits(ConnectionPool { connections: Some(1), ..ConnectionPool::default() });
+        let mut context = Context::from_waker(Waker::noop());
+        let held = limits.connection().expect("the first");
+        let mut waiting = pin!(limits.freed());
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+        drop(held);
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready(()));
+        let mut waiting = pin!(limits.freed());
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+        limits.returned();
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready(()));
+        // Whoever comes a moment later must not sleep through it.
+        limits.returned();
+        assert_eq!(pin!(limits.freed()).poll(&mut context), Poll::Ready(()));
+    }
+}

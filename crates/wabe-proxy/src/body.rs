@@ -1,0 +1,255 @@
+//! Bodies on their way: where they come from, where they go, whatever the protocol at each end.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
+
+use crate::wire::{Reader, Writer};
+
+/// Where a body comes from.
+#[derive(Debug)]
+pub(crate) enum Source<'a> {
+    /// Nowhere: there is none.
+    Nothing,
+    /// A connection that has one message at a time.
+    Http1 { reader: &'a mut Reader, decoder: &'a mut BodyDecoder, framing: Framing },
+    /// A stream.
+    Http2(Box<RecvStream>),
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection or stream.
+    #[error("{0}")]
+    Gone(#[from] io::Error),
+    /// It is not framed as it must be.
+    #[error("{0}")]
+    Malformed(#[from] Refusal),
+}
+
+/// What bodies are carried from.
+pub(crate) trait Pieces {
+    /// Whether all of it was taken.
+    fn is_done(&self) -> bool;
+    /// What is there without waiting.
+    fn at_hand(&mut self) -> Result<Option<Piece>, BodyError>;
+    /// What comes next, the end included.
+    async fn next(&mut self) -> Result<Piece, BodyError>;
+}
+
+impl Source<'_> {
+    /// How much there is to come, as far as that was said. `length` is what `content-length` says.
+    pub(crate) fn framing(&self, length: Option<u64>) -> Framing {
+        match self {
+            Self::Nothing => Framing::None,
+            Self::Http1 { framing, .. } => *framing,
+            Self::Http2(stream) if stream.is_end_stream() => Framing::Length(0),
+            Self::Http2(_) => length.map_or(Framing::Chunked, Framing::Length),
+        }
+    }
+}
+
+impl Pieces for Source<'_> {
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Http1 { decoder, .. } => decoder.is_done(),
+            Self::Http2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn at_hand(&mut self) -> Result<Option<Piece>, BodyError> {
+        match self {
+            Self::Nothing => Ok(Some(Piece::End)),
+            Self::Http1 { reader, decoder, .. } => Ok(decoder.next(&mut reader.buffer)?),
+            Self::Http2(stream) => match poll_stream(stream, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(piece) => piece.map(Some),
+                Poll::Pending => Ok(None),
+            },
+        }
+    }
+
+    async fn next(&mut self) -> Result<Piece, BodyError> {
+        match self {
+            Self::Nothing => Ok(Piece::End),
+            Self::Http1 { reader, decoder, .. } => loop {
+                if let Some(piece) = decoder.next(&mut reader.buffer)? {
+                    return Ok(piece);
+                }
+                if poll_fn(|context| reader.poll_fill(context)).await? == 0 {
+                    decoder.at_end_of_input()?;
+                    return Ok(Piece::End);
+                }
+            },
+            Self::Http2(stream) => poll_fn(|context| poll_stream(stream, context)).await,
+        }
+    }
+}
+
+fn poll_stream(stream: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
+    match stream.poll_data(context) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Some(Ok(data))) => {
+            // What is taken is written before more is taken: the window bounds what lies here.
+            let _ = stream.flow_control().release_capacity(data.len());
+            Poll::Ready(Ok(Piece::Data(data)))
+        }
+        Poll::Ready(Some(Err(error))) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
+        Poll::Ready(None) => match stream.poll_trailers(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Ok(Piece::Trailers(trailers))),
+            Poll::Ready(Ok(None)) => Poll::Ready(Ok(Piece::End)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
+        },
+    }
+}
+
+/// Where a body goes.
+#[derive(Debug)]
+pub(crate) enum Sink<'a> {
+    /// Nowhere: the head said it all.
+    Nothing,
+    /// A connection that has one message at a time.
+    Http1 {
+        writer: &'a mut Writer,
+        /// None once the body is over.
+        encoder: Option<BodyEncoder>,
+    },
+    /// A stream.
+    Http2(SendStream<Bytes>),
+}
+
+impl Sink<'_> {
+    /// Takes data; `last` if nothing comes after it.
+    async fn data(&mut self, data: Bytes, last: bool) -> io::Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Http1 { writer, encoder } => {
+                let Some(body) = encoder.as_mut() else { return Err(io::ErrorKind::InvalidData.into()) };
+                let length = data.len();
+                body.before(length, &mut writer.buffer).map_err(io::Error::other)?;
+                writer.data(data).await?;
+                body.after(length, &mut writer.buffer);
+                if last { over(encoder, None, writer) } else { Ok(()) }
+            }
+            Self::Http2(stream) => send(stream, data, last).await,
+        }
+    }
+
+    async fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Http1 { writer, encoder } => over(encoder, trailers.as_ref(), writer),
+            Self::Http2(stream) => match trailers {
+                Some(trailers) => stream.send_trailers(trailers).map_err(io::Error::other),
+                None => stream.send_data(Bytes::new(), true).map_err(io::Error::other),
+            },
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Http1 { writer, .. } => writer.flush().await,
+            Self::Nothing | Self::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Says that what was sent is not whole. (A connection that has one message at a time is closed by its owner.)
+    pub(crate) fn abort(&mut self) {
+        if let Self::Http2(stream) = self {
+            stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+fn over(
+    encoder: &mut Option<BodyEncoder>,
+    trailers: Option<&HeaderMap>,
+    writer: &mut Writer,
+) -> io::Result<()> {
+    let Some(encoder) = encoder.take() else { return Ok(()) };
+    encoder.end(trailers, &mut writer.buffer).map_err(io::Error::other)
+}
+
+/// As much at a time as the other end takes.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io::Result<()> {
+    if data.is_empty() {
+        return if last { stream.send_data(data, true).map_err(io::Error::other) } else { Ok(()) };
+    }
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = if stream.capacity() > 0 {
+            stream.capacity()
+        } else {
+            match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(room) => room.map_err(io::Error::other)?,
+                None => return Err(io::ErrorKind::ConnectionReset.into()),
+            }
+        };
+        let part = data.split_to(room.min(data.len()));
+        let end = last && data.is_empty();
+        stream.send_data(part, end).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Which end a body could not be carried on from, or to.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    Source(BodyError),
+    Sink,
+}
+
+/// Carries a body from its source to its sink. `heed` sees all data. What is at hand goes out together.
+pub(crate) async fn carry(
+    source: &mut impl Pieces,
+    sink: &mut Sink<'_>,
+    mut heed: impl FnMut(&Bytes),
+) -> Result<(), Broken> {
+    loop {
+        let piece = match source.at_hand().map_err(Broken::Source)? {
+            Some(piece) => piece,
+            None => {
+                sink.flush().await.map_err(|_| Broken::Sink)?;
+                source.next().await.map_err(Broken::Source)?
+            }
+        };
+        let last = match piece {
+            Piece::Data(data) => {
+                heed(&data);
+                let last = source.is_done();
+                sink.data(data, last).await.map_err(|_| Broken::Sink)?;
+                last
+            }
+            Piece::Trailers(trailers) => {
+                sink.end(Some(trailers)).await.map_err(|_| Broken::Sink)?;
+                true
+            }
+            Piece::End => {
+                sink.end(None).await.map_err(|_| Broken::Sink)?;
+                true
+            }
+        };
+        if last {
+            return sink.flush().await.map_err(|_| Broken::Sink);
+        }
+    }
+}
+
+/// All data of one kind, for bodies that are at hand as a whole.
+pub(crate) async fn put(sink: &mut Sink<'_>, data: Bytes) -> io::Result<()> {
+    if data.is_empty() {
+        sink.end(None).await?;
+    } else {
+        sink.data(data, true).await?;
+    }
+    sink.flush().await
+}

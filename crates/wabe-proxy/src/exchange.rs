@@ -1,0 +1,124 @@
+//! One request and its answer: what is to become of it, and who says so.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, Version, request};
+
+use crate::{
+    access::{Asked, Record},
+    answer::Answerer,
+    balance::UnderWay,
+    body::Source,
+    failure::Failure,
+    filter,
+    forward::{Errand, Forwarded, forward},
+    grpc,
+    identity::end_hop,
+    mirror,
+    replay::Replay,
+    route::{Decided, Decision, decide, normalise},
+    serve::{Caller, Proxy, refuse},
+    upstream::Http1,
+};
+
+/// How it ended.
+pub(crate) enum Over {
+    /// The caller has its answer, and may ask for more.
+    Answered,
+    /// The answer broke off, or there is nobody to answer.
+    Broken,
+    /// Both ends talk something else from now on.
+    Switched(Box<Switched>),
+}
+
+/// The endpoint's end of what is a tunnel now.
+pub(crate) struct Switched {
+    pub(crate) connection: Box<Http1>,
+    pub(crate) record: Record,
+    pub(crate) under_way: UnderWay,
+}
+
+/// Has a request answered.
+pub(crate) async fn exchange(
+    proxy: &Rc<Proxy>,
+    caller: &Caller,
+    mut head: request::Parts,
+    source: Source<'_>,
+    answerer: Answerer<'_>,
+) -> Over {
+    let world = proxy.watched.world();
+    let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
+    let mut record = proxy.log.record(caller, asked);
+    record.world = Some(Rc::clone(&world));
+    let is_grpc = grpc::is_grpc(&head.headers);
+    let Some(service) = world.service(caller.dialled) else {
+        return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
+    };
+    record.service = Some(Rc::clone(&service));
+    if let Err(failure) = normalise(&mut head) {
+        return over(refuse(record, answerer, failure, is_grpc).await);
+    }
+    if !head.headers.contains_key("x-request-id")
+        && let Ok(id) = HeaderValue::from_str(&proxy.balancers.random().request_id())
+    {
+        head.headers.insert("x-request-id", id);
+    }
+    record.request_id = head.headers.get("x-request-id").cloned();
+    let upgrade = end_hop(&mut head.headers).filter(|it| !caller.streams && it != "h2c");
+    let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
+    let Decided { decision, rule, answer, mirrors } =
+        decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
+    record.rule.clone_from(&rule);
+    let to = match decision {
+        Decision::Fail(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
+        Decision::Redirect { status, location } => {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+            if let Ok(location) = HeaderValue::from_str(&location) {
+                head.headers.insert("location", location);
+            }
+            answer.iter().for_each(|it| filter::change(&mut head.headers, it));
+            record.status = Some(head.status);
+            record.complete = answerer.tell(head, Bytes::new()).await.is_ok();
+            return over(record.complete);
+        }
+        Decision::Forward { service, port } => (service, port),
+    };
+    let changes_protocol = upgrade.is_some() || head.method == Method::CONNECT;
+    if let Some(protocol) = upgrade {
+        head.headers.insert("connection", HeaderValue::from_static("upgrade"));
+        head.headers.insert("upgrade", protocol);
+    }
+    head.version = Version::HTTP_11;
+    let errand = Errand {
+        proxy,
+        world: &world,
+        caller,
+        to: (&to.0, to.1),
+        rule: rule.as_deref(),
+        answer: &answer,
+        patience: if is_grpc { grpc::patience(&head.headers) } else { None },
+        changes_protocol,
+    };
+    let mut body = Replay::new(source, errand.may_repeat(&head.method) || !mirrors.is_empty());
+    let mut answerer = Some(answerer);
+    let forwarded = forward(&errand, &head, &mut body, &mut answerer, &mut record).await;
+    if let Some(body) = body.all() {
+        mirrors.into_iter().for_each(|it| mirror::send(proxy, &world, caller, &head, body, it));
+    }
+    match (forwarded, answerer) {
+        (Forwarded::Relayed { whole }, _) => over(whole),
+        (Forwarded::Switched { connection, under_way }, _) => {
+            Over::Switched(Box::new(Switched { connection, record, under_way }))
+        }
+        (Forwarded::Failed(failure), Some(answerer)) => {
+            over(refuse(record, answerer, failure, is_grpc).await)
+        }
+        (Forwarded::Forsaken | Forwarded::Failed(_), _) => Over::Broken,
+    }
+}
+
+fn over(told: bool) -> Over {
+    if told { Over::Answered } else { Over::Broken }
+}

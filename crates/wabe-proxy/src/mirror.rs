@@ -1,0 +1,49 @@
+//! Copies of requests for other services, whose answers nobody waits for.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::request;
+use tokio::task::spawn_local;
+use wabe_model::Mirror;
+
+use crate::{
+    access::Asked,
+    answer::Answerer,
+    forward::{Errand, forward},
+    replay::Replay,
+    serve::{Caller, Proxy},
+    world::World,
+};
+
+/// Sends a copy on its way. Only requests with short bodies are copied: see [`crate::replay::KEPT`].
+pub(crate) fn send(
+    proxy: &Rc<Proxy>,
+    world: &Rc<World>,
+    caller: &Caller,
+    head: &request::Parts,
+    body: &[Bytes],
+    to: Mirror,
+) {
+    let (proxy, world, caller) = (Rc::clone(proxy), Rc::clone(world), *caller);
+    let (head, body) = (head.clone(), body.to_vec());
+    spawn_local(async move {
+        let errand = Errand {
+            proxy: &proxy,
+            world: &world,
+            caller: &caller,
+            to: (&to.service, to.port),
+            rule: None,
+            answer: &[],
+            patience: None,
+            changes_protocol: false,
+        };
+        let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
+        let mut record = proxy.log.record(&caller, asked);
+        record.world = Some(Rc::clone(&world));
+        record.mirror = Some(format!("{}:{}", to.service, to.port));
+        let mut body = Replay::of(body);
+        let mut nobody = Some(Answerer::Nobody { method: head.method.clone() });
+        let _ = forward(&errand, &head, &mut body, &mut nobody, &mut record).await;
+    });
+}

@@ -1,0 +1,142 @@
+//! The look-out for an endpoint of a service that can be reached.
+
+use std::{net::SocketAddr, rc::Rc, time::Instant};
+
+use tokio::net::TcpStream;
+use wabe_model::Locality;
+
+use crate::{
+    balance::{Balancer, NoChoice, Outcome, Permit, UnderWay, Wish},
+    failure::Failure,
+    serve::{Caller, Proxy},
+    snapshot::{EndpointFacts, Speaks},
+    upstream::{Connection, NoConnection, Speech, Way},
+    world::{Backend, World},
+};
+
+/// So many endpoints are tried until one can be connected to, whatever a route says.
+const TRIES: usize = 3;
+
+/// A look-out on behalf of a caller.
+pub(crate) struct Search<'a> {
+    proxy: &'a Proxy,
+    caller: &'a Caller,
+    backend: &'a Backend,
+    locality: Option<&'a Locality>,
+    /// What says where the caller goes.
+    pub(crate) hash: Option<u64>,
+    /// What the caller wants to say can't be said in HTTP/2.
+    pub(crate) plain: bool,
+    /// Only connections that nobody used before will do.
+    pub(crate) anew: bool,
+    /// Workloads that were tried.
+    pub(crate) tried: Vec<u32>,
+}
+
+/// A connection, and whose it is.
+pub(crate) struct Reached {
+    pub(crate) connection: Connection,
+    pub(crate) endpoint: Rc<EndpointFacts>,
+    pub(crate) way: Way,
+    /// The connection was used before.
+    pub(crate) used: bool,
+    pub(crate) under_way: UnderWay,
+}
+
+/// A connection for bytes of any kind.
+pub(crate) struct Stream {
+    pub(crate) stream: TcpStream,
+    pub(crate) endpoint: Rc<EndpointFacts>,
+    pub(crate) under_way: UnderWay,
+    pub(crate) permit: Permit,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(proxy: &'a Proxy, world: &'a World, caller: &'a Caller, backend: &'a Backend) -> Self {
+        let locality = world.workloads.get(&caller.workload).map(|it| &it.locality);
+        Self { proxy, caller, backend, locality, hash: None, plain: false, anew: false, tried: Vec::new() }
+    }
+
+    /// A connection that can carry a request.
+    pub(crate) async fn reach(&mut self) -> Result<Reached, Failure> {
+        let pool = &self.proxy.pool;
+        let traffic = self.balancer().traffic();
+        let streams = match self.backend.speaks {
+            Speaks::AsCaller => self.caller.streams || traffic.pool.http2,
+            Speaks::Http1 => traffic.pool.http2,
+            Speaks::Http2 => true,
+        };
+        let speech = if streams && !self.plain { Speech::Http2 } else { Speech::Http1 };
+        for unreachable in 0..TRIES {
+            let (endpoint, under_way) = self.next(unreachable)?;
+            let way = Way { caller: self.caller.workload, to: self.address(&endpoint), speech };
+            if let Some(connection) = (!self.anew).then(|| pool.used(way)).flatten() {
+                return Ok(Reached { connection, endpoint, way, used: true, under_way });
+            }
+            match pool.connect(way, self.balancer().limits(), &traffic.pool).await {
+                Ok((connection, used)) => return Ok(Reached { connection, endpoint, way, used, under_way }),
+                Err(why) => self.failed(&endpoint, &under_way, why)?,
+            }
+        }
+        Err(Failure::NoHealthyEndpoint)
+    }
+
+    /// A connection that can carry anything.
+    pub(crate) async fn stream(&mut self) -> Result<Stream, Failure> {
+        let traffic = self.balancer().traffic();
+        let permit = self.balancer().limits().connection().map_err(|_| Failure::Overflow)?;
+        for unreachable in 0..TRIES {
+            let (endpoint, under_way) = self.next(unreachable)?;
+            let to = self.address(&endpoint);
+            match self.proxy.pool.stream(self.caller.workload, to, traffic.pool.connect_timeout).await {
+                Ok(stream) => return Ok(Stream { stream, endpoint, under_way, permit }),
+                Err(why) => self.failed(&endpoint, &under_way, why)?,
+            }
+        }
+        Err(Failure::NoHealthyEndpoint)
+    }
+
+    fn next(&mut self, unreachable: usize) -> Result<(Rc<EndpointFacts>, UnderWay), Failure> {
+        let now = Instant::now();
+        loop {
+            let wish = Wish { hash: self.hash, tried: &self.tried, locality: self.locality };
+            match self.balancer().choose(now, &wish) {
+                Ok(endpoint) => {
+                    let under_way = self.balancer().begin(endpoint.workload, now);
+                    return Ok((endpoint, under_way));
+                }
+                // Who failed once may do better the next time; who can't be reached will not.
+                Err(NoChoice::AllTried) if unreachable == 0 && !self.tried.is_empty() => self.tried.clear(),
+                Err(NoChoice::Empty | NoChoice::AllTried) => return Err(Failure::NoHealthyEndpoint),
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        endpoint: &EndpointFacts,
+        under_way: &UnderWay,
+        why: NoConnection,
+    ) -> Result<(), Failure> {
+        match why {
+            NoConnection::Failed(failure) => Err(failure),
+            NoConnection::Unreachable => {
+                under_way.done(Instant::now(), Outcome::ConnectFailed);
+                self.tried.push(endpoint.workload);
+                Ok(())
+            }
+        }
+    }
+
+    fn balancer(&self) -> &'a Rc<Balancer> {
+        &self.backend.balancer
+    }
+
+    /// Of the family that the caller uses.
+    fn address(&self, endpoint: &EndpointFacts) -> SocketAddr {
+        match self.caller.dialled {
+            SocketAddr::V4(_) => (endpoint.v4, endpoint.port).into(),
+            SocketAddr::V6(_) => (endpoint.v6, endpoint.port).into(),
+        }
+    }
+}

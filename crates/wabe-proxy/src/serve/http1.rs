@@ -1,0 +1,141 @@
+//! A caller that speaks HTTP/1: its requests, one after the other.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    select,
+    time::{Instant, timeout_at},
+};
+use wabe_http1::{BodyDecoder, Limits, Refusal, is_persistent, request};
+
+use crate::{
+    access::Asked,
+    answer::Answerer,
+    body::Source,
+    exchange::{Over, exchange},
+    failure::Failure,
+    serve::{Caller, Proxy, refuse},
+    tunnel,
+    wire::{Reader, Writer, close, split},
+};
+
+/// How long a caller has for a request's head, once it has begun one.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may do nothing between requests.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Serves until the caller leaves, an answer says that it is the last, or the proxy is to end. `first` was read already.
+pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: bytes::BytesMut) {
+    let (mut reader, mut writer) = split(stream);
+    reader.buffer = first;
+    let mut closing = proxy.closing.subscribe();
+    let limits = Limits::default();
+    let closes = Cell::new(false);
+    loop {
+        let (head, framing) = match next(&mut reader, &limits, &mut closing).await {
+            Next::Request(head, framing) => (*head, framing),
+            Next::Over => return,
+            Next::Refused(refusal) => {
+                refuse_and_close(proxy, caller, reader, writer, Failure::Malformed(refusal)).await;
+                return;
+            }
+            Next::Slow => {
+                refuse_and_close(proxy, caller, reader, writer, Failure::SlowHead).await;
+                return;
+            }
+        };
+        closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow());
+        let mut decoder = BodyDecoder::new(framing, &limits);
+        let over = {
+            let source = match framing {
+                wabe_http1::Framing::None => Source::Nothing,
+                _ => Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing },
+            };
+            let (method, version) = (head.method.clone(), head.version);
+            let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+            // In a box, as a connection that waits for its next request is to be small.
+            Box::pin(exchange(proxy, caller, head, source, answerer)).await
+        };
+        match over {
+            Over::Answered if decoder.is_done() && !closes.get() && !*closing.borrow() => {}
+            // What is left of the request's body would be taken for the next request.
+            Over::Answered => return close(reader, writer).await,
+            Over::Broken => return,
+            Over::Switched(switched) => {
+                let crate::upstream::Http1 { reader: theirs, writer: to_them, .. } = *switched.connection;
+                let _under_way = switched.under_way;
+                let moved = tunnel::between((reader, writer), (theirs, to_them)).await;
+                switched.record.tunnelled(moved);
+                return;
+            }
+        }
+        if reader.buffer.is_empty() {
+            reader.rest();
+            writer.rest();
+        }
+    }
+}
+
+enum Next {
+    Request(Box<http::request::Parts>, wabe_http1::Framing),
+    /// Nothing more comes, or nothing more is wanted.
+    Over,
+    Refused(Refusal),
+    Slow,
+}
+
+async fn next(
+    reader: &mut Reader,
+    limits: &Limits,
+    closing: &mut tokio::sync::watch::Receiver<bool>,
+) -> Next {
+    let mut deadline = None;
+    loop {
+        match request(&mut reader.buffer, limits) {
+            Ok(Some((head, framing))) => return Next::Request(Box::new(head), framing),
+            Ok(None) => {}
+            Err(refusal) => return Next::Refused(refusal),
+        }
+        let got = if reader.buffer.is_empty() {
+            if *closing.borrow() {
+                return Next::Over;
+            }
+            select! {
+                biased;
+                got = reader.fill() => got,
+                _ = closing.changed() => continue,
+                () = tokio::time::sleep(IDLE) => return Next::Over,
+            }
+        } else {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + HEAD);
+            match timeout_at(deadline, reader.fill()).await {
+                Ok(got) => got,
+                Err(_) => return Next::Slow,
+            }
+        };
+        match got {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Next::Over,
+        }
+    }
+}
+
+/// Says why, and that this was all.
+async fn refuse_and_close(
+    proxy: &Rc<Proxy>,
+    caller: &Caller,
+    reader: Reader,
+    mut writer: Writer,
+    why: Failure,
+) {
+    let closes = Cell::new(true);
+    let (method, version) = (http::Method::GET, http::Version::HTTP_11);
+    let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+    let mut record = proxy.log.record(caller, Asked::unknown());
+    let world = proxy.watched.world();
+    (record.service, record.world) = (world.service(caller.dialled), Some(world));
+    if refuse(record, answerer, why, false).await {
+        close(reader, writer).await;
+    }
+}

@@ -1,0 +1,233 @@
+//! A connection's two directions, each with the bytes that wait in it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
+
+/// Room for what is read at once: heads and small bodies.
+const SMALL: usize = 8 << 10;
+/// The same once a whole [`SMALL`] came at a time.
+const LARGE: usize = 64 << 10;
+/// What is longer is not copied to what waits to be written.
+const COPIED: usize = 16 << 10;
+/// So much waits to be written at most.
+const WAITING: usize = 64 << 10;
+/// How long, and for how many bytes, the other end is listened to once it was told that the connection ends: a reset would
+/// take from it the answer that it has not read yet.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+
+/// What comes.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    half: OwnedReadHalf,
+    /// Read and not used yet.
+    pub(crate) buffer: BytesMut,
+    /// The last read filled all the room there was.
+    much: bool,
+    /// And that was [`LARGE`].
+    large: bool,
+}
+
+/// What goes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    half: OwnedWriteHalf,
+    /// Not written yet.
+    pub(crate) buffer: BytesMut,
+}
+
+/// Both directions.
+pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
+    let (reading, writing) = stream.into_split();
+    (
+        Reader { half: reading, buffer: BytesMut::new(), much: false, large: false },
+        Writer { half: writing, buffer: BytesMut::new() },
+    )
+}
+
+impl Reader {
+    /// More bytes, if there are any; 0 at the end.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        let room = if self.much { LARGE } else { SMALL };
+        self.large = self.much;
+        if self.buffer.capacity() - self.buffer.len() < room / 4 {
+            self.buffer.reserve(room);
+        }
+        let free = self.buffer.capacity() - self.buffer.len();
+        let got = self.half.read_buf(&mut self.buffer).await?;
+        self.much = got == free;
+        Ok(got)
+    }
+
+    pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        pin!(self.fill()).poll(context)
+    }
+
+    /// Whether the last read filled all the room there was, and that was much.
+    pub(crate) fn fills_its_room(&self) -> bool {
+        self.large && self.much
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.half.as_ref()
+    }
+
+    /// Whether nothing came, the end neither. Costs no system call as long as nothing happens.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let nothing = self.half.try_read(&mut [0]);
+        self.buffer.is_empty() && nothing.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Gives its memory back while nobody needs it.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            (self.buffer, self.much) = (BytesMut::new(), false);
+        }
+    }
+}
+
+impl Writer {
+    /// Writes what waits.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        while !self.buffer.is_empty() {
+            let written = self.half.write(&self.buffer).await?;
+            self.written(written)?;
+        }
+        Ok(())
+    }
+
+    /// Adds data, and writes if much waits.
+    pub(crate) async fn data(&mut self, mut data: Bytes) -> io::Result<()> {
+        if data.len() < COPIED {
+            self.buffer.extend_from_slice(&data);
+            return if self.buffer.len() > WAITING { self.flush().await } else { Ok(()) };
+        }
+        while !self.buffer.is_empty() {
+            let both = [IoSlice::new(&self.buffer), IoSlice::new(&data)];
+            let written = self.half.write_vectored(&both).await?;
+            let of_buffer = written.min(self.buffer.len());
+            self.written(written)?;
+            data.advance(written - of_buffer);
+        }
+        self.half.write_all(&data).await
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.half.as_ref()
+    }
+
+    /// Writes what waits, then says that no more comes.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.half.shutdown().await
+    }
+
+    fn written(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if bytes >= self.buffer.len() {
+            self.buffer.clear();
+        } else {
+            self.buffer.advance(bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives its memory back while nobody needs it.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+}
+
+/// Says that no more comes, and reads on for a while, so that the other end gets all that was written.
+pub(crate) async fn close(mut reader: Reader, mut writer: Writer) {
+    if writer.end().await.is_err() {
+        return;
+    }
+    let mut left = LINGER.1;
+    let listen = async {
+        loop {
+            reader.buffer.clear();
+            match reader.fill().await {
+                Ok(got) if got > 0 && got < left => left -= got,
+                Ok(_) | Err(_) => return,
+            }
+        }
+    };
+    let _ = timeout(LINGER.0, listen).await;
+}
+
+/// A connection of which something was read already.
+#[derive(Debug)]
+pub(crate) struct Prefixed {
+    first: Bytes,
+    stream: TcpStream,
+}
+
+impl Prefixed {
+    pub(crate) fn new(stream: TcpStream, first: Bytes) -> Self {
+        Self { first, stream }
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.first.len().min(buffer.remaining());
+        let part = self.first.split_to(length);
+        buffer.put_slice(&part);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

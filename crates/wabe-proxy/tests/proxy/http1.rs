@@ -1,0 +1,209 @@
+//! Callers and servers that speak HTTP/1.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use crate::scene::{Heard, PATIENCE, Scene, server};
+
+/// A server that reads one head and the announced body, notes them, and answers with these bytes; then the next.
+pub fn answering(heard: &Heard, answer: &'static str) -> std::net::SocketAddr {
+    let heard = heard.clone();
+    server(move |mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        while let Some(request) = read_request(&mut stream) {
+            heard.add(request);
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A head with its body, if that has a length or is chunked.
+fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    let mut byte = [0; 1];
+    let mut read =
+        |text: &mut String| (stream.read(&mut byte).ok()? > 0).then(|| text.push(char::from(byte[0])));
+    while !text.ends_with("\r\n\r\n") {
+        read(&mut text)?;
+    }
+    let head = text.len();
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("content-length: ")).map(|it| it.parse::<usize>());
+    if let Some(length) = length {
+        let length = length.expect("a number");
+        while text.len() < head + length {
+            read(&mut text)?;
+        }
+    } else if text.contains("transfer-encoding: chunked\r\n") {
+        while !text[head..].ends_with("0\r\n\r\n") {
+            read(&mut text)?;
+        }
+    }
+    Some(text)
+}
+
+pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn a_request_arrives_with_who_asked_and_the_answer_comes_back() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    let answer = scene.say(b"GET /a?b=c HTTP/1.1\r\nHost: web\r\nX-Own: 1\r\nConnection: close\r\n\r\n");
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+    let request = &heard.all()[0];
+    assert!(request.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{request}");
+    for line in ["host: web", "x-own: 1", "x-forwarded-for: 127.0.0.1"] {
+        assert!(request.contains(&format!("{line}\r\n")), "{line} in {request}");
+    }
+    assert!(request.contains("URI=spiffe://cluster.local/ns/shop/sa/caller"), "{request}");
+    assert!(!request.contains("connection:"), "{request}");
+}
+
+#[test]
+fn many_requests_on_one_connection_are_answered_in_their_order() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    let one = "POST /x HTTP/1.1\r\nhost: web\r\ncontent-length: 3\r\n\r\nabc";
+    let all = format!("{one}{one}GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+    let answer = scene.say(all.as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 3, "{answer}");
+    assert_eq!(heard.all().len(), 3);
+}
+
+#[test]
+fn chunks_and_trailers_go_there_and_back() {
+    let heard = Heard::default();
+    let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+    let scene = Scene::new(&[answering(&heard, answer)]);
+    let got = scene.say(
+        b"POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3;ext=1\r\nabc\r\n0\r\n\r\n",
+    );
+    assert!(got.contains("transfer-encoding: chunked\r\n"), "{got}");
+    assert!(got.ends_with("2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n"), "{got}");
+    assert!(heard.all()[0].ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{:?}", heard.all());
+}
+
+#[test]
+fn interim_answers_are_relayed() {
+    let heard = Heard::default();
+    let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    let scene = Scene::new(&[answering(&heard, answer)]);
+    let got = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+    assert!(got.starts_with("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"), "{got}");
+}
+
+#[test]
+fn a_caller_that_waits_for_100_continue_gets_the_servers_own() {
+    let server = server(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let mut head = [0; 4096];
+        let length = stream.read(&mut head).expect("a head");
+        assert!(String::from_utf8_lossy(&head[..length]).contains("expect: 100-continue\r\n"));
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("written");
+        let mut body = [0; 3];
+        stream.read_exact(&mut body).expect("a body");
+        stream.write_all(OK.as_bytes()).expect("written");
+    });
+    let scene = Scene::new(&[server]);
+    let mut caller = scene.connect();
+    let head = b"PUT / HTTP/1.1\r\nhost: web\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
+    caller.write_all(head).expect("written");
+    let mut interim = [0; 25];
+    caller.read_exact(&mut interim).expect("100");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    caller.write_all(b"abc").expect("written");
+    let mut answer = [0; 17];
+    caller.read_exact(&mut answer).expect("200");
+    assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n");
+}
+
+#[test]
+fn an_upgraded_connection_carries_bytes_both_ways() {
+    let server = server(|mut stream| {
+        let mut head = [0; 4096];
+        let length = stream.read(&mut head).expect("a head");
+        let head = String::from_utf8_lossy(&head[..length]).into_owned();
+        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: echo\r\n"), "{head}");
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\nhello";
+        stream.write_all(answer).expect("written");
+        let mut said = [0; 4];
+        while stream.read_exact(&mut said).is_ok() {
+            stream.write_all(&said).expect("written");
+        }
+    });
+    let scene = Scene::new(&[server]);
+    let mut caller = scene.connect();
+    // What comes with the head belongs to the other protocol already.
+    let head = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\nping";
+    caller.write_all(head).expect("written");
+    let mut text = String::new();
+    let mut byte = [0; 1];
+    while !text.ends_with("helloping") {
+        caller.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {text}"));
+        text.push(char::from(byte[0]));
+    }
+    assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{text}");
+    assert!(text.contains("upgrade: echo\r\n"), "{text}");
+    caller.write_all(b"more").expect("written");
+    let mut more = [0; 4];
+    caller.read_exact(&mut more).expect("an echo");
+    assert_eq!(&more, b"more");
+}
+
+#[test]
+fn large_bodies_go_both_ways() {
+    const LENGTH: usize = 8 << 20;
+    let server = server(|mut stream| {
+        let mut head = Vec::new();
+        let mut byte = [0; 1];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        let mut body = vec![0; LENGTH];
+        stream.read_exact(&mut body).expect("a body");
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n").expect("written");
+        stream.write_all(&body).expect("written");
+    });
+    let scene = Scene::new(&[server]);
+    let body: Vec<u8> = (0..LENGTH).map(|place| u8::try_from(place % 251).expect("small")).collect();
+    let mut caller = scene.connect();
+    write!(caller, "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: {LENGTH}\r\nconnection: close\r\n\r\n")
+        .expect("written");
+    caller.write_all(&body).expect("written");
+    let mut answer = Vec::new();
+    caller.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.ends_with(&body), "{} bytes", answer.len());
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_is_refused_and_reaches_nobody() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    for request in [
+        "GET / HTTP/1.1\r\nhost: web\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\nhost: web\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc",
+    ] {
+        let answer = scene.say(request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{request:?}: {answer}");
+        assert!(
+            answer.contains("x-wabe-blame: caller\r\n") && answer.contains("connection: close\r\n"),
+            "{answer}"
+        );
+    }
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
+fn no_server_is_told_at_once() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let scene = Scene::new(&[nobody]);
+    let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
+}

@@ -1,0 +1,194 @@
+//! Callers that speak HTTP/2, with servers that speak either.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, client, server as h2_server};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{
+    http1::{OK, answering},
+    scene::{Heard, PATIENCE, Scene},
+};
+
+/// Runs a test's calls, within [`PATIENCE`].
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("in time") });
+}
+
+async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(scene.address).await.expect("connected");
+    let (sender, connection) = client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    sender.ready().await.expect("ready")
+}
+
+/// A server of gRPC that echoes each message and tells its sum at the end. Its own thread ends with the test.
+fn grpc_echo() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(echo(request, respond));
+                    }
+                });
+            }
+        });
+    });
+    address
+}
+
+async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>) {
+    if request.uri().path() == "/silent" {
+        tokio::time::sleep(PATIENCE * 2).await;
+        return;
+    }
+    let mut body = request.into_body();
+    let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
+    let mut answer = respond.send_response(head, false).expect("begun");
+    let mut sum = 0;
+    while let Some(Ok(data)) = body.data().await {
+        sum += data.len();
+        let _ = body.flow_control().release_capacity(data.len());
+        answer.send_data(data, false).expect("sent");
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers.insert("x-sum", HeaderValue::from(sum));
+    answer.send_trailers(trailers).expect("ended");
+}
+
+fn post(path: &str, kind: &'static str) -> Request<()> {
+    let uri = format!("http://web{path}");
+    Request::post(uri).header("content-type", kind).header("te", "trailers").body(()).expect("a request")
+}
+
+#[test]
+fn a_server_that_knows_http1_only_serves_callers_of_http2() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let request =
+            Request::get("http://web/a?b=c").header("cookie", "a=1").header("cookie", "b=2").body(());
+        let (answer, _) = caller.send_request(request.expect("a request"), true).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(!answer.headers().contains_key("connection"));
+        let data = answer.into_body().data().await.expect("data").expect("data");
+        assert_eq!(data, "ok");
+    });
+    let request = &heard.all()[0];
+    assert!(request.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("host: web\r\n") && request.contains("cookie: a=1; b=2\r\n"), "{request}");
+}
+
+#[test]
+fn streams_of_grpc_go_both_ways_at_once_and_end_with_trailers() {
+    let scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let (answer, mut sender) =
+            caller.send_request(post("/Echo/Both", "application/grpc"), false).expect("sent");
+        sender.send_data(Bytes::from_static(b"one"), false).expect("sent");
+        // The answer begins while the request goes on.
+        let mut body = answer.await.expect("an answer").into_body();
+        for word in ["one", "two", "three"] {
+            assert_eq!(body.data().await.expect("data").expect("data"), word);
+            let next = if word == "one" { "two" } else { "three" };
+            sender.send_data(Bytes::from_static(next.as_bytes()), word == "three").expect("sent");
+        }
+        assert_eq!(body.data().await.expect("data").expect("data"), "three");
+        assert!(body.data().await.is_none());
+        let trailers = body.trailers().await.expect("trailers").expect("trailers");
+        assert_eq!(
+            (&trailers["grpc-status"], &trailers["x-sum"]),
+            (&"0".parse().expect("a value"), &"16".parse().expect("a value"))
+        );
+    });
+}
+
+#[test]
+fn failures_are_told_in_grpcs_own_way() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let scene = Scene::new(&[nobody]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let (answer, _) = caller.send_request(post("/Echo/Both", "application/grpc"), true).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(
+            (answer.status(), &answer.headers()["grpc-status"]),
+            (StatusCode::OK, &HeaderValue::from_static("14"))
+        );
+        assert_eq!(answer.headers()["x-wabe-reason"], "no-healthy-endpoint");
+    });
+}
+
+#[test]
+fn a_callers_own_deadline_holds() {
+    let scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let mut request = post("/silent", "application/grpc");
+        request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("50m"));
+        let (answer, _) = caller.send_request(request, true).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
+        assert_eq!(answer.headers()["x-wabe-reason"], "caller-deadline");
+    });
+}
+
+#[test]
+fn many_streams_share_a_connection() {
+    let scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let mut answers = Vec::new();
+        for number in 0..100 {
+            caller = caller.ready().await.expect("ready");
+            let (answer, mut sender) =
+                caller.send_request(post("/Echo/Both", "application/grpc"), false).expect("sent");
+            sender.send_data(Bytes::from(vec![b'a'; number]), true).expect("sent");
+            answers.push(answer);
+        }
+        for (number, answer) in answers.into_iter().enumerate() {
+            let mut body = answer.await.expect("an answer").into_body();
+            let mut bytes = 0;
+            while let Some(data) = body.data().await {
+                bytes += data.expect("data").len();
+            }
+            assert_eq!(bytes, number);
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_its_caller_resets_does_not_disturb_the_others() {
+    let scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let (_silent, mut sender) =
+            caller.send_request(post("/silent", "application/grpc"), false).expect("sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        sender.send_reset(Reason::CANCEL);
+        let mut caller = caller.ready().await.expect("ready");
+        let (answer, mut sender) =
+            caller.send_request(post("/Echo/Both", "application/grpc"), false).expect("sent");
+        sender.send_data(Bytes::from_static(b"one"), true).expect("sent");
+        assert_eq!(
+            answer.await.expect("an answer").into_body().data().await.expect("data").expect("data"),
+            "one"
+        );
+    });
+}

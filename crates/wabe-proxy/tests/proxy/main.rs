@@ -1,0 +1,5 @@
+//! The whole proxy, with real connections on loopback and a keeper that the test plays.
+
+mod http1;
+mod http2;
+mod scene;

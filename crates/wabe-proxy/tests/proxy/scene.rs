@@ -1,0 +1,200 @@
+//! A proxy with everything that it is given: a keeper's end of its link, a snapshot, and servers on loopback. The listener's
+//! own address is the service's, so that nothing of the kernel's is needed to be led to it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice, Read as _, Write as _},
+    mem::MaybeUninit,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    recv, sendmsg, shutdown, socketpair,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wabe_proxy::{Options, Snapshot};
+
+/// The caller's number.
+pub const CALLER: u32 = 7;
+/// The first server's; the others follow.
+const SERVERS: u32 = 100;
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A proxy that runs until it is dropped.
+pub struct Scene {
+    /// What callers dial.
+    pub address: SocketAddr,
+    keeper: Arc<OwnedFd>,
+    proxy: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// Serves one connection.
+pub type Serve = dyn Fn(TcpStream) + Send + Sync;
+
+/// A server on loopback; it ends with the test.
+pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let serve: Arc<Serve> = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+impl Scene {
+    /// A proxy before these servers, all of one service and of the same weight, without a route.
+    pub fn new(servers: &[SocketAddr]) -> Self {
+        Self::with(servers, |_| {})
+    }
+
+    /// The same, with a snapshot that was changed.
+    pub fn with(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("snapshot.json");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        listener.set_nonblocking(true).expect("non-blocking");
+        let address = listener.local_addr().expect("bound");
+        let mut snapshot = snapshot(address, servers);
+        change(&mut snapshot);
+        // What the test says must be what the proxy reads.
+        let read: Snapshot = serde_json::from_value(snapshot).expect("a snapshot");
+        std::fs::write(&file, serde_json::to_vec(&read).expect("JSON")).expect("written");
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("a pair");
+        let keeper = Arc::new(ours);
+        give(&keeper, &json!({ "listen": { "workload": CALLER } }), &[OwnedFd::from(listener)]);
+        thread::spawn({
+            let keeper = Arc::clone(&keeper);
+            move || vend(&keeper)
+        });
+        let options = Options { snapshot: file };
+        let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
+        Self { address, keeper, proxy: Some(proxy), _folder: folder }
+    }
+
+    /// A caller.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream
+    }
+
+    /// Sends bytes, and returns all that comes until the proxy closes.
+    pub fn say(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // Who is refused early may not take the rest.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(&answer)),
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Ends it, as its keeper's end does.
+    pub fn end(&mut self) {
+        let _ = shutdown(&*self.keeper, rustix::net::Shutdown::Both);
+        if let Some(proxy) = self.proxy.take() {
+            proxy.join().expect("no panic");
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.end();
+        }
+    }
+}
+
+fn snapshot(address: SocketAddr, servers: &[SocketAddr]) -> Value {
+    let name = json!({ "namespace": "shop", "name": "web" });
+    let mut workloads = BTreeMap::new();
+    let mut workload = |id: u32, name: String| {
+        let identity = format!("spiffe://cluster.local/ns/shop/sa/{name}");
+        workloads.insert(
+            id.to_string(),
+            json!({ "namespace": "shop", "name": name, "identity": identity, "v4": Ipv4Addr::LOCALHOST, "v6": Ipv6Addr::LOCALHOST }),
+        );
+    };
+    workload(CALLER, "caller".into());
+    let endpoints: Vec<Value> = servers
+        .iter()
+        .enumerate()
+        .map(|(place, server)| {
+            let id = SERVERS + u32::try_from(place).expect("few");
+            workload(id, format!("server-{place}"));
+            json!({ "workload": id, "v4": Ipv4Addr::LOCALHOST, "v6": Ipv6Addr::LOCALHOST, "port": server.port(), "weight": 100 })
+        })
+        .collect();
+    let ip: IpAddr = address.ip();
+    json!({
+        "generation": 1,
+        "workloads": workloads,
+        "ports": [{ "service": name, "addresses": [ip], "port": address.port(), "table": { "producer": [], "consumers": {} } }],
+        "backends": [{ "service": name, "port": address.port(), "endpoints": endpoints }],
+    })
+}
+
+/// The keeper's part: sockets for who asks.
+fn vend(keeper: &OwnedFd) {
+    let mut packet = [0; 256];
+    while let Ok((_, length @ 1..)) = recv(keeper, &mut packet, RecvFlags::empty()) {
+        let Ok(wanted) = serde_json::from_slice::<Value>(&packet[..length]) else { return };
+        let Some(sockets) = wanted.get("sockets") else { continue };
+        for (family, v6) in [("v4", false), ("v6", true)] {
+            let count = sockets[family].as_u64().unwrap_or(0);
+            if count == 0 {
+                continue;
+            }
+            let domain = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
+            let made: Vec<OwnedFd> = (0..count)
+                .map(|_| {
+                    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                    rustix::net::socket_with(domain, SocketType::STREAM, flags, None).expect("a socket")
+                })
+                .collect();
+            give(keeper, &json!({ "sockets": { "workload": sockets["workload"], "v6": v6 } }), &made);
+        }
+    }
+}
+
+fn give(keeper: &OwnedFd, text: &Value, descriptors: &[OwnedFd]) {
+    let descriptors: Vec<_> = descriptors.iter().map(|it| it.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let text = text.to_string();
+    // A proxy that has ended needs nothing.
+    let _ = sendmsg(keeper, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL);
+}
+
+/// What came of several connections.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    pub fn add(&self, text: impl Into<String>) {
+        self.0.lock().expect("no panic").push(text.into());
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
