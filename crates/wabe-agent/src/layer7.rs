@@ -38,9 +38,8 @@ pub(crate) fn snapshot<'a>(
         for port in service.ports.iter().filter(|port| is_led_to_proxy(objects, service, port)) {
             let facts = facts(objects, service, port, ids);
             wanted.insert((service.name.clone(), port.port));
-            let rules = attached(objects, service, port).flat_map(|route| &route.rules);
-            let backends = rules.flat_map(|rule| &rule.backends);
-            wanted.extend(backends.map(|backend| (backend.service.clone(), backend.port)));
+            let destinations = facts.table.rules().flat_map(|rule| rule.destinations());
+            wanted.extend(destinations.map(|(service, port)| (service.clone(), port)));
             let outlets = facts.tls.iter().flat_map(TlsTable::outlets);
             let outlets = outlets.chain(facts.tcp.iter().flat_map(TcpTable::outlets));
             let outlets = outlets.flat_map(|it| &it.backends);

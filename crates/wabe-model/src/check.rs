@@ -8,8 +8,8 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    Balance, Diagnostic, Diagnostics, HashKey, Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed,
-    Position, Service, TargetPort, Workload, manifest::duplicates,
+    Balance, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName,
+    Objects, Parsed, Position, Reference, Route, Service, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -227,37 +227,67 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
     }
 }
 
-/// Services that a route names and that are not there, or have no such port: they may come yet.
+/// What a route names and what is not there, or not for it: it may come yet.
 fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
-    let Object::HttpRoute(route) = &located.object else { return Vec::new() };
-    let mut found = Vec::new();
-    let mut look = |field: String, name: &ObjectName, port: Option<u16>, meanwhile: &str| {
-        let message = match merged.service(name) {
-            None => format!("there is no service {name}; until there is, {meanwhile}"),
-            Some(service) => match port {
-                Some(port) if !service.ports.iter().any(|it| it.port == port) => {
-                    format!("service {name} has no port {port}; until it has, {meanwhile}")
-                }
-                Some(_) | None => return,
-            },
-        };
-        found.push(located.warning(&field, message, "compare it with the Services"));
+    let route = match &located.object {
+        Object::HttpRoute(route) => Route::Http(route),
+        Object::GrpcRoute(route) => Route::Grpc(route),
+        Object::Namespace { .. }
+        | Object::ServiceAccount { .. }
+        | Object::Service(_)
+        | Object::Workload(_)
+        | Object::MeshConfig(_)
+        | Object::AuthorizationPolicy(_)
+        | Object::DestinationRule(_)
+        | Object::TlsRoute(_)
+        | Object::TcpRoute(_)
+        | Object::ReferenceGrant(_) => return Vec::new(),
     };
-    for (index, parent) in route.parents.iter().enumerate() {
-        look(
-            format!("spec.parentRefs[{index}].name"),
-            &parent.service,
-            parent.port,
-            "the route says nothing",
-        );
+    let mut found = Vec::new();
+    for (index, parent) in route.parents().iter().enumerate() {
+        let name = &parent.service;
+        let why = match merged.service(name) {
+            None => format!("there is no service {name}"),
+            Some(service) if service.ports.iter().any(|port| parent.means(port)) => continue,
+            Some(_) => format!("service {name} has no such port for TCP"),
+        };
+        let field = format!("spec.parentRefs[{index}].name");
+        let message = format!("{why}; until it has, the route says nothing there");
+        found.push(located.warning(&field, message, "compare it with the Services"));
     }
-    for (index, rule) in route.rules.iter().enumerate() {
+    let mut look = |field: String, to: Reference<'_>, meanwhile: &str| {
+        if let Some(invalid) = merged.invalid_backend(route, to) {
+            let message = format!("{}; meanwhile {meanwhile}", invalid.message(to));
+            found.push(located.warning(&field, message, remedy(route, to, invalid)));
+        }
+    };
+    let answered = match route {
+        Route::Http(_) => "such requests are answered by 500",
+        Route::Grpc(_) => "such calls are answered by UNAVAILABLE",
+    };
+    for (index, rule) in route.rules().into_iter().enumerate() {
         for (place, backend) in rule.backends.iter().enumerate() {
-            let field = format!("spec.rules[{index}].backendRefs[{place}].name");
-            look(field, &backend.service, Some(backend.port), "such requests are answered by 500");
+            look(format!("spec.rules[{index}].backendRefs[{place}].name"), backend.reference(), answered);
+        }
+        for mirror in rule.mirrors() {
+            look(format!("spec.rules[{index}].filters"), mirror.reference(), "nothing gets copies");
         }
     }
     found
+}
+
+/// What to do about a backend that is none.
+fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> String {
+    match invalid {
+        InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => "compare it with the Services".into(),
+        InvalidBackend::NotGranted => format!(
+            "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
+            to.service.namespace,
+            route.kind(),
+            route.name().namespace
+        ),
+        InvalidBackend::OtherKind => "write a Service".into(),
+    }
 }
 
 /// What only the node's proxy does, said of services that no request comes to through it. A route may come yet.

@@ -5,10 +5,12 @@ use std::fmt;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-/// Bytes that an expression's compiled form may take.
-const MOST_BYTES: usize = 256 << 10;
-/// Bytes of its text.
-const MOST_TEXT: usize = 1024;
+/// Bytes of an expression's text, and of its compiled form.
+type Limits = (usize, usize);
+/// What users may write.
+const WRITTEN: Limits = (1024, 256 << 10);
+/// What may be made of it: two expressions in a row, and something between them.
+const MADE: Limits = (4096, 1 << 20);
 
 /// A regular expression that was understood: the syntax of the crate `regex`, which is RE2's but for details. It is found out in
 /// time that is linear in the text, whatever the expression. Classes such as `\w` mean ASCII.
@@ -31,12 +33,23 @@ impl Expression {
     /// Its syntax is wrong; it has more than 1024 bytes; its compiled form would take more than 256 KiB, as that of counted
     /// repetitions within each other does.
     pub fn new(text: &str) -> Result<Self, BadExpression> {
-        if text.len() > MOST_TEXT {
-            return Err(BadExpression(format!("longer than {MOST_TEXT} bytes")));
+        Self::read(text, WRITTEN)
+    }
+
+    /// The path of a gRPC call, `/SERVICE/METHOD`; what is `None` may be anything.
+    pub fn path_of_call(service: Option<&Self>, method: Option<&Self>) -> Self {
+        let part = |it: Option<&Self>| it.map_or("[^/]+".to_owned(), |it| format!("(?:{})", it.text));
+        let text = format!("/{}/{}", part(service), part(method));
+        Self::read(&text, MADE).expect("invariant: two expressions in a row are one, and fit")
+    }
+
+    fn read(text: &str, limits: Limits) -> Result<Self, BadExpression> {
+        if text.len() > limits.0 {
+            return Err(BadExpression(format!("longer than {} bytes", limits.0)));
         }
         // By itself first: `a)|(b` is none, and would be one within brackets.
-        compile(text)?;
-        let whole = compile(&format!(r"\A(?:{text})\z"))?;
+        compile(text, limits)?;
+        let whole = compile(&format!(r"\A(?:{text})\z"), limits)?;
         Ok(Self { text: text.to_owned(), whole })
     }
 
@@ -51,19 +64,17 @@ impl Expression {
     }
 }
 
-fn compile(text: &str) -> Result<Regex, BadExpression> {
+fn compile(text: &str, (_, most): Limits) -> Result<Regex, BadExpression> {
     let mut builder = RegexBuilder::new(text);
-    builder.unicode(false).size_limit(MOST_BYTES).dfa_size_limit(MOST_BYTES);
-    builder.build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => {
-            BadExpression(format!("too large: it would take more than {} KiB", MOST_BYTES >> 10))
+    builder.unicode(false).size_limit(most).dfa_size_limit(most);
+    builder.build().map_err(|error| {
+        if let regex::Error::CompiledTooBig(_) = error {
+            return BadExpression(format!("too large: it would take more than {} KiB", most >> 10));
         }
         // Several lines with a picture; the last one says what is wrong.
-        other => {
-            let told = other.to_string();
-            let last = told.lines().last().unwrap_or_default();
-            BadExpression(last.trim_start_matches("error: ").to_owned())
-        }
+        let told = error.to_string();
+        let last = told.lines().last().unwrap_or_default();
+        BadExpression(last.trim_start_matches("error: ").to_owned())
     })
 }
 
@@ -85,7 +96,7 @@ impl TryFrom<String> for Expression {
     type Error = BadExpression;
 
     fn try_from(text: String) -> Result<Self, BadExpression> {
-        Self::new(&text)
+        Self::read(&text, MADE)
     }
 }
 
@@ -118,6 +129,24 @@ mod tests {
             ("", "a", false),
         ] {
             assert_eq!(matches(expression, text), want, "{expression} {text}");
+        }
+    }
+
+    #[test]
+    fn two_of_the_largest_make_a_path() {
+        let mut parts = (1..).map(|count| Expression::new(&format!("(a{{{}}}b)*", count * 500)));
+        let largest = parts.by_ref().take_while(Result::is_ok).last().expect("some").expect("fits");
+        let long = Expression::new(&"a".repeat(1024)).expect("fits");
+        for (service, method) in [(&largest, &largest), (&long, &long)] {
+            let path = Expression::path_of_call(Some(service), Some(method));
+            let read = serde_json::from_str(&serde_json::to_string(&path).expect("text"));
+            assert_eq!(read.ok(), Some(path));
+        }
+        let any = Expression::path_of_call(None, Some(&Expression::new("Get|List").expect("fits")));
+        for (path, want) in
+            [("/a.B/Get", true), ("/a.B/List", true), ("/a.B/GetX", false), ("/a/b/Get", false)]
+        {
+            assert_eq!(any.matches(path.as_bytes()), want, "{path}");
         }
     }
 

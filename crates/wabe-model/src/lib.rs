@@ -26,6 +26,7 @@ mod name;
 mod objects;
 mod policy;
 mod reference_grant;
+mod route;
 mod service;
 mod stream_route;
 mod workload;
@@ -50,6 +51,7 @@ pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
+pub use route::{InvalidBackend, Reference, Route, RouteRule};
 pub use service::{
     AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
     Transport,

@@ -3,12 +3,15 @@
 mod destination_rule;
 mod document;
 mod field;
+mod grpc_route;
 mod http_route;
 mod mesh_config;
 mod metadata;
 mod names;
 mod policy;
 mod probe;
+mod reference_grant;
+mod route;
 pub(crate) mod scalar;
 mod service;
 mod tree;

@@ -40,9 +40,9 @@ pub struct ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.namespace.is_empty() {
-            write!(f, "{:?} {}", self.kind, self.name.name)
+            write!(f, "{} {}", self.kind, self.name.name)
         } else {
-            write!(f, "{:?} {}", self.kind, self.name)
+            write!(f, "{} {}", self.kind, self.name)
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig, ObjectKey,
-    ObjectName, ParentRef, ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
+    ObjectName, ParentRef, ReferenceGrant, Service, StreamRule, TcpRoute, TlsRoute, Workload,
 };
 
 /// One object, parsed.
@@ -99,28 +99,32 @@ impl Objects {
 
     /// All services.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.iter().filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::Service)
+            .filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
     /// All workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.iter().filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::Workload)
+            .filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
     }
 
     /// All destination rules.
     pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
-        self.iter()
+        self.of_kind(Kind::DestinationRule)
             .filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
     }
 
     /// All routes of requests.
     pub fn http_routes(&self) -> impl Iterator<Item = &HttpRoute> {
-        self.iter().filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::HttpRoute)
+            .filter_map(|object| if let Object::HttpRoute(it) = object { Some(it) } else { None })
     }
 
     /// All routes of calls.
     pub fn grpc_routes(&self) -> impl Iterator<Item = &GrpcRoute> {
-        self.iter().filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
+        self.of_kind(Kind::GrpcRoute)
+            .filter_map(|object| if let Object::GrpcRoute(it) = object { Some(it) } else { None })
     }
 
     /// All routes of TLS connections.
@@ -146,7 +150,7 @@ impl Objects {
 
     /// All authorization policies.
     pub fn policies(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
-        self.iter()
+        self.of_kind(Kind::AuthorizationPolicy)
             .filter_map(|object| if let Object::AuthorizationPolicy(it) = object { Some(it) } else { None })
     }
 
@@ -195,7 +199,15 @@ impl Objects {
             service.layer7 == Layer7::Always
                 || self.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
         });
-        always || self.iter().any(|object| routes_to(object, name))
+        let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);
+        let leads = |rule: &StreamRule| rule.backends.iter().any(|it| it.service == *name);
+        always
+            || self.routes().any(|route| {
+                let mut backends = route.rules().into_iter().flat_map(|rule| rule.backends);
+                attached(route.parents()) || backends.any(|it| it.service == *name)
+            })
+            || self.tls_routes().any(|it| attached(&it.parents) || leads(&it.rule))
+            || self.tcp_routes().any(|it| attached(&it.parents) || leads(&it.rule))
     }
 
     /// The workload of this name.
@@ -206,7 +218,9 @@ impl Objects {
 
     /// Objects of one kind, by namespace and name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
-        self.iter().filter(move |it| it.key().kind == kind)
+        // Keys are in the order of kinds, and no name comes before the empty one.
+        let first = ObjectKey { kind, name: ObjectName::new("", "") };
+        self.by_key.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
     }
 
     /// How many objects there are.
@@ -217,35 +231,6 @@ impl Objects {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
-    }
-}
-
-/// Whether it is a route that is attached to a service or leads to it.
-fn routes_to(object: &Object, name: &ObjectName) -> bool {
-    let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);
-    match object {
-        Object::HttpRoute(route) => {
-            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
-            attached(&route.parents) || backends.any(|it| it.service == *name)
-        }
-        Object::GrpcRoute(route) => {
-            let mut backends = route.rules.iter().flat_map(|rule| &rule.backends);
-            attached(&route.parents) || backends.any(|it| it.service == *name)
-        }
-        Object::TlsRoute(route) => {
-            attached(&route.parents) || route.rule.backends.iter().any(|it| it.service == *name)
-        }
-        Object::TcpRoute(route) => {
-            attached(&route.parents) || route.rule.backends.iter().any(|it| it.service == *name)
-        }
-        Object::Namespace { .. }
-        | Object::ServiceAccount { .. }
-        | Object::Service(_)
-        | Object::Workload(_)
-        | Object::MeshConfig(_)
-        | Object::DestinationRule(_)
-        | Object::ReferenceGrant(_)
-        | Object::AuthorizationPolicy(_) => false,
     }
 }
 

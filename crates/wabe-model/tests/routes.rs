@@ -1,20 +1,31 @@
-//! `HTTPRoute`: what is read, what is refused, and that what is written from one is read as the same.
+//! Routes of requests and calls, and grants: what is read, what is refused, what is warned of.
 #![expect(clippy::unwrap_used, reason = "in tests")]
 
 use std::time::Duration;
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
 use wabe_model::{
-    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Manifest, Object, ObjectName,
-    Objects, ParentRef, Parsed, PathChange, PathMatch, Redirect, Rewrite, Timeouts, ValueMatch, ValuePattern,
-    check, parse, to_manifest, to_yaml,
+    Expression, GrpcMatch, GrpcMethod, GrpcRoute, HttpFilter, HttpRoute, Manifest, Mirror, Object,
+    ObjectName, Objects, OtherKind, Parsed, PathChange, PathMatch, Redirect, Retry, Timeouts, ValueMatch,
+    ValuePattern, check, parse,
 };
 
 const HEAD: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\nspec:\n";
+const GRPC: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: r, namespace: shop}\nspec:\n";
+const GRANT: &str = "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: g, namespace: other}\nspec:\n";
 const PARENT: &str = "  parentRefs: [{group: '', kind: Service, name: web}]\n";
 
+fn read_as(head: &str, spec: &str) -> Result<Parsed, String> {
+    parse(&[Manifest::new("r.yaml", "/", format!("{head}{spec}"))]).map_err(|it| it.to_string())
+}
+
 fn read(spec: &str) -> Result<Parsed, String> {
-    parse(&[Manifest::new("r.yaml", "/", format!("{HEAD}{spec}"))]).map_err(|it| it.to_string())
+    read_as(HEAD, spec)
+}
+
+fn grpc_route(spec: &str) -> GrpcRoute {
+    let parsed = read_as(GRPC, spec).unwrap_or_else(|error| panic!("{error}\n{spec}"));
+    let Object::GrpcRoute(route) = parsed.objects[0].object.clone() else { panic!("no route") };
+    route
 }
 
 fn route(spec: &str) -> HttpRoute {
@@ -61,18 +72,48 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
         ),
         ("P  rules: []\n", "rules are missing"),
         ("P  hostnames: [a.b]\n  rules: [{}]\n", "leave it out, or match the header `host`"),
-        ("P  rules: [{retry: {attempts: 2}}]\n", "retry: is not supported yet"),
+        ("P  rules: [{retry: {attempts: 0}}]\n", "rules[0].retry.attempts: 0 is out of range"),
+        ("P  rules: [{retry: {codes: [399]}}]\n", "399 is out of range for a status"),
+        ("P  rules: [{retry: {backoff: 1}}]\n", "1 has no unit"),
+        ("P  rules: [{sessionPersistence: {}}]\n", "sessionPersistence: is not supported yet"),
         (
-            "P  rules: [{matches: [{path: {type: RegularExpression, value: /a.*}}]}]\n",
-            "write Exact or PathPrefix",
+            "P  rules: [{matches: [{path: {type: RegularExpression, value: '/a('}}]}]\n",
+            "r.yaml:6:62: spec.rules[0].matches[0].path.value: `/a(` is no regular expression: unclosed group",
+        ),
+        ("P  rules: [{matches: [{path: {type: RegularExpression}}]}]\n", "`value` is missing"),
+        (
+            "P  rules: [{matches: [{headers: [{type: RegularExpression, name: a, value: '(?=a)'}]}]}]\n",
+            "`(?=a)` is no regular expression: look-around",
+        ),
+        (
+            "P  rules: [{matches: [{queryParams: [{type: RegularExpression, name: a, value: '((a{99}){99}){99}'}]}]}]\n",
+            "too large: it would take more than 256 KiB",
         ),
         ("P  rules: [{matches: [{path: {value: a}}]}]\n", "can't be a path"),
         ("P  rules: [{matches: [{path: {value: /a/../b}}]}]\n", "can't be a path"),
         ("P  rules: [{matches: [{method: get}]}]\n", "is not supported here"),
         ("P  rules: [{matches: [{headers: [{name: 'a b', value: x}]}]}]\n", "can't be a name"),
+        ("P  rules: [{filters: [{type: RequestMirror, requestMirror: {}}]}]\n", "`backendRef` is missing"),
         (
-            "P  rules: [{filters: [{type: RequestMirror, requestMirror: {}}]}]\n",
-            "requestMirror: is not supported yet",
+            "P  rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, percent: 1, fraction: {numerator: 1}}}]}]\n",
+            "has a percentage and a fraction",
+        ),
+        (
+            "P  rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1}, fraction: {numerator: 101}}}]}]\n",
+            "101 of 100 is more than all",
+        ),
+        (
+            "P  rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1, weight: 1}}}]}]\n",
+            "weight: unknown field",
+        ),
+        ("P  rules: [{filters: [{type: CORS, cors: {}}]}]\n", "cors: is not supported yet"),
+        (
+            "P  rules: [{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, requestRedirect: {}}]}]}]\n",
+            "`RequestRedirect` is not supported here",
+        ),
+        (
+            "P  rules: [{matches: [{path: {type: Exact, value: /a}}], backendRefs: [{name: a, port: 1, filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]}]}]\n",
+            "ReplacePrefixMatch needs a prefix",
         ),
         ("P  rules: [{filters: [{type: URLRewrite}]}]\n", "`urlRewrite` is missing"),
         (
@@ -100,7 +141,10 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
             "can't be a header's value",
         ),
         ("P  rules: [{backendRefs: [{name: a}]}]\n", "`port` is missing"),
-        ("P  rules: [{backendRefs: [{name: a, port: 1, namespace: b}]}]\n", "put the route into namespace b"),
+        (
+            "  parentRefs: [{group: '', kind: Service, name: web}, {group: '', kind: Service, name: web, port: 80}]\n  rules: [{}]\n",
+            "Service shop/web is named twice",
+        ),
         ("P  rules: [{backendRefs: [{name: a, port: 1, weight: 1000001}]}]\n", "out of range for a weight"),
         (
             "P  rules: [{timeouts: {request: 1s, backendRequest: 2s}}]\n",
@@ -114,127 +158,151 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
     }
     let many = vec!["{}"; 17].join(", ");
     assert!(read(&format!("{PARENT}  rules: [{many}]\n")).unwrap_err().contains("17 rules are too many"));
+    let rule = format!("{{matches: [{}]}}", vec!["{}"; 64].join(", "));
+    let much = format!("{PARENT}  rules: [{rule}, {rule}, {{}}]\n");
+    assert!(read(&much).unwrap_err().contains("129 matches in all rules are too many"));
 }
 
 #[test]
-fn services_that_are_not_there_are_warned_of() {
-    let parsed = read(&format!("{PARENT}  rules: [{{backendRefs: [{{name: v1, port: 80}}]}}]\n")).unwrap();
-    let (_, warnings) = check(&parsed, &Objects::default()).map_err(|it| it.to_string()).unwrap();
-    let fields: Vec<_> = warnings.iter().filter_map(|it| it.field.as_deref()).collect();
-    assert_eq!(fields, ["spec.parentRefs[0].name", "spec.rules[0].backendRefs[0].name"]);
-}
-
-fn path() -> impl Strategy<Value = String> {
-    "(/[a-z0-9]{1,5}){1,3}/?"
-}
-
-fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
-    vec(("x-[a-z]{1,5}", "[!-~]{1,8}"), 0..3)
-}
-
-fn filters() -> impl Strategy<Value = (Vec<HttpFilter>, bool)> {
-    let change = || {
-        (pairs(), pairs(), vec("x-[a-z]{1,5}", 0..2)).prop_map(|(set, add, remove)| HeaderChange {
-            set,
-            add,
-            remove,
-        })
-    };
-    let new = || prop_oneof![path().prop_map(PathChange::Full), path().prop_map(PathChange::Prefix)];
-    let host = || option::of("[a-z]{1,5}\\.[a-z]{1,5}");
-    let redirect = (
-        option::of(select(vec!["http", "https"])),
-        host(),
-        option::of(new()),
-        option::of(1_u16..),
-        select(vec![301_u16, 302, 303, 307, 308]),
-    )
-        .prop_map(|(scheme, hostname, path, port, status)| {
-            HttpFilter::Redirect(Redirect { scheme: scheme.map(Into::into), hostname, path, port, status })
-        });
-    let rewrite = (host(), option::of(new()))
-        .prop_map(|(hostname, path)| HttpFilter::Rewrite(Rewrite { hostname, path }));
-    let target = prop_oneof![
-        Just((None, false)),
-        redirect.prop_map(|it| (Some(it), true)),
-        rewrite.prop_map(|it| (Some(it), false)),
-    ];
-    (
-        option::of(change().prop_map(HttpFilter::RequestHeaders)),
-        option::of(change().prop_map(HttpFilter::ResponseHeaders)),
-        target,
-    )
-        .prop_map(|(one, two, (three, redirects))| {
-            (one.into_iter().chain(two).chain(three).collect(), redirects)
-        })
-}
-
-fn rule() -> impl Strategy<Value = HttpRouteRule> {
-    let values = |names: &'static str| {
-        vec((names, "[!-~]{1,6}"), 0..3).prop_map(|list| {
-            let mut list: Vec<_> = list
-                .into_iter()
-                .map(|(name, value)| ValueMatch { name, value: ValuePattern::Exact(value) })
-                .collect();
-            list.sort_by(|a, b| a.name.cmp(&b.name));
-            list.dedup_by(|a, b| a.name == b.name);
-            list
-        })
-    };
-    let matching = (
-        path(),
-        option::of(select(vec!["GET", "POST", "DELETE"])),
-        values("x-[a-z]{1,4}"),
-        values("[a-zA-Z]{1,4}"),
-    )
-        .prop_map(|(path, method, headers, query)| HttpMatch {
-            path: PathMatch::Prefix(path),
-            method: method.map(Into::into),
-            headers,
-            query,
-        });
-    let backend = ("[a-z]{1,5}", 1_u16.., 0_u32..=1_000_000).prop_map(|(name, port, weight)| HttpBackend {
-        service: ObjectName::new("shop", &name),
-        port,
-        other_kind: None,
-        weight,
-        filters: Vec::new(),
-    });
-    let timeouts =
-        (option::of(2_000_u64..9_000), option::of(1_u64..2_000)).prop_map(|(request, backend)| Timeouts {
-            request: request.map(Duration::from_millis),
-            backend_request: backend.map(Duration::from_millis),
-        });
-    (vec(matching, 1..3), filters(), vec(backend, 0..3), timeouts).prop_map(
-        |(matches, (filters, redirects), backends, timeouts)| HttpRouteRule {
-            name: None,
-            matches,
-            filters,
-            backends: if redirects { Vec::new() } else { backends },
-            timeouts,
-            retry: None,
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn yaml_is_read_as_the_route_it_was_written_from(
-        rules in vec(rule(), 1..4),
-        port in option::of(1_u16..),
-        section in option::of("[a-z]{1,5}"),
-    ) {
-        let parent = ParentRef { service: ObjectName::new("other", "web"), port, section };
-        let route = HttpRoute { name: ObjectName::new("shop", "r"), parents: vec![parent], rules };
-        let object = Object::HttpRoute(route);
-        let text = to_yaml(&to_manifest(&object));
-        let parsed = parse(&[Manifest::new("x.yaml", "/", text.clone())]);
-        let parsed = parsed.map_err(|it| TestCaseError::fail(format!("{it}\n{text}")))?;
-        prop_assert_eq!(&parsed.objects[0].object, &object, "{}", text);
-        // As the agent keeps it.
-        let kept: Object = serde_json::from_str(&serde_json::to_string(&object).unwrap()).unwrap();
-        prop_assert_eq!(kept, object);
+fn what_is_wrong_with_grpc_routes_and_grants_is_told() {
+    for (head, spec, said) in [
+        (GRPC, "  rules: [{}]\n", "`parentRefs` is missing"),
+        (GRPC, "P  rules: [{timeouts: {}}]\n", "timeouts: is a field of HTTPRoutes"),
+        (GRPC, "P  rules: [{retry: {}}]\n", "retry: is a field of HTTPRoutes"),
+        (GRPC, "P  rules: [{matches: [{path: {}}]}]\n", "path: unknown field"),
+        (GRPC, "P  rules: [{matches: [{method: {service: ''}}]}]\n", "neither service nor method is named"),
+        (GRPC, "P  rules: [{matches: [{method: {service: a/b}}]}]\n", "`a/b` can't be called"),
+        (GRPC, "P  rules: [{matches: [{method: {method: a.b}}]}]\n", "`a.b` can't be called"),
+        (
+            GRPC,
+            "P  rules: [{matches: [{method: {type: RegularExpression, service: '['}}]}]\n",
+            "method.service: `[` is no regular expression",
+        ),
+        (
+            GRPC,
+            "P  rules: [{filters: [{type: URLRewrite, urlRewrite: {}}]}]\n",
+            "`URLRewrite` is not supported here",
+        ),
+        (GRPC, "P  hostnames: [a.b]\n  rules: [{}]\n", "leave it out, or match the header `host`"),
+        (GRANT, "  from: []\n  to: [{group: '', kind: Service}]\n", "referrers are missing"),
+        (GRANT, "  from: [{group: a, kind: b}]\n  to: []\n", "`namespace` is missing"),
+        (GRANT, "  to: [{group: '', kind: Service}]\n", "`from` is missing"),
+    ] {
+        let spec = spec.strip_prefix('P').map_or_else(|| spec.to_owned(), |rest| format!("{PARENT}{rest}"));
+        let error = read_as(head, &spec).expect_err(&spec);
+        assert!(error.contains(said), "{spec}\n{error}");
     }
+}
+
+#[test]
+fn retries_mirrors_expressions_and_backends_filters_are_read() {
+    let route = route(&format!(
+        "{PARENT}  rules:
+  - matches: [{{path: {{type: RegularExpression, value: '/a/[0-9]+'}}, headers: [{{type: RegularExpression, name: Who, value: 'm.*'}}]}}]
+    retry: {{codes: [503, 500, 503], backoff: 100ms}}
+    filters:
+    - {{type: RequestMirror, requestMirror: {{backendRef: {{name: copy, port: 80}}, percent: 5}}}}
+    - {{type: RequestMirror, requestMirror: {{backendRef: {{name: copy, namespace: other, port: 80}}, fraction: {{numerator: 1, denominator: 3}}}}}}
+    backendRefs:
+    - name: v1
+      port: 80
+      filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{remove: [A]}}}}]
+    - {{name: v2, group: example.com, kind: Bucket}}
+  - matches: [{{path: {{value: /}}}}]
+    filters: [{{type: RequestRedirect, requestRedirect: {{path: {{type: ReplacePrefixMatch, replacePrefixMatch: ''}}}}}}]
+"
+    ));
+    let rule = &route.rules[0];
+    let expression = |text: &str| Expression::new(text).expect("an expression");
+    assert_eq!(rule.matches[0].path, PathMatch::Expression(expression("/a/[0-9]+")));
+    let header = ValueMatch { name: "who".into(), value: ValuePattern::Expression(expression("m.*")) };
+    assert_eq!(rule.matches[0].headers, [header]);
+    let backoff = Some(Duration::from_millis(100));
+    assert_eq!(rule.retry, Some(Retry { codes: vec![500, 503], attempts: 1, backoff }));
+    let mirror = |namespace: &str, numerator, denominator| {
+        let service = ObjectName::new(namespace, "copy");
+        HttpFilter::Mirror(Mirror { service, port: 80, other_kind: None, numerator, denominator })
+    };
+    assert_eq!(rule.filters, [mirror("shop", 5, 100), mirror("other", 1, 3)]);
+    assert_eq!((rule.backends[0].filters.len(), &rule.backends[0].other_kind), (1, &None));
+    let other = OtherKind { group: "example.com".into(), kind: "Bucket".into() };
+    assert_eq!((rule.backends[1].port, &rule.backends[1].other_kind), (0, &Some(other)));
+    let HttpFilter::Redirect(Redirect { path, .. }) = &route.rules[1].filters[0] else { panic!("redirects") };
+    assert_eq!(*path, Some(PathChange::Prefix("/".into())));
+}
+
+#[test]
+fn calls_are_matched_by_service_method_and_headers() {
+    let route = grpc_route(&format!(
+        "{PARENT}  rules:
+  - {{}}
+  - matches:
+    - {{method: {{service: shop.v1.Catalogue, method: List}}, headers: [{{name: Version, value: two}}]}}
+    - {{method: {{type: RegularExpression, method: 'Get|List'}}}}
+    backendRefs: [{{name: v1, port: 80, weight: 3}}]
+"
+    ));
+    assert_eq!(route.rules[0].matches, [GrpcMatch::default()]);
+    let [exact, described] = route.rules[1].matches.as_slice() else { panic!("two") };
+    let method = GrpcMethod::Exact { service: Some("shop.v1.Catalogue".into()), method: Some("List".into()) };
+    assert_eq!((&exact.method, exact.headers[0].name.as_str()), (&Some(method), "version"));
+    let method = Expression::new("Get|List").ok();
+    assert_eq!(described.method, Some(GrpcMethod::Expression { service: None, method }));
+}
+
+/// What is warned of, as field and message.
+fn warnings(text: &str) -> Vec<(String, String)> {
+    let parsed = parse(&[Manifest::new("r.yaml", "/", text)]).unwrap_or_else(|error| panic!("{error}"));
+    let (_, warnings) = check(&parsed, &Objects::default()).map_err(|it| it.to_string()).unwrap();
+    let told = warnings.into_iter().filter(|it| it.field.as_deref() != Some("spec.selector"));
+    told.map(|it| (it.field.unwrap_or_default(), it.message)).collect()
+}
+
+const SERVICES: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n---\n\
+     apiVersion: v1\nkind: Service\nmetadata: {name: far, namespace: other}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n---\n";
+
+#[test]
+fn what_is_not_there_is_warned_of() {
+    let rules = "  rules: [{backendRefs: [{name: v1, port: 80}]}]\n";
+    let fields: Vec<_> = warnings(&format!("{HEAD}{PARENT}{rules}")).into_iter().map(|it| it.0).collect();
+    assert_eq!(fields, ["spec.parentRefs[0].name", "spec.rules[0].backendRefs[0].name"]);
+    let rules = "  rules: [{backendRefs: [{name: web, port: 81}, {name: web, port: 80}, {name: far, namespace: other, port: 80}, {name: a, kind: Bucket}], \
+         filters: [{type: RequestMirror, requestMirror: {backendRef: {name: gone, port: 1}}}]}]\n";
+    for head in [HEAD, GRPC] {
+        let told: Vec<_> =
+            warnings(&format!("{SERVICES}{head}{PARENT}{rules}")).into_iter().map(|it| it.1).collect();
+        for (said, message) in [
+            "service shop/web has no port 80 for TCP",
+            "service other/far is of another namespace, which does not allow it",
+            "requests can't be sent to the Bucket shop/a",
+            "there is no service shop/gone; meanwhile nothing gets copies",
+        ]
+        .into_iter()
+        .zip(&told)
+        {
+            assert!(message.contains(&said.replace("port 80", "port 81")), "{message}");
+        }
+        assert_eq!(told.len(), 4, "{told:?}");
+    }
+}
+
+#[test]
+fn a_grant_allows_what_it_names() {
+    let rules = "  rules: [{backendRefs: [{name: far, namespace: other, port: 80}]}]\n";
+    let far = format!("{SERVICES}{HEAD}{PARENT}{rules}---\n{GRANT}");
+    let group = "group: gateway.networking.k8s.io";
+    for (from, to, allowed) in [
+        ("kind: HTTPRoute, namespace: shop", "kind: Service", true),
+        ("kind: HTTPRoute, namespace: shop", "kind: Service, name: far", true),
+        ("kind: HTTPRoute, namespace: shop", "kind: Service, name: near", false),
+        ("kind: HTTPRoute, namespace: shop", "kind: Secret", false),
+        ("kind: GRPCRoute, namespace: shop", "kind: Service", false),
+        ("kind: HTTPRoute, namespace: other", "kind: Service", false),
+    ] {
+        let text = format!("{far}  from: [{{{group}, {from}}}]\n  to: [{{group: '', {to}}}]\n");
+        assert_eq!(warnings(&text).is_empty(), allowed, "{from} {to}");
+    }
+    // Callers of a service that the route is attached to would have come there anyway.
+    let own = "  parentRefs: [{group: '', kind: Service, name: far, namespace: other}]\n";
+    assert_eq!(warnings(&format!("{SERVICES}{HEAD}{own}{rules}")), []);
 }

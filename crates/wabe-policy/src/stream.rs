@@ -58,9 +58,7 @@ pub enum Routing {
 pub fn routing(objects: &Objects, service: &Service, port: &ServicePort) -> Routing {
     let written = port.protocol();
     let allows = |wanted: &[AppProtocol]| written == AppProtocol::Detect || wanted.contains(&written);
-    if allows(&[AppProtocol::Http, AppProtocol::Http2, AppProtocol::Grpc])
-        && http::attached(objects, service, port).next().is_some()
-    {
+    if http::may_speak(port) && !http::attached(objects, service, port).is_empty() {
         Routing::Http
     } else if allows(&[AppProtocol::Tls]) && tls::attached(objects, service, port).next().is_some() {
         Routing::Tls

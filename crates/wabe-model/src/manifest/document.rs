@@ -7,10 +7,12 @@ use crate::{
     manifest::{
         destination_rule::destination_rule,
         field::{Field, Report, Shape},
+        grpc_route::grpc_route,
         http_route::http_route,
         mesh_config::mesh_config,
         metadata::{Metadata, metadata},
         policy::authorization_policy,
+        reference_grant::reference_grant,
         scalar::{nearest, shown},
         service::service,
         tree::Node,
@@ -104,7 +106,15 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             http_route(metadata, &spec).map(Object::HttpRoute)
         }
-        Kind::GrpcRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::ReferenceGrant => root.error(
+        Kind::GrpcRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            grpc_route(metadata, &spec).map(Object::GrpcRoute)
+        }
+        Kind::ReferenceGrant => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            reference_grant(metadata, &spec).map(Object::ReferenceGrant)
+        }
+        Kind::TlsRoute | Kind::TcpRoute => root.error(
             format!("the kind {kind} is not supported yet"),
             "the nearest is an HTTPRoute attached to a Service",
         ),

@@ -123,6 +123,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The text, if it is text; no complaint if not.
+    pub(crate) fn peek_text(&self) -> Option<&'a str> {
+        if let Value::Text(text) = &self.node.value { Some(text) } else { None }
+    }
+
     /// Text that can be handed to a program: no NUL.
     pub(crate) fn argument(&self) -> Option<&'a str> {
         let text = self.text()?;

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    HttpFilter, HttpMatch, HttpRoute, Kind, ObjectName, Objects, ParentRef, PathMatch, Retry, Service,
-    ServicePort, Timeouts, Transport,
+    AppProtocol, Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror,
+    ObjectName, Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -58,101 +58,191 @@ pub struct TableBackend {
     pub weight: u32,
     /// Why there is nothing: its share of requests is answered by 500.
     pub invalid: Option<InvalidBackend>,
-    /// What is done to requests that go here, and to their answers, after the rule's own filters.
+    /// What is done to requests that go here, and to their answers, after the rule's own filters. Mirrors that lead nowhere are
+    /// left out.
     pub filters: Vec<HttpFilter>,
-}
-
-/// Why a backend is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum InvalidBackend {
-    /// There is no such service.
-    NoSuchService,
-    /// It has no such port for TCP.
-    NoSuchPort,
-    /// It is in another namespace, where no `ReferenceGrant` allows it.
-    NotGranted,
-    /// It is no service.
-    OtherKind,
 }
 
 impl HttpTable {
     /// From all routes that are attached to this service and port; `None` if there is none. A route of another namespace than
     /// the service's is a *consumer* route.
     pub fn compile(objects: &Objects, service: &Service, port: &ServicePort) -> Option<Self> {
-        let mut table = Self::default();
-        let mut any = false;
-        for route in attached(objects, service, port) {
-            any = true;
-            let rows = if route.name.namespace == service.name.namespace {
-                &mut table.producer
+        let mut producer = Vec::new();
+        let mut consumers: BTreeMap<String, Vec<Ranked>> = BTreeMap::new();
+        let routes = attached(objects, service, port);
+        for route in &routes {
+            let namespace = &route.name().namespace;
+            let rows = if *namespace == service.name.namespace {
+                &mut producer
             } else {
-                table.consumers.entry(route.name.namespace.clone()).or_default()
+                consumers.entry(namespace.clone()).or_default()
             };
-            rows.extend(rows_of(objects, route));
+            rows.extend(rows_of(objects, *route));
         }
-        table
-            .consumers
-            .values_mut()
-            .chain([&mut table.producer])
-            .for_each(|rows| rows.sort_by_key(precedence));
-        any.then_some(table)
+        let consumers = consumers.into_iter().map(|(namespace, rows)| (namespace, in_order(rows)));
+        let table = Self { producer: in_order(producer), consumers: consumers.collect() };
+        (!routes.is_empty()).then_some(table)
+    }
+
+    /// All rules, each once for each of its matches.
+    pub fn rules(&self) -> impl Iterator<Item = &TableRule> {
+        self.consumers.values().chain([&self.producer]).flatten().map(|row| &*row.rule)
     }
 }
 
-/// The routes that are attached to a service's port, by their names.
-pub fn attached<'a>(
-    objects: &'a Objects,
-    service: &'a Service,
-    port: &'a ServicePort,
-) -> impl Iterator<Item = &'a HttpRoute> {
-    let is_parent = |parent: &ParentRef| {
-        parent.service == service.name
-            && parent.port.is_none_or(|number| number == port.port)
-            && parent.section.as_ref().is_none_or(|name| port.name.as_ref() == Some(name))
-    };
-    let tcp = port.transport == Transport::Tcp;
-    objects.http_routes().filter(move |route| tcp && route.parents.iter().any(is_parent))
+impl TableRule {
+    /// The services' ports that it leads to: where requests and their copies go.
+    pub fn destinations(&self) -> impl Iterator<Item = (&ObjectName, u16)> {
+        let valid = self.backends.iter().filter(|it| it.invalid.is_none());
+        let filters = self.filters.iter().chain(self.backends.iter().flat_map(|it| &it.filters));
+        let copies = filters.filter_map(mirror).map(|it| (&it.service, it.port));
+        valid.map(|it| (&it.service, it.port)).chain(copies)
+    }
 }
 
-/// Sorting by it is stable, so that the order of routes and rules decides what else is equal.
-fn precedence(row: &TableRow) -> (u8, Reverse<usize>, bool, Reverse<usize>, Reverse<usize>) {
-    let condition = &row.condition;
-    let (kind, length) = match &condition.path {
-        PathMatch::Exact(path) => (0, path.chars().count()),
-        PathMatch::Expression(path) => (1, path.as_str().chars().count()),
-        PathMatch::Prefix(path) => (2, path.chars().count()),
+/// The routes that are attached to a service's port and hold there, by kind, namespace and name.
+///
+/// Kinds are not mixed: of one namespace's routes, `HTTPRoute`s do not hold where there is a `GRPCRoute` (GEP-1294).
+pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort) -> Vec<Route<'a>> {
+    let named: Vec<Route<'a>> = objects.routes().filter(|it| is_parent(*it, service, port)).collect();
+    let holds = |route: &Route<'_>| match route {
+        Route::Grpc(_) => true,
+        Route::Http(_) => !named.iter().any(|other| match other {
+            Route::Grpc(grpc) => grpc.name.namespace == route.name().namespace,
+            Route::Http(_) => false,
+        }),
     };
-    let (headers, query) = (condition.headers.len(), condition.query.len());
-    (kind, Reverse(length), condition.method.is_none(), Reverse(headers), Reverse(query))
+    named.iter().copied().filter(|it| holds(it)).collect()
 }
 
-fn rows_of(objects: &Objects, route: &HttpRoute) -> Vec<TableRow> {
+/// Whether a port may speak HTTP: what the Service says of it does not exclude it.
+pub fn may_speak(port: &ServicePort) -> bool {
+    match port.protocol() {
+        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => true,
+        AppProtocol::Tls | AppProtocol::Tcp => false,
+    }
+}
+
+fn is_parent(route: Route<'_>, service: &Service, port: &ServicePort) -> bool {
+    route.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
+}
+
+/// The larger one goes first, by the first place that differs.
+type Rank = [usize; 5];
+type Ranked = (Rank, TableRow);
+
+/// The sort is stable, so that the order of routes and rules decides what else is equal.
+fn in_order(mut rows: Vec<Ranked>) -> Vec<TableRow> {
+    rows.sort_by_key(|(rank, _)| Reverse(*rank));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn rows_of(objects: &Objects, route: Route<'_>) -> Vec<Ranked> {
+    let compiled =
+        route.rules().into_iter().enumerate().map(|(index, rule)| compile(objects, route, index, rule));
     let mut rows = Vec::new();
-    for (index, rule) in route.rules.iter().enumerate() {
-        let backends = rule.backends.iter().map(|backend| {
-            let invalid = match objects.service(&backend.service) {
-                None => Some(InvalidBackend::NoSuchService),
-                Some(service) => {
-                    let has = |it: &ServicePort| it.port == backend.port && it.transport == Transport::Tcp;
-                    (!service.ports.iter().any(has)).then_some(InvalidBackend::NoSuchPort)
-                }
-            };
-            let (service, port, weight) = (backend.service.clone(), backend.port, backend.weight);
-            TableBackend { service, port, weight, invalid, filters: backend.filters.clone() }
-        });
-        let compiled = Arc::new(TableRule {
-            kind: Kind::HttpRoute,
-            route: route.name.clone(),
-            rule: index,
-            name: rule.name.clone(),
-            filters: rule.filters.clone(),
-            backends: backends.collect(),
-            timeouts: rule.timeouts,
-            retry: rule.retry.clone(),
-        });
-        let row =
-            |condition: &HttpMatch| TableRow { condition: condition.clone(), rule: Arc::clone(&compiled) };
-        rows.extend(rule.matches.iter().map(row));
+    match route {
+        Route::Http(route) => {
+            for (rule, written) in compiled.zip(&route.rules) {
+                let rule =
+                    Arc::new(TableRule { timeouts: written.timeouts, retry: written.retry.clone(), ..rule });
+                rows.extend(
+                    written.matches.iter().map(|it| {
+                        (http_rank(it), TableRow { condition: it.clone(), rule: Arc::clone(&rule) })
+                    }),
+                );
+            }
+        }
+        Route::Grpc(route) => {
+            for (rule, written) in compiled.zip(&route.rules) {
+                let rule = Arc::new(rule);
+                rows.extend(written.matches.iter().map(|it| {
+                    (grpc_rank(it), TableRow { condition: as_request(it), rule: Arc::clone(&rule) })
+                }));
+            }
+        }
     }
     rows
+}
+
+fn compile(objects: &Objects, route: Route<'_>, index: usize, rule: RouteRule<'_>) -> TableRule {
+    let filters = |list: &[HttpFilter]| {
+        let leads = |it: &&HttpFilter| {
+            mirror(it).is_none_or(|mirror| objects.invalid_backend(route, mirror.reference()).is_none())
+        };
+        list.iter().filter(leads).cloned().collect::<Vec<_>>()
+    };
+    let backends = rule.backends.iter().map(|backend| TableBackend {
+        service: backend.service.clone(),
+        port: backend.port,
+        weight: backend.weight,
+        invalid: objects.invalid_backend(route, backend.reference()),
+        filters: filters(&backend.filters),
+    });
+    TableRule {
+        kind: route.kind(),
+        route: route.name().clone(),
+        rule: index,
+        name: rule.name.cloned(),
+        filters: filters(rule.filters),
+        backends: backends.collect(),
+        timeouts: Timeouts::default(),
+        retry: None,
+    }
+}
+
+fn mirror(filter: &HttpFilter) -> Option<&Mirror> {
+    if let HttpFilter::Mirror(mirror) = filter { Some(mirror) } else { None }
+}
+
+/// The standard's order. Where expressions of paths stand in it is left to us: before prefixes, since behind a `/` for
+/// everything else they would never hold.
+fn http_rank(condition: &HttpMatch) -> Rank {
+    let (kind, length) = match &condition.path {
+        PathMatch::Exact(path) => (2, path.chars().count()),
+        PathMatch::Expression(path) => (1, path.as_str().chars().count()),
+        PathMatch::Prefix(path) => (0, path.chars().count()),
+    };
+    let method = usize::from(condition.method.is_some());
+    [kind, length, method, condition.headers.len(), condition.query.len()]
+}
+
+/// The standard's order; names before expressions.
+fn grpc_rank(condition: &GrpcMatch) -> Rank {
+    let length = |it: Option<&str>| it.map_or(0, |it| it.chars().count());
+    let headers = condition.headers.len();
+    match &condition.method {
+        None => [0, 0, 0, 0, headers],
+        Some(GrpcMethod::Exact { service, method }) => {
+            [length(service.as_deref()), length(method.as_deref()), 0, 0, headers]
+        }
+        Some(GrpcMethod::Expression { service, method }) => {
+            let length = |it: &Option<Expression>| length(it.as_ref().map(Expression::as_str));
+            [0, 0, length(service), length(method), headers]
+        }
+    }
+}
+
+/// A call is a POST of `/SERVICE/METHOD`.
+fn as_request(condition: &GrpcMatch) -> HttpMatch {
+    let path = match &condition.method {
+        None => PathMatch::Prefix("/".into()),
+        Some(GrpcMethod::Exact { service: Some(service), method: Some(method) }) => {
+            PathMatch::Exact(format!("/{service}/{method}"))
+        }
+        Some(GrpcMethod::Exact { service: Some(service), method: None }) => {
+            PathMatch::Prefix(format!("/{service}"))
+        }
+        Some(GrpcMethod::Exact { service: None, method }) => {
+            let method = method.as_deref().map(|it| {
+                Expression::new(it)
+                    .expect("invariant: a method's name is letters, digits and _, which stand for themselves")
+            });
+            PathMatch::Expression(Expression::path_of_call(None, method.as_ref()))
+        }
+        Some(GrpcMethod::Expression { service, method }) => {
+            PathMatch::Expression(Expression::path_of_call(service.as_ref(), method.as_ref()))
+        }
+    };
+    HttpMatch { path, method: Some("POST".into()), headers: condition.headers.clone(), query: Vec::new() }
 }

@@ -1,0 +1,171 @@
+//! What the kinds of routes have in common, and what they may refer to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    GrpcRoute, HttpBackend, HttpFilter, HttpRoute, Kind, Mirror, ObjectName, Objects, OtherKind, ParentRef,
+    ServicePort, Transport,
+};
+
+/// A route of any kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Route<'a> {
+    /// Of requests.
+    Http(&'a HttpRoute),
+    /// Of calls.
+    Grpc(&'a GrpcRoute),
+}
+
+/// What a rule says, whatever its route's kind, about where requests go.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RouteRule<'a> {
+    /// Its name.
+    pub name: Option<&'a String>,
+    /// What is done to requests and answers.
+    pub filters: &'a [HttpFilter],
+    /// Where requests go.
+    pub backends: &'a [HttpBackend],
+}
+
+/// Why a backend is none: its share of requests is answered by 500, of calls by `UNAVAILABLE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvalidBackend {
+    /// There is no such service.
+    NoSuchService,
+    /// It has no such port for TCP.
+    NoSuchPort,
+    /// It is in another namespace, where no `ReferenceGrant` allows it.
+    NotGranted,
+    /// It is no service.
+    OtherKind,
+}
+
+/// What a backend or a mirror refers to.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference<'a> {
+    /// A service.
+    pub service: &'a ObjectName,
+    /// A port of it.
+    pub port: u16,
+    /// What it is if it is no service.
+    pub other_kind: Option<&'a OtherKind>,
+}
+
+impl InvalidBackend {
+    /// What is wrong, in a sentence without its end.
+    pub fn message(self, to: Reference<'_>) -> String {
+        let Reference { service, port, other_kind } = to;
+        match self {
+            Self::NoSuchService => format!("there is no service {service}"),
+            Self::NoSuchPort => format!("service {service} has no port {port} for TCP"),
+            Self::NotGranted => format!("service {service} is of another namespace, which does not allow it"),
+            Self::OtherKind => {
+                let kind = other_kind.map_or("", |it| it.kind.as_str());
+                format!("requests can't be sent to the {kind} {service}")
+            }
+        }
+    }
+}
+
+impl<'a> Route<'a> {
+    /// `HTTPRoute` or `GRPCRoute`.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Http(_) => Kind::HttpRoute,
+            Self::Grpc(_) => Kind::GrpcRoute,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'a ObjectName {
+        match self {
+            Self::Http(route) => &route.name,
+            Self::Grpc(route) => &route.name,
+        }
+    }
+
+    /// The services that it is attached to.
+    pub fn parents(self) -> &'a [ParentRef] {
+        match self {
+            Self::Http(route) => &route.parents,
+            Self::Grpc(route) => &route.parents,
+        }
+    }
+
+    /// Its rules in their order.
+    pub fn rules(self) -> Vec<RouteRule<'a>> {
+        match self {
+            Self::Http(route) => {
+                let rules = route.rules.iter();
+                rules.map(|it| RouteRule::of(it.name.as_ref(), &it.filters, &it.backends)).collect()
+            }
+            Self::Grpc(route) => {
+                let rules = route.rules.iter();
+                rules.map(|it| RouteRule::of(it.name.as_ref(), &it.filters, &it.backends)).collect()
+            }
+        }
+    }
+}
+
+impl<'a> RouteRule<'a> {
+    fn of(name: Option<&'a String>, filters: &'a [HttpFilter], backends: &'a [HttpBackend]) -> Self {
+        Self { name, filters, backends }
+    }
+
+    /// All mirrors of the rule and its backends.
+    pub fn mirrors(self) -> impl Iterator<Item = &'a Mirror> {
+        let filters = self.filters.iter().chain(self.backends.iter().flat_map(|it| &it.filters));
+        filters.filter_map(|it| if let HttpFilter::Mirror(mirror) = it { Some(mirror) } else { None })
+    }
+}
+
+impl ParentRef {
+    /// Whether it means this port of its service: HTTP needs TCP.
+    pub fn means(&self, port: &ServicePort) -> bool {
+        port.transport == Transport::Tcp
+            && self.port.is_none_or(|number| number == port.port)
+            && self.section.as_ref().is_none_or(|name| port.name.as_ref() == Some(name))
+    }
+}
+
+impl HttpBackend {
+    /// What it refers to.
+    pub fn reference(&self) -> Reference<'_> {
+        Reference { service: &self.service, port: self.port, other_kind: self.other_kind.as_ref() }
+    }
+}
+
+impl Mirror {
+    /// What it refers to.
+    pub fn reference(&self) -> Reference<'_> {
+        Reference { service: &self.service, port: self.port, other_kind: self.other_kind.as_ref() }
+    }
+}
+
+impl Objects {
+    /// All routes, first those of requests, by kind, namespace and name.
+    pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
+        self.http_routes().map(Route::Http).chain(self.grpc_routes().map(Route::Grpc))
+    }
+
+    /// Why what a route refers to can't be a backend; `None` if it can.
+    ///
+    /// A route may lead to services of its own namespace, to those that it is attached to (their callers would have reached
+    /// them anyway), and to those of other namespaces where a `ReferenceGrant` allows it.
+    pub fn invalid_backend(&self, route: Route<'_>, to: Reference<'_>) -> Option<InvalidBackend> {
+        if to.other_kind.is_some() {
+            return Some(InvalidBackend::OtherKind);
+        }
+        let own = route.parents().iter().any(|parent| parent.service == *to.service);
+        if !own && !self.may_refer(route.kind(), &route.name().namespace, to.service) {
+            return Some(InvalidBackend::NotGranted);
+        }
+        match self.service(to.service) {
+            None => Some(InvalidBackend::NoSuchService),
+            Some(service) => {
+                let has = |it: &ServicePort| it.port == to.port && it.transport == Transport::Tcp;
+                (!service.ports.iter().any(has)).then_some(InvalidBackend::NoSuchPort)
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What rules refer to.
+
+use wabe_model::{HttpFilter, ObjectName};
+use wabe_policy::http::{HttpTable, InvalidBackend};
+
+use crate::{http_routes, objects, route, table};
+
+const FAR: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: far, namespace: other}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n";
+
+fn grant(kind: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {{name: g, namespace: other}}\n\
+         spec: {{from: [{{group: gateway.networking.k8s.io, kind: {kind}, namespace: shop}}], to: [{{group: '', kind: Service}}]}}\n"
+    )
+}
+
+#[test]
+fn backends_that_are_none_are_told_apart() {
+    let rules = "[{backendRefs: [{name: web, port: 80}, {name: web, port: 81}, {name: gone, port: 80}, \
+                 {name: a, kind: Bucket}, {name: far, namespace: other, port: 80}]}]";
+    let table = table(&http_routes(&[("shop", rules)]));
+    let invalid: Vec<_> = table.producer[0].rule.backends.iter().map(|it| it.invalid).collect();
+    let want = [
+        None,
+        Some(InvalidBackend::NoSuchPort),
+        Some(InvalidBackend::NoSuchService),
+        Some(InvalidBackend::OtherKind),
+        Some(InvalidBackend::NotGranted),
+    ];
+    assert_eq!(invalid, want);
+    let kept: HttpTable =
+        serde_json::from_str(&serde_json::to_string(&table).expect("text")).expect("a table");
+    assert_eq!(kept, table);
+}
+
+#[test]
+fn a_grant_is_for_one_kind_of_routes() {
+    let rules = "[{backendRefs: [{name: far, namespace: other, port: 80}]}]";
+    for (kind, granted, valid) in [
+        ("HTTPRoute", "HTTPRoute", true),
+        ("HTTPRoute", "GRPCRoute", false),
+        ("GRPCRoute", "GRPCRoute", true),
+        ("GRPCRoute", "HTTPRoute", false),
+    ] {
+        let table = table(&objects(&(route(kind, "shop", "r", rules) + FAR + &grant(granted))));
+        assert_eq!(table.producer[0].rule.backends[0].invalid.is_none(), valid, "{kind} {granted}");
+    }
+}
+
+#[test]
+fn a_consumers_route_may_lead_to_what_its_callers_dialled() {
+    let rules = "[{backendRefs: [{name: web, namespace: shop, port: 80}]}]";
+    let table = table(&http_routes(&[("away", rules)]));
+    assert_eq!(table.consumers["away"][0].rule.backends[0].invalid, None);
+}
+
+#[test]
+fn mirrors_that_lead_nowhere_are_left_out_and_all_destinations_are_known() {
+    let mirror = |name: &str| {
+        format!("{{type: RequestMirror, requestMirror: {{backendRef: {{name: {name}, port: 80}}}}}}")
+    };
+    let (here, gone) = (mirror("web"), mirror("gone"));
+    let change = "{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [a]}}";
+    let rules = format!(
+        "[{{filters: [{gone}, {change}, {here}], backendRefs: [{{name: gone, port: 80, filters: [{here}, {gone}]}}]}}]"
+    );
+    let table = table(&http_routes(&[("shop", &rules)]));
+    let rule = table.rules().next().expect("a rule");
+    assert!(matches!(rule.filters.as_slice(), [HttpFilter::ResponseHeaders(_), HttpFilter::Mirror(_)]));
+    assert_eq!(rule.backends[0].filters.len(), 1);
+    let web = ObjectName::new("shop", "web");
+    assert_eq!(rule.destinations().collect::<Vec<_>>(), [(&web, 80), (&web, 80)]);
+}
