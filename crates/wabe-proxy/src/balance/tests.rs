@@ -34,6 +34,7 @@ impl World {
         let facts = BackendFacts {
             speaks: Speaks::AsCaller,
             service: ObjectName::new("shop", "web"),
+            speaks: Speaks::default(),
             port: 80,
             endpoints: endpoints.iter().map(|(workload, weight)| endpoint(*workload, *weight)).collect(),
             traffic,
