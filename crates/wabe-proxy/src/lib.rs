@@ -11,6 +11,7 @@
 
 mod access;
 mod balance;
+mod confine;
 mod failure;
 mod filter;
 mod forward;
@@ -23,5 +24,6 @@ mod snapshot;
 mod upstream;
 mod world;
 
+pub use confine::{ConfineError, confine};
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, WorkloadFacts};

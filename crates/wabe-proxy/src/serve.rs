@@ -39,6 +39,8 @@ use crate::{
 
 /// How long a caller has for a request's head.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection without a request is kept once it is to be closed.
+const LINGER: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, and of what is read at once.
 const BUFFER: usize = 64 << 10;
 
@@ -112,13 +114,21 @@ async fn connection(proxy: Rc<Proxy>, workload: u32, stream: TcpStream, peer: So
     let mut closing = proxy.closing.subscribe();
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _ = closing.wait_for(|it| *it) => {
+        () = lingering(&mut closing) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(?caller, %error, "a caller's connection ended");
+    }
+}
+
+/// Once no more connections are accepted, one that idles is kept for a while: its next request may be on the way, and is
+/// answered with `Connection: close`.
+async fn lingering(closing: &mut watch::Receiver<bool>) {
+    if closing.wait_for(|it| *it).await.is_ok() {
+        sleep(LINGER).await;
     }
 }
 
@@ -185,13 +195,16 @@ async fn answer(proxy: &Rc<Proxy>, caller: Caller, request: Request<Incoming>) -
                 None => answered.await,
             };
             match answered {
-                Ok(answered) => relayed(&world, record, answered, callers_end),
+                Ok(answered) => relayed(&world, record, answered, callers_end, proxy.closing.subscribe()),
                 Err(failure) => failed(record, failure),
             }
         }
     };
     if let Some(change) = &answer_headers {
         filter::change(answer.headers_mut(), change);
+    }
+    if *proxy.closing.borrow() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert("connection", HeaderValue::from_static("close"));
     }
     answer
 }
@@ -217,6 +230,7 @@ fn relayed(
     mut record: Record,
     answered: Answered,
     callers_end: Option<hyper::upgrade::OnUpgrade>,
+    counted: watch::Receiver<bool>,
 ) -> Answer {
     let Answered { mut response, endpoint, under_way } = answered;
     record.line.status = response.status().as_u16();
@@ -232,6 +246,8 @@ fn relayed(
         spawn_local(async move {
             let _under_way = under_way;
             let _record = record;
+            // A drain waits for it.
+            let _counted = counted;
             let (Ok(callers), Ok(endpoints)) = tokio::join!(callers, endpoints) else { return };
             let (mut callers, mut endpoints) = (TokioIo::new(callers), TokioIo::new(endpoints));
             // Whoever ends it, ends it for both.

@@ -1,7 +1,7 @@
 //! The snapshot in force, made ready for look-ups, and read anew when its file was replaced.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     fs::{self, Metadata},
     io,
@@ -62,6 +62,8 @@ pub(crate) struct Watched {
     path: PathBuf,
     seen: RefCell<Option<Stamp>>,
     world: RefCell<Rc<World>>,
+    /// The file that there is was understood; or there is none yet.
+    understood: Cell<bool>,
 }
 
 /// Tells one file from another that takes its name.
@@ -74,7 +76,8 @@ struct Stamp {
 
 impl Watched {
     pub(crate) fn new(path: PathBuf) -> Self {
-        let watched = Self { path, seen: RefCell::default(), world: RefCell::default() };
+        let watched =
+            Self { path, seen: RefCell::default(), world: RefCell::default(), understood: Cell::new(true) };
         watched.look();
         watched
     }
@@ -82,6 +85,11 @@ impl Watched {
     /// The newest that was understood.
     pub(crate) fn world(&self) -> Rc<World> {
         Rc::clone(&self.world.borrow())
+    }
+
+    /// Whether what there is was understood: not when the agent is of another version.
+    pub(crate) fn is_understood(&self) -> bool {
+        self.understood.get()
     }
 
     /// Reads the file if it is another one than before: one `stat` if not.
@@ -99,6 +107,7 @@ impl Watched {
             return;
         }
         let read = fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Snapshot>(&text)?));
+        self.understood.set(read.is_ok());
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");

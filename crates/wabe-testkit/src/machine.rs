@@ -160,7 +160,8 @@ impl Machine {
     /// If one does not run at first, or is not gone within [`PATIENCE`].
     #[track_caller]
     pub fn kill_roles(&self, roles: &[&str]) -> Vec<u32> {
-        let found = roles.iter().map(|it| self.role(it).unwrap_or_else(|| panic!("{} has no {it}", self.name())));
+        let found =
+            roles.iter().map(|it| self.role(it).unwrap_or_else(|| panic!("{} has no {it}", self.name())));
         let pids: Vec<u32> = found.collect();
         for (role, pid) in roles.iter().zip(&pids) {
             assert!(force::kill_and_wait(*pid, PATIENCE), "{role} {pid} does not die");
