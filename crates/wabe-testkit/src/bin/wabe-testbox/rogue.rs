@@ -39,6 +39,7 @@ const PATIENCE: i64 = 1;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let path: PathBuf = args.option("snapshot")?.context("--snapshot FILE")?;
     let link = rustix::stdio::stdin().try_clone_to_owned()?;
+    let keeper = rustix::process::getppid().context("a parent")?;
     // What the true one reads it may read, and no more.
     wabe_proxy::confine(&path)?;
     let snapshot: Value = serde_json::from_slice(&fs::read(&path)?)?;
@@ -64,10 +65,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let none = ask(&link, NOBODY, 1)?.is_empty();
     report::line(&json!({ "kind": "sockets-of-nobody", "ok": !none, "errno": null }));
-    alone(listeners.first().context("a listener")?);
+    alone(listeners.first().context("a listener")?, keeper);
     flood(&link)?;
     // More at once than any proxy asks for: the keeper ends whoever does.
-    say(&link, 1, 65)?;
+    while let Err(error) = say(&link, 1, 65) {
+        anyhow::ensure!(error.kind() == io::ErrorKind::WouldBlock, error);
+        receive(&link)?;
+    }
+    // Until the link is cut.
+    while receive(&link).is_ok() {}
     thread::sleep(Duration::from_secs(60));
     report::line(&json!({ "kind": "survived", "ok": true, "errno": null }));
     Ok(())
@@ -171,8 +177,7 @@ fn dial(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
 }
 
 /// Without any help.
-fn alone(listener: &OwnedFd) {
-    let parent = rustix::process::getppid().unwrap_or(Pid::INIT);
+fn alone(listener: &OwnedFd, parent: Pid) {
     let file = |path: String| File::open(path).map(drop);
     for (kind, outcome) in [
         ("tcp", TcpListener::bind("127.0.0.1:0").map(drop)),
