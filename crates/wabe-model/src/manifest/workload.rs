@@ -255,7 +255,7 @@ const RESERVED_UIDS: std::ops::RangeInclusive<i64> = 0x5762_0000..=0x5762_ffff;
 fn kept(field: &Field<'_>, number: i64) -> Option<String> {
     let problem = format!("user {number} is kept for processes of the mesh itself");
     let (first, last) = RESERVED_UIDS.into_inner();
-    field.error(problem, &format!("write a user that is not between {first} and {last}"))
+    field.error(problem, format!("write a user that is not between {first} and {last}"))
 }
 
 /// As in `linux/capability.h`.
