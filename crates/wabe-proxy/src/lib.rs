@@ -6,7 +6,7 @@
 //! talks to it. `bin/wabe` (the role) and the agent (the type [`Snapshot`]) may depend on it.
 //!
 //! One thread. `serve` owns a caller's connection, `route` decides what becomes of a request, `forward` has it answered,
-//! `upstream` owns connections to endpoints, `keeper` the link that sockets come over.
+//! `upstream` owns connections to endpoints, `keeper` the link that sockets come over, `confine` what is given up at the start.
 #![forbid(unsafe_code)]
 
 mod access;

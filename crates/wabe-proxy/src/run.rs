@@ -75,7 +75,10 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
         let ticking = spawn_local(tick(Rc::clone(&proxy)));
         let mut listeners = HashMap::new();
         tokio::select! {
-            () = hear(&proxy, &link, Some(&mut listeners)) => {}
+            () = async {
+                until_understood(&proxy).await;
+                hear(&proxy, &link, Some(&mut listeners)).await;
+            } => {}
             _ = terminate.recv() => {}
         }
         // The keeper holds the listeners: new connections go to another proxy, or wait in their queues for one.
@@ -120,7 +123,7 @@ async fn hear(
                 (workload, None)
             }
             Given::Complete => {
-                spawn_local(say_ready(Rc::clone(proxy), Rc::clone(link)));
+                link.ready();
                 continue;
             }
             Given::Sockets { .. } => continue,
@@ -134,13 +137,12 @@ async fn hear(
     }
 }
 
-/// Whoever was in charge goes on until then.
-async fn say_ready(proxy: Rc<Proxy>, link: Rc<Link>) {
+/// Until then connections are for whoever is in charge, or wait in their queues.
+async fn until_understood(proxy: &Proxy) {
     let mut ticks = interval(LOOK);
     while !proxy.watched.is_understood() {
         ticks.tick().await;
     }
-    link.ready();
 }
 
 async fn tick(proxy: Rc<Proxy>) {
