@@ -73,7 +73,7 @@ fn row(request: &Malformed, outcomes: &[Outcome]) -> String {
         Reached::Nothing => it.status.clone(),
         Reached::Head => format!("{}, head passed on", it.status),
         Reached::Whole => format!("**{}, passed on**", it.status),
-        Reached::Strange => format!("**{}, passed on as it was**", it.status),
+        Reached::Strange => format!("**{}, passed on, still wrong**", it.status),
     };
     let cells: Vec<String> = outcomes.iter().map(cell).collect();
     let status = request.refusal.status().as_u16();
