@@ -32,7 +32,6 @@ impl World {
     /// Endpoints by workload and weight.
     fn new(traffic: TrafficPolicy, endpoints: &[(u32, u32)]) -> Self {
         let facts = BackendFacts {
-            speaks: Speaks::AsCaller,
             service: ObjectName::new("shop", "web"),
             speaks: Speaks::default(),
             port: 80,

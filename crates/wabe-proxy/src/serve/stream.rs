@@ -110,7 +110,7 @@ pub(super) async fn carry(
 }
 
 /// An end that looks like the endpoint's own would say that all is well.
-pub(super) fn reset(mut opened: Opened, stream: &TcpStream) {
+fn reset(mut opened: Opened, stream: &TcpStream) {
     opened.record.failure = opened.reached.err();
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    detect::{Course, Detected, Heard, Watch},
+    detect::{Course, Detected, Heard, MOST_HELD_TIME, Watch},
     search::Stream,
     serve::{Caller, Proxy, stream},
     world::Service,
@@ -37,12 +37,9 @@ pub(super) async fn watch(
     let (mut first, mut greeting) = (BytesMut::with_capacity(4 << 10), BytesMut::new());
     let mut watch = Watch::default();
     let mut closing = proxy.closing.subscribe();
-    let mut until = None;
+    // Without an endpoint nobody speaks first: who asks for something is told, who waits is reset soon.
+    let mut until = opened.reached.is_err().then(|| Instant::now() + MOST_HELD_TIME);
     loop {
-        let Ok(Stream { stream: to, .. }) = &mut opened.reached else {
-            stream::reset(opened, &from);
-            return Watched::Over;
-        };
         let course = select! {
             biased;
             got = from.read_buf(&mut first) => match got {
@@ -51,12 +48,15 @@ pub(super) async fn watch(
                 Ok(0) => watch.hear(Instant::now(), Heard::CallerEnded(&first)),
                 Err(_) => return Watched::Over,
             },
-            _ = to.read_buf(&mut greeting) => watch.hear(Instant::now(), Heard::Endpoint),
-            () = at(until) => watch.hear(Instant::now(), Heard::Time),
+            () = speaks(&mut opened, &mut greeting) => watch.hear(Instant::now(), Heard::Endpoint),
+            () = at(until) => match opened.reached {
+                Ok(_) => watch.hear(Instant::now(), Heard::Time),
+                Err(_) => watch.hear(Instant::now(), Heard::Endpoint),
+            },
             _ = closing.wait_for(|it| *it), if first.is_empty() => return Watched::Over,
         };
         match course {
-            Course::Hold(time) => until = time,
+            Course::Hold(time) => until = time.or(until),
             Course::Read(what) => {
                 opened.forget();
                 return Watched::Requests(from, first, what);
@@ -68,6 +68,16 @@ pub(super) async fn watch(
         stream::carry(proxy, caller, service, opened, from, first.freeze()).await;
     }
     Watched::Over
+}
+
+/// Completes once the endpoint has said something, or that it will not.
+async fn speaks(opened: &mut stream::Opened, greeting: &mut BytesMut) {
+    match &mut opened.reached {
+        Ok(Stream { stream, .. }) => {
+            let _ = stream.read_buf(greeting).await;
+        }
+        Err(_) => std::future::pending().await,
+    }
 }
 
 async fn at(time: Option<Instant>) {
