@@ -311,12 +311,14 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::ReferenceGrant(_)
         | Object::AuthorizationPolicy(_) => return Vec::new(),
     };
-    if merged.service(service).is_none() || merged.has_requests(service) {
+    if merged.service(service).is_none() || merged.comes_through_proxy(service) {
         return Vec::new();
     }
     let warn = |(field, instead): (&str, &str)| {
-        let message = format!("has no effect as long as no route leads to service {service}: {instead}");
-        located.warning(field, message, "attach an HTTPRoute to the service, or leave it out")
+        let message = format!(
+            "has no effect as long as nothing comes to service {service} through the node's proxy: {instead}"
+        );
+        located.warning(field, message, "attach an HTTPRoute to the service, write its annotation `mesh.wabe.dev/l7: always`, or leave it out")
     };
     said.into_iter().flatten().map(warn).collect()
 }

@@ -8,7 +8,7 @@
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
-//! link that sockets come over.
+//! link that sockets come over, `confine` what is given up at the start.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -16,6 +16,7 @@ mod answer;
 mod attempt;
 mod balance;
 mod body;
+mod confine;
 pub mod detect;
 mod exchange;
 mod failure;
@@ -37,6 +38,7 @@ mod upstream;
 mod wire;
 mod world;
 
+pub use confine::{ConfineError, confine};
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
     BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,

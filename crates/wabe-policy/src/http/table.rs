@@ -104,7 +104,7 @@ impl TableRule {
 ///
 /// Kinds are not mixed: of one namespace's routes, `HTTPRoute`s do not hold where there is a `GRPCRoute` (GEP-1294).
 pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort) -> Vec<Route<'a>> {
-    let named: Vec<Route<'a>> = objects.routes().filter(|it| is_parent(*it, service, port)).collect();
+    let named: Vec<Route<'a>> = objects.routes().filter(|it| it.is_about(service, port)).collect();
     let holds = |route: &Route<'_>| match route {
         Route::Grpc(_) => true,
         Route::Http(_) => !named.iter().any(|other| match other {
@@ -115,10 +115,6 @@ pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort)
         Route::Tls(_) | Route::Tcp(_) => false,
     };
     named.iter().copied().filter(|it| holds(it)).collect()
-}
-
-fn is_parent(route: Route<'_>, service: &Service, port: &ServicePort) -> bool {
-    route.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
 }
 
 /// The larger one goes first, by the first place that differs.

@@ -6,7 +6,7 @@ use wabe_policy::http::{Condition, Reason, Status, conditions};
 use crate::{objects, route};
 
 const MORE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: two, namespace: shop}\n\
-     spec: {selector: {a: b}, ports: [{name: one, port: 80}, {name: other, port: 81}, {name: udp, port: 82, protocol: UDP}]}\n---\n\
+     spec: {selector: {a: b}, ports: [{name: one, port: 80}, {name: other, port: 81}, {name: udp, port: 82, protocol: UDP}, {name: sql, port: 84, appProtocol: tcp}]}\n---\n\
      apiVersion: v1\nkind: Service\nmetadata: {name: headless, namespace: shop}\nspec: {clusterIP: None, selector: {a: b}, ports: [{port: 80}]}\n";
 
 fn attached(parents: &str, rules: &str) -> String {
@@ -28,7 +28,8 @@ fn a_route_is_accepted_where_there_is_something_to_attach_it_to() {
         ("name: two, port: 81", Reason::Accepted, ""),
         ("name: two, sectionName: other", Reason::Accepted, ""),
         ("name: gone", Reason::NoMatchingParent, "there is no service shop/gone"),
-        ("name: two, port: 83", Reason::NoMatchingParent, "has no such port for TCP; it has 80, 81"),
+        ("name: two, port: 83", Reason::NoMatchingParent, "has no such port for TCP; it has 80, 81, 84"),
+        ("name: two, port: 84", Reason::NoMatchingParent, "does not speak HTTP"),
         ("name: two, port: 82", Reason::NoMatchingParent, "has no such port for TCP"),
         ("name: two, port: 80, sectionName: other", Reason::NoMatchingParent, "has no such port"),
         ("name: headless", Reason::NoMatchingParent, "has no address of its own"),
