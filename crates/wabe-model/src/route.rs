@@ -118,8 +118,8 @@ impl<'a> Route<'a> {
 
     /// Whether it is attached to this port of a service, and says anything of it.
     pub fn is_about(self, service: &Service, port: &ServicePort) -> bool {
-        self.suits(port.protocol())
-            && self.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
+        self.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
+            && self.suits(port.protocol())
     }
 
     /// Its rules in their order.
