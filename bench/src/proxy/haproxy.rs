@@ -9,6 +9,9 @@ use crate::server;
 const CONNECTIONS: u32 = 9_500;
 /// To splice with, two files each; by default so many that it does not start with that limit of files.
 const PIPES: u32 = 100;
+/// Percent of its files up to which it keeps connections to the server. By default a quarter: with 9 000 idle clients it then
+/// connects anew for each request, which made 0.36 of the rate.
+const KEEPING: u32 = 95;
 
 /// What [`config`] looks prefixes up in: its manual's advice for many of them.
 pub(crate) fn map(setting: &Setting<'_>) -> String {
@@ -40,6 +43,8 @@ pub(crate) fn config(setting: &Setting<'_>, map: &Path) -> String {
     nbthread 1
     maxconn {CONNECTIONS}
     maxpipes {PIPES}
+    tune.pool-low-fd-ratio {KEEPING}
+    tune.pool-high-fd-ratio {KEEPING}
 defaults
     mode http
     http-reuse always
