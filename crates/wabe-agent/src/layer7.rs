@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_model::{AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport};
 use wabe_policy::{
-    http::{HttpTable, attached},
+    http::HttpTable,
     stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
 };
 use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts};
