@@ -245,6 +245,12 @@ pub(crate) struct Explain {
     /// By the destination's IPv6 address.
     #[arg(short = '6', long)]
     pub(crate) ipv6: bool,
+    /// A request over that connection: `GET /path?query`. Says which route and rule hold for it and where it may go.
+    #[arg(long, value_name = "METHOD PATH", conflicts_with = "udp")]
+    pub(crate) http: Option<String>,
+    /// A header of the request: `name: value`; `host` is what is dialled unless given.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", requires = "http")]
+    pub(crate) headers: Vec<String>,
     #[command(flatten)]
     pub(crate) plain: Plain,
 }
@@ -266,7 +272,8 @@ pub(crate) struct Flows {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// services, workloads, authorizationpolicies, namespaces, serviceaccounts, meshconfigs.
+    /// services, workloads, httproutes, grpcroutes, routes (all of both), authorizationpolicies, destinationrules,
+    /// referencegrants, namespaces, serviceaccounts, meshconfigs.
     pub(crate) kind: String,
     /// NAME or NAMESPACE/NAME.
     pub(crate) object: Option<String>,

@@ -19,6 +19,7 @@ use crate::{
     workload::Word,
 };
 
+mod request;
 mod target;
 
 pub(crate) fn run(mesh: &Mesh, arguments: &cli::Explain) -> Result<ExitCode, Failure> {
@@ -32,6 +33,10 @@ pub(crate) fn run(mesh: &Mesh, arguments: &cli::Explain) -> Result<ExitCode, Fai
     let namespace = names.workloads[&from].name.split('/').next().unwrap_or_default();
     let asked = target::Asked { text: &arguments.to, namespace, ipv6: arguments.ipv6, udp: arguments.udp };
     let (destination, port) = target::resolve(&asked, &names, dns.as_ref())?;
+    if let Some(text) = &arguments.http {
+        let sent = request::Sent { from, destination, port, dialled: &arguments.to };
+        return request::run(mesh, &tables, &names, &sent, text, arguments);
+    }
     let protocol = if arguments.udp { UDP } else { TCP };
     let question = Question { from, protocol, destination, port };
     let explanation = explain(&tables, &names, &question).ok_or_else(|| {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use wabe_keeper::layout::Mesh;
-use wabe_model::{Kind, Object, to_manifest, to_yaml};
+use wabe_model::{Kind, Object, Objects, to_manifest, to_yaml};
 
 use crate::{
     ask,
@@ -14,21 +14,24 @@ use crate::{
     workload::Word,
 };
 
+mod routes;
+
 pub(crate) fn run(mesh: &Mesh, arguments: &Get) -> Result<ExitCode, Failure> {
-    let kind: Kind = arguments.kind.parse().map_err(Failure::usage)?;
-    let all = ask::objects(mesh, Some(kind))?;
-    let mut found: Vec<&Object> = all.iter().collect();
+    let kinds = kinds(&arguments.kind)?;
+    // What has become of a route depends on services and grants.
+    let all = ask::objects(mesh, None)?;
+    let mut found: Vec<&Object> = kinds.iter().flat_map(|kind| all.of_kind(*kind)).collect();
     if let Some(text) = &arguments.object {
         let names: Vec<String> = found.iter().map(|object| full_name(object)).collect();
-        let what = kind.as_str();
-        let meant = if kind.is_namespaced() {
+        let what = kinds[0].as_str();
+        let meant = if kinds[0].is_namespaced() {
             Word::new(text).only(what, names.iter().map(String::as_str))?
         } else {
             Word::new(&format!("/{text}")).only(what, names.iter().map(String::as_str))?
         };
         found.retain(|object| full_name(object) == meant);
     }
-    let manifests: Vec<Value> = found.iter().map(|object| to_manifest(object)).collect();
+    let manifests: Vec<Value> = found.iter().map(|object| manifest(object, &all)).collect();
     match (arguments.plain.output, &arguments.object, manifests.as_slice()) {
         (Output::Json, Some(_), [one]) => json(one)?,
         (Output::Json, ..) => json(&manifests)?,
@@ -36,9 +39,29 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Get) -> Result<ExitCode, Failure> {
             let documents: Vec<String> = manifests.iter().map(to_yaml).collect();
             line(documents.join("---\n").trim_end())?;
         }
-        (Output::Text, ..) => line(&table(&found))?,
+        (Output::Text, ..) => {
+            let routes: Vec<_> = found.iter().filter_map(|object| routes::route(object)).collect();
+            let only_routes = !routes.is_empty() && routes.len() == found.len();
+            line(&if only_routes { routes::table(&routes, &all) } else { table(&found) })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One kind, or those of all routes that have conditions.
+fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
+    match word.to_ascii_lowercase().as_str() {
+        "route" | "routes" => Ok(vec![Kind::HttpRoute, Kind::GrpcRoute]),
+        _ => Ok(vec![word.parse().map_err(Failure::usage)?]),
+    }
+}
+
+fn manifest(object: &Object, all: &Objects) -> Value {
+    let mut manifest = to_manifest(object);
+    if let Some(route) = routes::route(object) {
+        routes::add_status(&mut manifest, all, route);
+    }
+    manifest
 }
 
 fn full_name(object: &Object) -> String {

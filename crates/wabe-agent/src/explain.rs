@@ -19,6 +19,7 @@ use wabe_verdict::{
 use crate::published::Published;
 
 mod arrival;
+pub mod request;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,191 @@
+//! `wabe explain --http`: what would become of a request. Reads what the proxy reads, so it works with agent and proxy dead.
+
+use std::{fs, net::IpAddr, process::ExitCode};
+
+use wabe_abi::TCP;
+use wabe_agent::{
+    Published,
+    explain::{
+        Question, Verdict, explain,
+        request::{Asked, BackendView, EndpointView, Outcome, RequestExplanation, explain_request},
+    },
+};
+use wabe_datapath::Pinned;
+use wabe_keeper::layout::Mesh;
+use wabe_proxy::Snapshot;
+
+use super::target;
+use crate::{
+    cli::{self, Output},
+    failure::Failure,
+    screen::{Colour, Table, json, line, paint},
+};
+
+/// Who asks what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent<'a> {
+    pub(super) from: u32,
+    pub(super) destination: IpAddr,
+    pub(super) port: u16,
+    /// As it was written.
+    pub(super) dialled: &'a str,
+}
+
+pub(super) fn run(
+    mesh: &Mesh,
+    tables: &Pinned,
+    names: &Published,
+    sent: &Sent<'_>,
+    text: &str,
+    arguments: &cli::Explain,
+) -> Result<ExitCode, Failure> {
+    let asked = asked(sent, text, &arguments.headers)?;
+    let bytes = fs::read(mesh.proxy_file())
+        .map_err(|error| Failure::environment(format!("what the proxy reads can't be read: {error}")))?;
+    let snapshot: Snapshot = serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::environment(format!("what the proxy reads can't be understood: {error}"))
+    })?;
+    let told = explain_request(&snapshot, &asked).ok_or_else(|| {
+        Failure::refused(format!(
+            "{} is no port of a service with routes: nobody looks at requests to it; leave --http out",
+            target::show(sent.destination, sent.port)
+        ))
+    })?;
+    match arguments.plain.output {
+        Output::Json => json(&told)?,
+        Output::Text | Output::Yaml => {
+            let admits = |endpoint: &EndpointView| {
+                let question = Question {
+                    from: sent.from,
+                    protocol: TCP,
+                    destination: endpoint.address,
+                    port: endpoint.port,
+                };
+                explain(tables, names, &question).is_some_and(|it| it.verdict == Verdict::Allowed)
+            };
+            print(&asked, &told, admits)?;
+        }
+    }
+    Ok(match told.outcome {
+        Outcome::Forwarded | Outcome::Redirected | Outcome::Unrouted => ExitCode::SUCCESS,
+        Outcome::NoRule | Outcome::NoBackend => ExitCode::FAILURE,
+    })
+}
+
+/// `GET /path` and `name: value`.
+fn asked(sent: &Sent<'_>, text: &str, headers: &[String]) -> Result<Asked, Failure> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (method, target) = match words.as_slice() {
+        [method, path] if path.starts_with('/') || *path == "*" => (*method, *path),
+        [path] if path.starts_with('/') => ("GET", *path),
+        _ => return Err(Failure::usage(format!("`{text}` is no request; write 'GET /path'"))),
+    };
+    let header = |text: &String| match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        Some(_) | None => Err(Failure::usage(format!("`{text}` is no header; write 'name: value'"))),
+    };
+    let mut headers = headers.iter().map(header).collect::<Result<Vec<_>, Failure>>()?;
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        headers.push(("host".into(), sent.dialled.to_owned()));
+    }
+    let (method, target) = (method.to_owned(), target.to_owned());
+    Ok(Asked { from: sent.from, destination: sent.destination, port: sent.port, method, target, headers })
+}
+
+fn print(
+    asked: &Asked,
+    told: &RequestExplanation,
+    admits: impl Fn(&EndpointView) -> bool,
+) -> Result<(), Failure> {
+    let (word, colour) = match told.outcome {
+        Outcome::Forwarded => ("forwarded", Colour::Green),
+        Outcome::Redirected => ("redirected", Colour::Green),
+        Outcome::Unrouted => ("no route holds for the caller: to the service itself", Colour::Green),
+        Outcome::NoRule => ("no rule matches: 404", Colour::Red),
+        Outcome::NoBackend => ("the rule leads to nothing: 500", Colour::Red),
+    };
+    let Asked { method, target, .. } = asked;
+    line(&format!("{method} {target} to {}:{}: {}", told.service, told.port, paint(word, colour)))?;
+    if let Some(rule) = &told.rule {
+        let name = rule.name.clone().map_or_else(String::new, |name| format!(" ({name})"));
+        line(&format!("  {} {}, rule {}{name}, path {}", rule.kind, rule.route, rule.rule, rule.path))?;
+        for text in rule.filters.iter().chain(&rule.limits) {
+            line(&format!("  {text}"))?;
+        }
+    }
+    line(&format!("  generation {}", told.generation))?;
+    if !told.backends.is_empty() {
+        line("")?;
+        line(&backends(&told.backends, admits))?;
+    }
+    Ok(())
+}
+
+/// A row for each backend, and below it one for each endpoint.
+fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> String {
+    let mut table = Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "WHAT"]);
+    for it in all {
+        let what = match it.invalid {
+            Some(why) => paint(&format!("500: {why}"), Colour::Red),
+            None if it.endpoints.is_empty() => paint("503: nobody serves it", Colour::Red),
+            None => it.filters.join("; "),
+        };
+        table.row([
+            format!("{}:{}", it.service, it.port),
+            String::new(),
+            it.weight.to_string(),
+            format!("{:.1} %", it.share * 100.0),
+            what,
+        ]);
+        for endpoint in &it.endpoints {
+            let verdict = match admits(endpoint) {
+                true => paint("allowed", Colour::Green),
+                false => paint("403: refused by policy", Colour::Red),
+            };
+            table.row([
+                String::new(),
+                format!("{} {}", endpoint.workload, target::show(endpoint.address, endpoint.port)),
+                endpoint.weight.to_string(),
+                String::new(),
+                verdict,
+            ]);
+        }
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, headers: &[&str]) -> Result<Asked, String> {
+        let sent = Sent { from: 1, destination: [10, 0, 0, 1].into(), port: 80, dialled: "web:80" };
+        let headers: Vec<String> = headers.iter().map(|it| (*it).to_owned()).collect();
+        asked(&sent, text, &headers).map_err(|failure| failure.message().to_owned())
+    }
+
+    #[test]
+    fn requests_are_read_as_people_write_them() {
+        let asked = read("POST /a?b=c", &["X-Who: me: and you", "HOST:other"]).expect("a request");
+        assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/a?b=c"));
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(asked.headers, [pair("X-Who", "me: and you"), pair("HOST", "other")]);
+        let short = read("/", &[]).expect("a request");
+        assert_eq!((short.method.as_str(), short.headers), ("GET", vec![pair("host", "web:80")]));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for (text, headers, said) in [
+            ("GET", &[][..], "is no request"),
+            ("GET a", &[], "is no request"),
+            ("GET / HTTP/1.1", &[], "is no request"),
+            ("GET /", &["a"], "is no header"),
+            ("GET /", &[": a"], "is no header"),
+        ] {
+            assert!(read(text, headers).expect_err(text).contains(said), "{text} {headers:?}");
+        }
+    }
+}
