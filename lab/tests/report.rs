@@ -167,6 +167,9 @@ fn what_makes_a_run_worth_less_is_said_at_the_top() {
         assert!(top.contains(words), "no {words:?} in {top}");
     }
     assert!(page.contains("too few rounds for a verdict at"));
+    assert!(page.contains("side by side, on an emulated machine</title>"), "the title does not tell");
+    let limits = page.split("The limits</h2>").nth(1).expect("limits");
+    assert!(limits.contains("Software emulated the machine"), "{limits}");
     let (_, page) = &*WHOLE;
     assert!(!page.split("<h2").next().expect("a top").contains("quick"));
 }
