@@ -123,6 +123,7 @@ fn show_flood(arguments: &words::Flood) -> Result<ExitCode, Failure> {
         Technology::Iptables => Arm::KubeProxyIptables,
         Technology::IptablesNft => Arm::KubeProxyIptablesNft,
         Technology::Nftables => Arm::KubeProxyNftables,
+        Technology::Ipvs => Arm::KubeProxyIpvs,
         Technology::Ebpf => Arm::WabeDirect,
     };
     let size = world::kube::Flood { services: arguments.services, endpoints: arguments.pods };
