@@ -19,7 +19,7 @@ use crate::{
 /// The arms that differ in how a service address is found.
 const ARMS: &str = "none,kube-proxy-iptables,kube-proxy-nftables,kube-proxy-ipvs";
 /// What is measured unless scenarios are named: what IPVS is for.
-const SCENARIOS: [&str; 3] = ["connections", "rules", "services"];
+const SCENARIOS: [&str; 1] = ["services"];
 /// Enough for a verdict.
 const ROUNDS: &str = "6";
 /// How long the machine may run.
@@ -27,8 +27,6 @@ const PATIENCE: Duration = Duration::from_hours(1);
 /// Room for what comes out, bytes.
 const ROOM: u64 = 256 << 20;
 
-/// Packages that are needed here besides those of the set-up.
-const PACKAGES: [(&str, &str); 2] = [("/usr/sbin/ipvsadm", "ipvsadm"), ("/usr/sbin/ipset", "ipset")];
 /// Programs that those arms take.
 const PROGRAMS: [&str; 13] = [
     "nginx",
@@ -196,7 +194,6 @@ fn put(userland: &mut Userland, wish: &Wish) -> Result<()> {
 
 /// Puts programs that arms take into the machine.
 pub(super) fn arms(userland: &mut Userland) -> Result<()> {
-    setup::packages(&PACKAGES)?;
     userland.programs(&PROGRAMS)?;
     userland.files_of(Path::new(EXTENSIONS))
 }
@@ -210,7 +207,7 @@ mod tests {
         let wish = Wish::of(&["rules", "--out", "/tmp/x", "udp", "--repeat", "3"]).expect("words");
         assert_eq!(wish.out, Path::new("/tmp/x"));
         assert!(wish.line().contains(" rules udp --quick --repeat 3 --arms none,"), "{}", wish.line());
-        assert!(Wish::of(&[]).expect("nothing").line().contains(" connections rules services "));
+        assert!(Wish::of(&[]).expect("nothing").line().contains(" services --quick "));
         for wrong in [&["--fast"][..], &["--out"], &["--repeat", "many"]] {
             Wish::of(wrong).expect_err("no such words");
         }
