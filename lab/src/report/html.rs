@@ -127,9 +127,9 @@ fn table(table: &Table) -> String {
 
 fn row(cells: &[String]) -> String {
     let mut out = String::from("<tr>");
-    for (place, words) in cells.iter().enumerate() {
-        let long = words.chars().count() > 34;
-        let words = escape(words);
+    for (place, text) in cells.iter().enumerate() {
+        let long = text.chars().count() > 34;
+        let words = words(text);
         out += &match (place, long) {
             (0, false) => format!("<th scope=\"row\">{words}</th>"),
             (0, true) => format!("<th scope=\"row\" class=\"long\">{words}</th>"),
