@@ -32,6 +32,8 @@ const TOOLS: [(&str, &str); 21] = [
     ("/usr/sbin/bpftool", "bpftool"),
     // The lab's peers, its profiler, and a browser that looks at its report.
     ("/usr/sbin/iptables-legacy-restore", "iptables"),
+    ("/usr/sbin/ipvsadm", "ipvsadm"),
+    ("/usr/sbin/ipset", "ipset"),
     ("/usr/bin/wrk", "wrk"),
     ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/perf", "linux-perf"),
