@@ -106,6 +106,9 @@ fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter
     })
 }
 
+/// Makes a filter of an object's name.
+type Named = fn(ObjectName) -> HttpFilter;
+
 /// One of Wabe's own kinds.
 fn extension(field: &Field<'_>, namespace: &str) -> Option<HttpFilter> {
     let fields = field.fields(&EXTENSION)?;
@@ -113,9 +116,7 @@ fn extension(field: &Field<'_>, namespace: &str) -> Option<HttpFilter> {
     let group = group.and_then(|it| it.choice(&[("mesh.wabe.dev", ())]));
     let kind = fields.require("kind", "write RequestLimit or FaultInjection");
     let kind = kind.and_then(|it| {
-        let filters: [(&str, fn(ObjectName) -> HttpFilter); 2] =
-            [("RequestLimit", HttpFilter::Limit), ("FaultInjection", HttpFilter::Fault)];
-        it.choice(&filters)
+        it.choice(&[("RequestLimit", HttpFilter::Limit as Named), ("FaultInjection", HttpFilter::Fault)])
     });
     let name = fields.require("name", "write its name").and_then(|it| subdomain_name(&it));
     group?;
