@@ -93,7 +93,11 @@ fn a_service_or_workload_that_asks_always_has_all_callers_led() {
     assert_eq!(led_with("", always, other), [1, 2, 3, 4]);
     assert_eq!(led_with(&always.replace("always", "auto"), "", other), NONE);
     assert_eq!(led_with("", "", &format!("{other}{always}")), NONE, "another service's");
-    assert_eq!(led_with("", "", &format!("namespace: away, labels: {{app: web}}{always}")), NONE, "elsewhere");
+    assert_eq!(
+        led_with("", "", &format!("namespace: away, labels: {{app: web}}{always}")),
+        NONE,
+        "elsewhere"
+    );
 }
 
 #[test]
