@@ -195,6 +195,7 @@ mod tests {
             since_ms: 0,
             last_exit: None,
             problem: None,
+            draining: Vec::new(),
         };
         render(&status(), &[dns], &traffic)
     }

@@ -58,7 +58,7 @@ pub(crate) async fn exchange(
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };
     record.service = Some(Rc::clone(&service));
-    if let Err(failure) = normalise(&mut head) {
+    if let Err(failure) = normalise(&mut head, caller.dialled) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
     if !head.headers.contains_key("x-request-id")

@@ -17,7 +17,7 @@ use crate::{
     attempt::{Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
-    filter,
+    filter, grpc,
     identity::{Parties, introduce},
     replay::Replay,
     search::{Reached, Search},
@@ -100,6 +100,7 @@ pub(crate) async fn forward(
     let repeats = errand.may_repeat(&asked.method);
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
     (search.hash, search.plain) = (hash, errand.changes_protocol);
+    search.grpc = errand.caller.streams && grpc::is_grpc(&asked.headers);
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
     let mut head = asked.clone();
     loop {

@@ -1,6 +1,6 @@
 //! What becomes of a request: by the rules that hold for its caller. Decides and changes heads; sends nothing.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Uri, Version, header::HeaderValue, request, uri};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
@@ -32,8 +32,16 @@ pub(crate) struct Decided {
 }
 
 /// Brings a request's head into one form: an origin-form target, and its host in `host`.
-pub(crate) fn normalise(head: &mut request::Parts) -> Result<(), Failure> {
+pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Result<(), Failure> {
     let hosts = head.headers.get_all("host").iter().count();
+    if hosts == 0
+        && head.version == Version::HTTP_10
+        && head.uri.authority().is_none()
+        && let Ok(host) = HeaderValue::from_str(&dialled.to_string())
+    {
+        // It need not say one, but whoever is asked in HTTP/1.1 must be told.
+        head.headers.insert("host", host);
+    }
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Err(Failure::BadHost);
     }

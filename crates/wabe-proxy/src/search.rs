@@ -27,6 +27,8 @@ pub(crate) struct Search<'a> {
     pub(crate) hash: Option<u64>,
     /// What the caller wants to say can't be said in HTTP/2.
     pub(crate) plain: bool,
+    /// What the caller wants to say can only be said in HTTP/2: it is gRPC.
+    pub(crate) grpc: bool,
     /// Only connections that nobody used before will do.
     pub(crate) anew: bool,
     /// Workloads that were tried.
@@ -54,7 +56,17 @@ pub(crate) struct Stream {
 impl<'a> Search<'a> {
     pub(crate) fn new(proxy: &'a Proxy, world: &'a World, caller: &'a Caller, backend: &'a Backend) -> Self {
         let locality = world.workloads.get(&caller.workload).map(|it| &it.locality);
-        Self { proxy, caller, backend, locality, hash: None, plain: false, anew: false, tried: Vec::new() }
+        Self {
+            proxy,
+            caller,
+            backend,
+            locality,
+            hash: None,
+            plain: false,
+            grpc: false,
+            anew: false,
+            tried: Vec::new(),
+        }
     }
 
     /// A connection that can carry a request.
@@ -66,7 +78,7 @@ impl<'a> Search<'a> {
             Speaks::Http1 => traffic.pool.http2,
             Speaks::Http2 => true,
         };
-        let speech = if streams && !self.plain { Speech::Http2 } else { Speech::Http1 };
+        let speech = if (streams || self.grpc) && !self.plain { Speech::Http2 } else { Speech::Http1 };
         for unreachable in 0..TRIES {
             let (endpoint, under_way) = self.next(unreachable)?;
             let way = Way { caller: self.caller.workload, to: self.address(&endpoint), speech };
