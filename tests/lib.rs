@@ -3,11 +3,13 @@
 
 mod applied;
 pub mod facts;
+mod keeper;
 pub mod manifest;
 pub mod status;
 pub mod steps;
 mod wait;
 
 pub use applied::Applied;
+pub use keeper::ask_keeper;
 pub use wabe_testkit as testkit;
 pub use wait::{eventually, eventually_within};

@@ -1,30 +1,29 @@
 //! What is compared: a command that makes load, and where it goes.
 
-use std::{cell::RefCell, path::Path, process::Command, time::Duration};
+use std::{cell::RefCell, path::Path, process::Command, rc::Rc};
 
-use anyhow::{Context, Result};
+use crate::{bridge::Bridge, mesh::Mesh, proxy::Chain, work::Work};
 
-use crate::{
-    bridge::Bridge,
-    command::run,
-    load::{Kind, Sample},
-    mesh::Mesh,
-};
+/// The name of the arm that is Wabe's, among its peers.
+pub(crate) const WABE: &str = "wabe";
 
 /// Where the load comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum From {
-    Bridge(std::rc::Rc<Bridge>),
-    Mesh(std::rc::Rc<Mesh>),
+    Bridge(Rc<Bridge>),
+    Mesh(Rc<Mesh>),
+    Chain(Rc<Chain>),
 }
 
-/// Which number of a sample is compared. All are such that more is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Figure {
-    /// Answers a second.
-    Rate,
-    /// Set-ups a second if one followed the other: 1 / median time of `connect()`.
-    SetUps,
+impl From {
+    /// A command that runs `program` where the client is.
+    pub(crate) fn client(&self, program: &Path) -> Command {
+        match self {
+            Self::Bridge(bridge) => bridge.client(program),
+            Self::Mesh(mesh) => mesh.client(program),
+            Self::Chain(chain) => chain.client(program),
+        }
+    }
 }
 
 /// One arm of a comparison.
@@ -32,67 +31,89 @@ pub(crate) enum Figure {
 pub(crate) struct Arm {
     pub(crate) name: String,
     pub(crate) from: From,
+    /// Address and port, several of them, or with a path: what the work takes.
     pub(crate) to: String,
+    /// Of a time: the arm without a proxy whose value of the same round is taken off, for what the proxy adds.
+    pub(crate) direct: Option<&'static str>,
+    /// One a round.
     pub(crate) values: RefCell<Vec<f64>>,
 }
 
 impl Arm {
-    pub(crate) fn bridge(name: &str, bridge: &std::rc::Rc<Bridge>, to: &str) -> Self {
-        Self {
-            name: name.into(),
-            from: From::Bridge(bridge.clone()),
-            to: to.into(),
-            values: RefCell::default(),
-        }
+    pub(crate) fn new(name: &str, from: From, to: String) -> Self {
+        Self { name: name.into(), from, to, direct: None, values: RefCell::default() }
     }
 
-    pub(crate) fn mesh(name: &str, mesh: &std::rc::Rc<Mesh>, to: String) -> Self {
-        Self { name: name.into(), from: From::Mesh(mesh.clone()), to, values: RefCell::default() }
+    pub(crate) fn bridge(name: &str, bridge: &Rc<Bridge>, to: &str) -> Self {
+        Self::new(name, From::Bridge(bridge.clone()), to.into())
     }
 
-    /// Runs the load once.
-    pub(crate) fn sample(&self, program: &Path, kind: Kind, load: Load) -> Result<Sample> {
-        let mut command: Command = match &self.from {
-            From::Bridge(bridge) => bridge.client(program),
-            From::Mesh(mesh) => mesh.client(program),
-        };
-        let numbers =
-            [load.connections.to_string(), load.time.as_millis().to_string(), load.core.to_string()];
-        let printed = run(command.args(["load", kind.word(), &self.to]).args(numbers))
-            .with_context(|| format!("arm \"{}\"", self.name))?;
-        serde_json::from_str(&printed).with_context(|| format!("arm \"{}\" printed {printed:?}", self.name))
+    pub(crate) fn mesh(name: &str, mesh: &Rc<Mesh>, to: String) -> Self {
+        Self::new(name, From::Mesh(mesh.clone()), to)
     }
 }
 
-impl Figure {
-    pub(crate) fn of(self, sample: Sample) -> f64 {
-        match self {
-            Self::Rate => sample.count as f64 / sample.seconds,
-            Self::SetUps => sample.set_up.map_or(0.0, |microseconds| 1e6 / microseconds),
-        }
-    }
-
-    pub(crate) fn unit(self) -> &'static str {
-        match self {
-            Self::Rate => "1/s",
-            Self::SetUps => "1/median s",
-        }
-    }
+/// What ratios are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ratios {
+    /// Each arm in units of the first.
+    ToFirst,
+    /// [`WABE`] in units of each: how it does against its peers.
+    OfWabe,
 }
 
-/// How much load, and from which core.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    pub(crate) connections: usize,
-    pub(crate) time: Duration,
-    pub(crate) core: usize,
-}
-
-/// Arms of one load, the first of which is the baseline.
+/// Arms of one load.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     pub(crate) title: String,
-    pub(crate) kind: Kind,
-    pub(crate) figure: Figure,
+    pub(crate) work: Work,
+    pub(crate) ratios: Ratios,
     pub(crate) arms: Vec<Arm>,
+}
+
+impl Comparison {
+    /// What came out.
+    pub(crate) fn table(&self) -> Table {
+        let rows = self.arms.iter().map(|arm| Row {
+            name: arm.name.clone(),
+            to: arm.to.clone(),
+            values: arm.values.borrow().clone(),
+        });
+        Table { title: self.title.clone(), unit: self.work.unit(), ratios: self.ratios, rows: rows.collect() }
+    }
+
+    /// What each proxy adds to the arm without one, round by round; `None` if no arm has such.
+    pub(crate) fn added(&self) -> Option<Table> {
+        let rows: Vec<Row> = self
+            .arms
+            .iter()
+            .filter_map(|arm| {
+                let direct = self.arms.iter().find(|it| Some(it.name.as_str()) == arm.direct)?;
+                let (with, without) = (arm.values.borrow(), direct.values.borrow());
+                let values = with.iter().zip(without.iter()).map(|(with, without)| with - without).collect();
+                Some(Row { name: arm.name.clone(), to: arm.to.clone(), values })
+            })
+            .collect();
+        let title = format!("{}: what the proxy adds", self.title);
+        (!rows.is_empty()).then(|| Table { title, unit: self.work.unit(), ratios: self.ratios, rows })
+    }
+}
+
+/// Values that are compared, however they were taken.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) unit: &'static str,
+    pub(crate) ratios: Ratios,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Those of one arm.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    /// Where it answered.
+    pub(crate) to: String,
+    /// One a round.
+    pub(crate) values: Vec<f64>,
 }

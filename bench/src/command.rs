@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 /// # Errors
 /// It can't be started, or fails; with what it wrote to stderr.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
+    // What it says is shown to people.
+    command.env("RUST_BACKTRACE", "0");
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("{command:?} could not be run"))?;
     if !output.status.success() {

@@ -11,7 +11,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+/// What is asked for.
+pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+/// Asks for many bytes.
+const MANY: &[u8] = b"GET /many HTTP/1.1\r\nHost: b\r\n\r\n";
 /// Longest wait for one answer; a path that loses packets is an error, not a slow path.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,16 +27,19 @@ pub(crate) enum Kind {
     Connections,
     /// Datagrams of 64 bytes, one on the way at a time.
     Datagrams,
+    /// Bytes of one large answer after the other, on one connection.
+    Bytes,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Requests, Self::Connections, Self::Datagrams];
+    pub(crate) const ALL: [Self; 4] = [Self::Requests, Self::Connections, Self::Datagrams, Self::Bytes];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Connections => "connections",
             Self::Datagrams => "datagrams",
+            Self::Bytes => "bytes",
         }
     }
 }
@@ -41,7 +47,7 @@ impl Kind {
 /// What came out.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Answers.
+    /// Answers; or bytes.
     pub(crate) count: u64,
     /// Time from the first to the last, seconds.
     pub(crate) seconds: f64,
@@ -70,6 +76,7 @@ pub(crate) fn run(kind: Kind, to: &[SocketAddr], connections: usize, time: Durat
         Kind::Requests => requests(first, connections, time),
         Kind::Connections => new_connections(to, time),
         Kind::Datagrams => datagrams(first, time),
+        Kind::Bytes => bytes(first, time),
     }
 }
 
@@ -136,14 +143,15 @@ async fn one_connection(to: SocketAddr, begin: Instant, end: Instant) -> Result<
 }
 
 /// How long the first answer is, once its head is there. All answers of a server are as long.
-fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
+pub(crate) fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
     let text = String::from_utf8_lossy(bytes);
     let Some(head) = text.find("\r\n\r\n") else { return Ok(None) };
     if !text.starts_with("HTTP/1.1 200") {
         bail!("the server answers {:?}", text.lines().next());
     }
-    let length = text[..head].lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    let length: usize = length.context("an answer without Content-Length")?.trim().parse()?;
+    let mut fields = text[..head].lines().filter_map(|line| line.split_once(':'));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.context("an answer without Content-Length")?.1.trim().parse()?;
     Ok(Some(head + 4 + length))
 }
 
@@ -197,6 +205,35 @@ fn datagrams(to: SocketAddr, time: Duration) -> Result<Sample> {
     }
 }
 
+fn bytes(to: SocketAddr, time: Duration) -> Result<Sample> {
+    let mut stream =
+        TcpStream::connect_timeout(&to, PATIENCE).with_context(|| format!("connecting to {to}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let begin = Instant::now() + time / 10;
+    let end = begin + time;
+    let (mut count, mut buffer) = (0, vec![0; 256 << 10]);
+    loop {
+        stream.write_all(MANY)?;
+        // The end of one answer is the beginning of the next: nothing else is on the way.
+        let (mut have, mut whole) = (0, None);
+        while whole.is_none_or(|whole| have < whole) {
+            let got = stream.read(&mut buffer[if whole.is_none() { have } else { 0 }..])?;
+            if got == 0 {
+                bail!("{to} closed the connection");
+            }
+            have += got;
+            if whole.is_none() {
+                whole = answer_length(&buffer[..have])?;
+            }
+            let now = Instant::now();
+            if now >= end {
+                return Ok(Sample { count, seconds: time.as_secs_f64(), set_up: None });
+            }
+            count += if now >= begin { got as u64 } else { 0 };
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +243,8 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(answer_length(&answer[..20]).expect("part of a head"), None);
         assert_eq!(answer_length(answer).expect("an answer"), Some(answer.len()));
+        let proxied = b"HTTP/1.1 200 OK\r\ncontent-length:3\r\n\r\nabc";
+        assert_eq!(answer_length(proxied).expect("the same"), Some(proxied.len()));
         assert!(answer_length(b"HTTP/1.1 404 Not Found\r\n\r\n").is_err());
     }
 

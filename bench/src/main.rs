@@ -1,8 +1,8 @@
 //! `wabe-bench`: measures the mesh against what nodes do without it; `cargo xtask bench` builds and starts it.
 //!
 //! It starts meshes and namespaces of its own, loads them in interleaved rounds, prints ratios with intervals, and
-//! leaves nothing but its empty lock file. It never judges a figure. Nothing depends on it, and it depends on no crate of
-//! the mesh: it uses `wabe`.
+//! leaves nothing but its empty lock file and, where the lab has it too, Envoy. It never judges a figure. Nothing depends on
+//! it, and it depends on no crate of the mesh: it uses `wabe`, and of the lab what finds and runs the programs of others.
 #![forbid(unsafe_code)]
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -13,20 +13,26 @@ mod arm;
 mod bridge;
 mod command;
 mod environment;
+mod grpc;
+mod h2load;
+mod hold;
 mod load;
 mod measures;
 mod mesh;
 mod place;
 mod policies;
+mod proxy;
 mod report;
 mod rounds;
 mod server;
 mod stats;
+mod work;
 
 const USAGE: &str = "\
 usage: wabe-bench --wabe PROGRAM [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
 
-MEASURE is one of short-cut, hooks, connect, scale, udp, policy; all of them unless given. N is 30 unless given.
+MEASURE is one of short-cut, hooks, connect, scale, udp, policy, proxy-requests, proxy-latency, proxy-tail, proxy-http2,
+proxy-grpc, proxy-tcp, proxy-memory, proxy-idle, proxy-routes; all of them unless given. N is 30 unless given.
 --quick runs 3 rounds of 0.2 s and smaller tables: it shows that all works, and its figures mean nothing.";
 
 fn main() -> Result<()> {
@@ -37,6 +43,14 @@ fn main() -> Result<()> {
         ["echo", at, core] => {
             load::pin(core.parse()?)?;
             load::echo(at.parse()?)
+        }
+        ["grpc", at, core] => {
+            load::pin(core.parse()?)?;
+            grpc::serve(at.parse()?)
+        }
+        ["hold", to, count, core] => {
+            load::pin(core.parse()?)?;
+            hold::run(to.parse()?, count.parse()?)
         }
         ["load", kind, to, connections, milliseconds, core] => {
             load::pin(core.parse()?)?;

@@ -5,25 +5,55 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use crate::{
-    arm::{Arm, Comparison, Figure},
+    arm::{Arm, Comparison, Ratios, Table},
     bridge::{Bridge, Node},
     command::run,
+    hold::Held,
     load::Kind,
     mesh::{Mesh, Wanted},
     place::Place,
     policies,
+    work::{Figure, Work},
 };
+
+mod http;
+mod idle;
+mod latency;
+mod memory;
+mod proxies;
+mod routes;
+mod tcp;
 
 /// Comparisons to run, facts that need no comparison, and what could not be had.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
+    /// Connections that do nothing. First, as they go before what they lead to.
+    pub(crate) held: Vec<Held>,
     pub(crate) comparisons: Vec<Comparison>,
+    /// Values that were taken while the measure was set up.
+    pub(crate) tables: Vec<Table>,
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) missing: Vec<(String, String)>,
 }
 
 /// All measures by name, in the order in which they run.
-pub(crate) const NAMES: [&str; 6] = ["short-cut", "hooks", "connect", "scale", "udp", "policy"];
+pub(crate) const NAMES: [&str; 15] = [
+    "short-cut",
+    "hooks",
+    "connect",
+    "scale",
+    "udp",
+    "policy",
+    "proxy-requests",
+    "proxy-latency",
+    "proxy-tail",
+    "proxy-http2",
+    "proxy-grpc",
+    "proxy-tcp",
+    "proxy-memory",
+    "proxy-idle",
+    "proxy-routes",
+];
 
 /// Sets a measure up.
 ///
@@ -37,6 +67,15 @@ pub(crate) fn prepare(name: &str, place: &Place, core: usize, quick: bool) -> Re
         "scale" => scale(place, core, quick),
         "udp" => udp(place, core),
         "policy" => policy(place, core, quick),
+        "proxy-requests" => http::requests(place),
+        "proxy-latency" => latency::added(place),
+        "proxy-tail" => latency::tail(place, quick),
+        "proxy-http2" => http::http2(place),
+        "proxy-grpc" => http::grpc(place),
+        "proxy-tcp" => tcp::pass_through(place),
+        "proxy-memory" => memory::memory(place, quick),
+        "proxy-idle" => idle::with_idle(place, quick),
+        "proxy-routes" => routes::many(place, quick),
         other => anyhow::bail!("{other:?} is no measure; they are {}", NAMES.join(", ")),
     }
 }
@@ -64,7 +103,12 @@ fn short_cut(place: &Place, core: usize) -> Result<Prepared> {
         }
     }
     let title = "short-cut: requests on 32 connections".to_owned();
-    prepared.comparisons.push(Comparison { title, kind: Kind::Requests, figure: Figure::Rate, arms });
+    prepared.comparisons.push(Comparison {
+        title,
+        work: Work::Own(Kind::Requests, Figure::Rate),
+        ratios: Ratios::ToFirst,
+        arms,
+    });
     Ok(prepared)
 }
 
@@ -101,8 +145,12 @@ fn hooks(place: &Place, core: usize) -> Result<Prepared> {
         meshes.push((name, Rc::new(mesh), to));
     }
     let arms = || meshes.iter().map(|(name, mesh, to)| Arm::mesh(name, mesh, to.clone())).collect();
-    let comparison =
-        |title: &str, kind| Comparison { title: title.into(), kind, figure: Figure::Rate, arms: arms() };
+    let comparison = |title: &str, kind| Comparison {
+        title: title.into(),
+        work: Work::Own(kind, Figure::Rate),
+        ratios: Ratios::ToFirst,
+        arms: arms(),
+    };
     Ok(Prepared {
         comparisons: vec![
             comparison("hooks: new connections, to the workload's address", Kind::Connections),
@@ -129,8 +177,12 @@ fn connect(place: &Place, core: usize) -> Result<Prepared> {
             Arm::mesh("mesh, a service of ten", &mesh, mesh.service("server", 80)?),
         ])
     };
-    let comparison =
-        |title: &str, figure, arms| Comparison { title: title.into(), kind: Kind::Connections, figure, arms };
+    let comparison = |title: &str, figure, arms| Comparison {
+        title: title.into(),
+        work: Work::Own(Kind::Connections, figure),
+        ratios: Ratios::ToFirst,
+        arms,
+    };
     Ok(Prepared {
         comparisons: vec![
             comparison("connect: new connections, each with one request", Figure::Rate, of_one()?),
@@ -182,7 +234,12 @@ fn scale(place: &Place, core: usize, quick: bool) -> Result<Prepared> {
         ),
     ];
     let title = "scale: set-up, the time of connect()".to_owned();
-    prepared.comparisons.push(Comparison { title, kind: Kind::Connections, figure: Figure::SetUps, arms });
+    prepared.comparisons.push(Comparison {
+        title,
+        work: Work::Own(Kind::Connections, Figure::SetUps),
+        ratios: Ratios::ToFirst,
+        arms,
+    });
     Ok(prepared)
 }
 
@@ -199,7 +256,12 @@ fn udp(place: &Place, core: usize) -> Result<Prepared> {
         Err(error) => prepared.missing.push(("mesh, UDP".into(), format!("{error:#}"))),
     }
     let title = "udp: datagrams of 64 bytes, one at a time".to_owned();
-    prepared.comparisons.push(Comparison { title, kind: Kind::Datagrams, figure: Figure::Rate, arms });
+    prepared.comparisons.push(Comparison {
+        title,
+        work: Work::Own(Kind::Datagrams, Figure::Rate),
+        ratios: Ratios::ToFirst,
+        arms,
+    });
     Ok(prepared)
 }
 
@@ -219,6 +281,11 @@ fn policy(place: &Place, core: usize, quick: bool) -> Result<Prepared> {
         Err(error) => prepared.missing.push((name, format!("{error:#}"))),
     }
     let title = "policy: set-up, the time of connect()".to_owned();
-    prepared.comparisons.push(Comparison { title, kind: Kind::Connections, figure: Figure::SetUps, arms });
+    prepared.comparisons.push(Comparison {
+        title,
+        work: Work::Own(Kind::Connections, Figure::SetUps),
+        ratios: Ratios::ToFirst,
+        arms,
+    });
     Ok(prepared)
 }

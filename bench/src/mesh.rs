@@ -60,13 +60,14 @@ impl Mesh {
             "grace": "1s",
         });
         text += &workload("server", &nginx);
-        text += &service("server", &json!([{"name": "http", "port": 80, "targetPort": "http"}]));
+        text += &service("server", "server", &json!([{"name": "http", "port": 80, "targetPort": "http"}]));
         text += &workload("client", &json!({"command": ["sleep", "infinity"], "grace": "1s"}));
         if wanted.echo {
             let command = json!([place.program(), "echo", "0.0.0.0:9000", core.to_string()]);
             let ports = json!([{"name": "echo", "port": 9000, "protocol": "UDP"}]);
             text += &workload("echo", &json!({"command": command, "ports": ports, "grace": "1s"}));
             text += &service(
+                "echo",
                 "echo",
                 &json!([{"name": "echo", "port": 9000, "targetPort": "echo", "protocol": "UDP"}]),
             );
@@ -79,6 +80,16 @@ impl Mesh {
         }
         run(&mut up)?;
         Ok(Self { name, wabe: place.wabe().to_path_buf(), stopped: Vec::new() })
+    }
+
+    /// Its name on this machine.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The proxy's processes.
+    pub(crate) fn proxy(&self) -> Vec<u32> {
+        place::processes(&self.name, "proxy")
     }
 
     /// A command of `wabe` for this mesh.
@@ -167,14 +178,15 @@ impl Drop for Mesh {
     }
 }
 
-fn workload(name: &str, spec: &Value) -> String {
+pub(crate) fn workload(name: &str, spec: &Value) -> String {
     let metadata = json!({"name": name, "namespace": "bench", "labels": {"app": name}});
     document("mesh.wabe.dev/v1alpha1", "Workload", &metadata, spec)
 }
 
-fn service(name: &str, ports: &Value) -> String {
+/// Of workloads with that label.
+pub(crate) fn service(name: &str, app: &str, ports: &Value) -> String {
     let metadata = json!({"name": name, "namespace": "bench"});
-    document("v1", "Service", &metadata, &json!({"selector": {"app": name}, "ports": ports}))
+    document("v1", "Service", &metadata, &json!({"selector": {"app": app}, "ports": ports}))
 }
 
 /// JSON is YAML.

@@ -12,10 +12,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::command;
+use crate::{command, grpc};
 
 /// A folder that workloads see too, which have a `/tmp` of their own, and from which programs may be run.
 const FOLDER: &str = "/var/lib/wabe-bench";
+/// A file of [`MANY_BYTES`] zeros that takes no room, which servers answer with.
+pub(crate) const MANY: &str = "/var/lib/wabe-bench/many";
+/// So many that the end of an answer is rare.
+const MANY_BYTES: u64 = 256 << 20;
 /// What the names of network namespaces begin with. Those of meshes begin with `bench-`, so their cgroups do with this.
 pub(crate) const PREFIX: &str = "wabe-bench-";
 /// What the names of meshes begin with.
@@ -50,6 +54,11 @@ impl Place {
         let place = Self { wabe: wabe.to_path_buf(), interrupted, _lock: lock };
         let program = std::env::current_exe().context("finding the benchmark's own program")?;
         fs::copy(program, place.program()).context("copying the benchmark's program for the workloads")?;
+        fs::copy(wabe, place.lab()).context("copying `wabe` for the workloads")?;
+        File::create(MANY)
+            .and_then(|file| file.set_len(MANY_BYTES))
+            .with_context(|| format!("making {MANY}"))?;
+        fs::write(place.folder().join(grpc::FILE), grpc::message()).context("writing a message of gRPC")?;
         Ok(place)
     }
 
@@ -61,6 +70,11 @@ impl Place {
     /// The load generators, where workloads find them.
     pub(crate) fn program(&self) -> PathBuf {
         self.folder().join("wabe-bench")
+    }
+
+    /// `wabe`, where workloads find it: its lab makes load too.
+    pub(crate) fn lab(&self) -> PathBuf {
+        self.folder().join("wabe")
     }
 
     /// The program that is measured.
@@ -133,8 +147,13 @@ fn sweep(wabe: &Path) -> Result<()> {
     }
 }
 
-/// The agent's processes of a mesh, from its cgroup.
+/// The agent's processes of a mesh.
 pub(crate) fn agents(mesh: &str) -> Vec<u32> {
+    processes(mesh, "agent")
+}
+
+/// Processes of a mesh, from their cgroup: `agent`, `dns`, `proxy`, and `vend`, which is the keeper's.
+pub(crate) fn processes(mesh: &str, name: &str) -> Vec<u32> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let root = mounts.lines().find_map(|line| {
         let mut words = line.split(' ').skip(1);
@@ -142,7 +161,7 @@ pub(crate) fn agents(mesh: &str) -> Vec<u32> {
         (kind == "cgroup2").then_some(point)
     });
     let Some(root) = root else { return Vec::new() };
-    let file = Path::new(root).join(format!("wabe-{mesh}/agent/cgroup.procs"));
+    let file = Path::new(root).join(format!("wabe-{mesh}/{name}/cgroup.procs"));
     fs::read_to_string(file).unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
 }
 
@@ -151,6 +170,12 @@ pub(crate) fn kill(pid: u32, signal: rustix::process::Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+/// A process and those that it started.
+pub(crate) fn with_children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    std::iter::once(pid).chain(children.split_whitespace().filter_map(|it| it.parse().ok())).collect()
 }
 
 fn names(folder: &str, prefix: &str) -> Vec<String> {

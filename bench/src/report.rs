@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::{
+    arm::{Ratios, Row, Table, WABE},
     measures::Prepared,
-    stats::{median, paired_ratio},
+    stats::{Ratio, median, paired_ratio},
 };
 
 /// The machine, as a line.
@@ -29,31 +30,13 @@ pub(crate) fn environment(of: &Value) -> String {
 pub(crate) fn measure(name: &str, prepared: &Prepared, steal: f64, seed: u64) -> (String, Value) {
     let (mut text, mut tables) = (String::new(), Vec::new());
     for comparison in &prepared.comparisons {
-        let _ = writeln!(text, "### {}\n", comparison.title);
-        let _ = writeln!(
-            text,
-            "| arm | median, {} | against the first | 95 % interval |",
-            comparison.figure.unit()
-        );
-        let _ = writeln!(text, "|---|---:|---:|---|");
-        let baseline = comparison.arms.first().map(|arm| arm.values.borrow().clone()).unwrap_or_default();
-        let mut rows = Vec::new();
-        for (index, arm) in comparison.arms.iter().enumerate() {
-            let values = arm.values.borrow();
-            let middle = median(&values).unwrap_or(0.0);
-            let ratio = if index == 0 { None } else { paired_ratio(&values, &baseline, seed) };
-            let shown = match ratio {
-                Some(it) => (format!("{:.3}", it.estimate), format!("{:.3} to {:.3}", it.low, it.high)),
-                None if index == 0 => ("1".to_owned(), String::new()),
-                None => ("none".to_owned(), "a round without an answer, or one round alone".to_owned()),
-            };
-            let _ = writeln!(text, "| {} | {middle:.0} | {} | {} |", arm.name, shown.0, shown.1);
-            rows.push(
-                json!({ "arm": arm.name, "to": arm.to, "median": middle, "ratio": ratio, "rounds": *values }),
-            );
+        tables.push(table(&comparison.table(), seed, &mut text));
+        if let Some(added) = comparison.added() {
+            tables.push(table(&added, seed, &mut text));
         }
-        text.push('\n');
-        tables.push(json!({ "title": comparison.title, "unit": comparison.figure.unit(), "arms": rows }));
+    }
+    for taken in &prepared.tables {
+        tables.push(table(taken, seed, &mut text));
     }
     for (what, value) in &prepared.facts {
         let _ = writeln!(text, "- {what}: {value}");
@@ -73,4 +56,84 @@ pub(crate) fn measure(name: &str, prepared: &Prepared, steal: f64, seed: u64) ->
         "stealPercent": steal,
     });
     (text, value)
+}
+
+fn table(of: &Table, seed: u64, text: &mut String) -> Value {
+    let column = match of.ratios {
+        Ratios::ToFirst => "against the first",
+        Ratios::OfWabe => "wabe against it",
+    };
+    let _ = writeln!(text, "### {}\n", of.title);
+    let _ = writeln!(text, "| arm | median, {} | {column} | 95 % interval |", of.unit);
+    let _ = writeln!(text, "|---|---:|---:|---|");
+    let mut rows = Vec::new();
+    for (index, row) in of.rows.iter().enumerate() {
+        let middle = median(&row.values).unwrap_or(0.0);
+        let (ratio, shown) = ratio(of, index, row, seed);
+        let _ = writeln!(text, "| {} | {} | {} | {} |", row.name, digits(middle), shown.0, shown.1);
+        let Row { name, to, values } = row;
+        rows.push(json!({ "arm": name, "to": to, "median": middle, "ratio": ratio, "rounds": values }));
+    }
+    text.push('\n');
+    json!({ "title": of.title, "unit": of.unit, "ratios": column, "arms": rows })
+}
+
+/// A row's ratio, and that with its interval as they are shown.
+fn ratio(of: &Table, index: usize, row: &Row, seed: u64) -> (Option<Ratio>, (String, String)) {
+    let none = |why: &str| (None, (String::new(), why.to_owned()));
+    let (arm, baseline) = match of.ratios {
+        Ratios::ToFirst if index == 0 => return (None, ("1".to_owned(), String::new())),
+        Ratios::ToFirst => (row, &of.rows[0]),
+        Ratios::OfWabe if row.name == WABE => return (None, ("1".to_owned(), String::new())),
+        Ratios::OfWabe => match of.rows.iter().find(|it| it.name == WABE) {
+            Some(wabe) => (wabe, row),
+            None => return none("wabe has no figure"),
+        },
+    };
+    match paired_ratio(&arm.values, &baseline.values, seed) {
+        Some(it) => (Some(it), (format!("{:.3}", it.estimate), format!("{:.3} to {:.3}", it.low, it.high))),
+        None => none("none: a round of nothing, or one round alone"),
+    }
+}
+
+/// Three at least, without those that mean nothing.
+fn digits(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(ratios: Ratios, arms: &[(&str, &[f64])]) -> String {
+        let row = |(name, values): &(&str, &[f64])| Row {
+            name: (*name).into(),
+            to: "192.0.2.1:80".into(),
+            values: values.to_vec(),
+        };
+        let mut text = String::new();
+        let rows = arms.iter().map(row).collect();
+        table(&Table { title: "title".into(), unit: "1/s", ratios, rows }, 1, &mut text);
+        text
+    }
+
+    #[test]
+    fn the_first_arm_is_what_others_are_compared_with() {
+        let text = shown(Ratios::ToFirst, &[("bare", &[100.0, 200.0]), ("mesh", &[50.0, 100.0])]);
+        assert!(text.contains("| bare | 150 | 1 |  |"), "{text}");
+        assert!(text.contains("| mesh | 75.00 | 0.500 | 0.500 to 0.500 |"), "{text}");
+    }
+
+    #[test]
+    fn among_peers_it_is_wabe_that_is_compared_with_each() {
+        let text = shown(Ratios::OfWabe, &[(WABE, &[100.0, 200.0]), ("nginx", &[50.0, 100.0])]);
+        assert!(text.contains("| wabe | 150 | 1 |  |"), "{text}");
+        assert!(text.contains("| nginx | 75.00 | 2.000 | 2.000 to 2.000 |"), "{text}");
+    }
+
+    #[test]
+    fn peers_have_figures_without_wabe_but_no_ratios() {
+        let text = shown(Ratios::OfWabe, &[("nginx", &[50.0, 100.0])]);
+        assert!(text.contains("| nginx | 75.00 |  | wabe has no figure |"), "{text}");
+    }
 }

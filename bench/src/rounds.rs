@@ -7,17 +7,19 @@ use serde_json::json;
 
 use crate::{
     Wish,
-    arm::{Comparison, Load},
+    arm::{Comparison, Ratios},
     environment::{self, Ticks},
-    load, measures,
+    measures,
     place::Place,
     report,
     stats::Random,
+    work::Load,
 };
 
 /// Connections of the closed loop.
 const CONNECTIONS: usize = 32;
-/// Cores of client and server. Each side has one, so neither profits from the other's idle time.
+/// Cores of client and server. Each side has one, so neither profits from the other's idle time. Of proxies see
+/// [`crate::proxy`].
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
@@ -75,14 +77,14 @@ fn measure(
     let mut prepared = measures::prepare(name, place, SERVER, wish.quick)?;
     let before = Ticks::now();
     for comparison in &mut prepared.comparisons {
-        // An arm that does not answer at all is told, not measured; but the baseline must.
-        let mut first = true;
+        // An arm that does not answer at all is told, not measured; but what all are compared with must.
+        let mut first = comparison.ratios == Ratios::ToFirst;
         let missing = &mut prepared.missing;
         let short = Load { time: load.time.min(Duration::from_millis(100)), ..load };
         let mut broken = None;
-        let kind = comparison.kind;
+        let work = comparison.work.trial();
         comparison.arms.retain(|arm| {
-            let tried = arm.sample(&place.program(), kind, short);
+            let tried = work.sample(place, &arm.from, &arm.to, short);
             let baseline = std::mem::take(&mut first);
             match tried {
                 Ok(_) => true,
@@ -115,8 +117,8 @@ fn one_round(comparison: &Comparison, place: &Place, load: Load, random: &mut Ra
     for index in order {
         place.check()?;
         let arm = &comparison.arms[index];
-        let sample: load::Sample = arm.sample(&place.program(), comparison.kind, load)?;
-        arm.values.borrow_mut().push(comparison.figure.of(sample));
+        let value = comparison.work.sample(place, &arm.from, &arm.to, load);
+        arm.values.borrow_mut().push(value.with_context(|| format!("arm \"{}\"", arm.name))?);
     }
     Ok(())
 }

@@ -1,12 +1,19 @@
-//! The server of all measures: nginx with one worker and an answer of 64 bytes.
+//! The server of all measures: nginx with one worker and an answer of 64 bytes, by HTTP/1.1 and by HTTP/2 without TLS, and
+//! one with many bytes.
 
 use std::path::Path;
+
+use crate::{place, proxy::HTTP2_PORT};
+
+/// Where HTTP/1.1 is answered.
+pub(crate) const PORT: u16 = 8080;
 
 /// Its configuration, bound to a core. Whatever it writes it writes into `folder`, its process id into `NAME.pid` there.
 pub(crate) fn nginx(core: usize, folder: &Path, name: &str) -> String {
     let mask = format!("1{}", "0".repeat(core));
     let folder = folder.display();
     let answer = "w".repeat(64);
+    let many = place::MANY;
     format!(
         "daemon off;
 worker_processes 1;
@@ -18,14 +25,17 @@ http {{
     access_log off;
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
+    sendfile on;
     client_body_temp_path {folder}/{name}-body;
     proxy_temp_path {folder}/{name}-proxy;
     fastcgi_temp_path {folder}/{name}-fastcgi;
     uwsgi_temp_path {folder}/{name}-uwsgi;
     scgi_temp_path {folder}/{name}-scgi;
     server {{
-        listen 8080 backlog=4096;
+        listen {PORT} backlog=4096;
+        listen {HTTP2_PORT} http2 backlog=4096;
         location / {{ default_type text/plain; return 200 \"{answer}\"; }}
+        location = /many {{ alias {many}; }}
     }}
 }}
 "

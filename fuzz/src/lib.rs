@@ -5,8 +5,11 @@
 //! and, if mutating it promises more, a seed.
 #![forbid(unsafe_code)]
 
+pub mod client_hello;
 pub mod dns;
 pub mod events;
+pub mod http1_request;
+pub mod http1_response;
 pub mod manifests;
 
 /// Something that reads bytes from elsewhere.
@@ -24,8 +27,11 @@ pub struct Target {
 pub type Seed = (String, Vec<u8>);
 
 /// All there are.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "manifests", run: manifests::run, seeds: manifests::seeds },
     Target { name: "dns", run: dns::run, seeds: dns::seeds },
     Target { name: "events", run: events::run, seeds: events::seeds },
+    Target { name: "client-hello", run: client_hello::run, seeds: client_hello::seeds },
+    Target { name: "http1-request", run: http1_request::run, seeds: http1_request::seeds },
+    Target { name: "http1-response", run: http1_response::run, seeds: http1_response::seeds },
 ];

@@ -73,7 +73,7 @@ impl Arm {
             Self::KubeProxyIptables => "service address by kube-proxy's chains, iptables legacy",
             Self::KubeProxyIptablesNft => "the same chains, iptables on nftables",
             Self::KubeProxyNftables => "service address by kube-proxy's nftables maps",
-            Self::KubeProxyIpvs => "service address by IPVS",
+            Self::KubeProxyIpvs => "service address by IPVS, as kube-proxy sets it up",
             Self::SidecarIptables => "Envoy on each side with mTLS and RBAC, redirected by Istio's chains",
             Self::SidecarEbpf => "the same Envoys, redirected by eBPF programs of the lab",
             Self::SidecarEbpfSockmap => "the same, and data goes socket to socket (Merbridge's idea)",

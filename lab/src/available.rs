@@ -7,17 +7,17 @@ use crate::{arm::Arm, tools};
 /// Programs that every arm in pods needs, then those of some.
 const BASE: [&str; 2] = ["ip", "nginx"];
 
-/// The arms that the lab can set up, whether this machine can run them or not.
+/// The arms that the lab can set up on this kernel, whether their programs are installed or not.
 #[must_use]
 pub fn built() -> Vec<Arm> {
-    Arm::ALL.into_iter().filter(|it| not_built(*it).is_none()).collect()
+    Arm::ALL.into_iter().filter(|it| not_built(*it).or_else(|| not_in_kernel(*it)).is_none()).collect()
 }
 
 /// Why an arm can't be measured here, with what helps; `None` if it can. Envoy is not looked for: it is installed on demand.
 #[must_use]
 pub fn missing(arm: Arm) -> Option<String> {
-    if let Some(why) = not_built(arm) {
-        return Some(why);
+    if let Some(why) = not_built(arm).or_else(|| not_in_kernel(arm)) {
+        return Some(why.to_owned());
     }
     if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
         return Some("client and server need a core each; this process may use only one".to_owned());
@@ -26,8 +26,8 @@ pub fn missing(arm: Arm) -> Option<String> {
         Arm::None | Arm::Sockmap | Arm::WabeDirect | Arm::WabeProxy => &[],
         Arm::KubeProxyIptablesNft => &["iptables-nft"],
         Arm::KubeProxyNftables => &["nft"],
+        Arm::KubeProxyIpvs => &["ipvsadm", "ipset", "iptables-legacy"],
         Arm::KubeProxyIptables
-        | Arm::KubeProxyIpvs
         | Arm::SidecarIptables
         | Arm::SidecarEbpf
         | Arm::SidecarEbpfSockmap
@@ -43,23 +43,26 @@ pub fn missing(arm: Arm) -> Option<String> {
     None
 }
 
-fn not_built(arm: Arm) -> Option<String> {
-    let why = match arm {
-        Arm::KubeProxyIpvs if !Path::new("/proc/net/ip_vs").exists() => {
-            "not available on this kernel: it has no IPVS (/proc/net/ip_vs is missing; modprobe ip_vs where it is a module)"
-        }
-        Arm::KubeProxyIpvs => "not built yet: the lab does not write IPVS services",
-        Arm::WabeTunnel => "not built yet: Wabe has no mTLS between nodes",
+fn not_built(arm: Arm) -> Option<&'static str> {
+    match arm {
+        Arm::WabeTunnel => Some("not built yet: Wabe has no mTLS between nodes"),
         Arm::None
         | Arm::KubeProxyIptables
         | Arm::KubeProxyIptablesNft
         | Arm::KubeProxyNftables
+        | Arm::KubeProxyIpvs
         | Arm::SidecarIptables
         | Arm::SidecarEbpf
         | Arm::SidecarEbpfSockmap
         | Arm::Sockmap
         | Arm::WabeDirect
-        | Arm::WabeProxy => return None,
-    };
-    Some(why.to_owned())
+        | Arm::WabeProxy => None,
+    }
+}
+
+fn not_in_kernel(arm: Arm) -> Option<&'static str> {
+    let lacks = arm == Arm::KubeProxyIpvs && !Path::new("/proc/net/ip_vs").exists();
+    lacks.then_some(
+        "not available on this kernel, which has no IPVS (/proc/net/ip_vs is missing): modprobe ip_vs if it is a module; in a          checkout of Wabe, `cargo xtask lab61` measures it in a virtual machine",
+    )
 }

@@ -69,9 +69,11 @@ pub struct Change {
 /// Compares the runs in two directories.
 ///
 /// # Errors
-/// If one of the results can't be read or has another format, or if no arm was measured at the same point in both.
+/// If one of the results can't be read or has another format, if one machine was emulated and the other real, or if no arm
+/// was measured at the same point in both.
 pub fn compare(old: &Path, new: &Path) -> Result<Changes> {
     let (before, after) = (read(old)?, read(new)?);
+    alike::both_real_or_emulated((old, &before), (new, &after))?;
     let (points, left_out) = alike::points(&before, &after);
     let mut changes: Vec<Change> = points.into_iter().flat_map(|it| at(it, &before, &after)).collect();
     let (old, new) = (old.display().to_string(), new.display().to_string());

@@ -2,7 +2,7 @@
 //!
 //! It makes namespaces, cgroups and processes of its own, loads them in interleaved rounds, writes `results.json`, and
 //! leaves nothing else. It measures meshes from outside, by the command line of `wabe`, and depends on no crate of the
-//! mesh; only the command line depends on it. It never judges Wabe kindly: what is not measured is not said.
+//! mesh; only the command line and the benchmark depend on it. It never judges Wabe kindly: what is not measured is not said.
 #![forbid(unsafe_code)]
 
 pub mod arm;

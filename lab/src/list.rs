@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{arm::Arm, available, scenario::Scenario, tools};
 
 /// Programs that take part besides Envoy, which is installed on demand.
-const TOOLS: [&str; 8] = ["nginx", "ip", "iptables-legacy", "iptables-nft", "nft", "wrk", "h2load", "perf"];
+const TOOLS: [&str; 10] =
+    ["nginx", "ip", "iptables-legacy", "iptables-nft", "nft", "ipvsadm", "ipset", "wrk", "h2load", "perf"];
 
 /// What there is.
 #[derive(Clone, Debug, Serialize)]

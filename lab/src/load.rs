@@ -25,7 +25,7 @@ use crate::results::Load;
 /// Runs a load to its end.
 ///
 /// # Errors
-/// The plan makes no sense, or nothing ever answered.
+/// The plan makes no sense, nothing ever answered, or the rate is so high that nothing that counts was answered.
 pub fn run(plan: &Plan) -> anyhow::Result<Load> {
     plan.check()?;
     let load = match plan.protocol {
@@ -35,6 +35,13 @@ pub fn run(plan: &Plan) -> anyhow::Result<Load> {
     if load.answered == 0 {
         let kinds: Vec<String> = load.failed.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
         let why = if kinds.is_empty() { "it stayed silent".to_owned() } else { kinds.join(", ") };
+        if let Some(rate) = load.intended_rate.filter(|_| load.answers > 0) {
+            anyhow::bail!(
+                "{}: {rate:.0} requests/s are far more than can be sent, so there is no result ({why}): choose a lower --rate, \
+                 or --closed to find the highest",
+                plan.url
+            );
+        }
         anyhow::bail!("{} never gave a right answer: {why}", plan.url);
     }
     Ok(load)

@@ -48,7 +48,7 @@ pub fn write(dir: &Path) -> Result<Vec<PathBuf>> {
         serde_json::to_string_pretty(&digest.comparisons).context("verdicts can't be written")? + "\n";
     let mut written = Vec::new();
     for (name, text) in [
-        ("report.html", html::page(sections::TITLE, &blocks)),
+        ("report.html", html::page(&sections::title(&results.environment), &blocks)),
         ("report.md", markdown::text(&blocks)),
         ("verdicts.json", verdicts),
     ] {

@@ -119,7 +119,7 @@ pub struct Rules {
     pub endpoints: u32,
     /// How many there are, by the technology's own listing.
     pub count: u64,
-    /// Seconds until all were in force.
+    /// Seconds until all were in force; 0 if that was less than the technology tells.
     pub programmed: f64,
     /// Seconds until one changed endpoint was in force, by the way in which this technology is changed.
     pub changed: Option<f64>,

@@ -78,7 +78,7 @@ impl Rounds<'_> {
     fn sample(&self, world: &mut World, seed: u64) -> Result<Sample> {
         let roles = world.processes()?;
         let mut idle = self.idle(world)?;
-        let counted = world.counters()?;
+        let (counted, led) = (world.counters()?, world.led_by_ipvs()?);
         let before = Reading::take(&roles)?;
         let loaded = self.load(world, seed);
         let after = Reading::take(&roles)?;
@@ -101,6 +101,9 @@ impl Rounds<'_> {
         };
         if let (Some(before), Some(after)) = (counted, world.counters()?) {
             invalid.extend(bypassed(&before, &after));
+        }
+        if led.is_some() && led == world.led_by_ipvs()? {
+            invalid.push("IPVS led no packet: this is not the path that the arm is named after".to_owned());
         }
         if let Some(status) = held {
             invalid.push(format!("the idle connections went ({status})"));

@@ -76,8 +76,12 @@ pub fn summary(results: &Results) -> Vec<String> {
     let telling = [Measure::P50, Measure::P99, Measure::Rate, Measure::Processor];
     let mut all = comparisons(results);
     all.retain(|it| telling.contains(&it.measure) && it.baseline != Arm::None.name());
-    all.iter()
-        .map(|it| {
+    let emulated = results.environment.emulated.then(|| {
+        "the machine is emulated by software: these are ratios of times that no real machine has".to_owned()
+    });
+    emulated
+        .into_iter()
+        .chain(all.iter().map(|it| {
             format!(
                 "{}: {} against {}, {}: {}",
                 it.point,
@@ -86,7 +90,7 @@ pub fn summary(results: &Results) -> Vec<String> {
                 it.measure.title(),
                 it.sentence()
             )
-        })
+        }))
         .collect()
 }
 

@@ -26,7 +26,7 @@ pub use envoy::{ENVOY_SHA256, ENVOY_VERSION, envoy, envoy_is_there};
 const ALSO: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// What the lab knows: name, the word that asks for its version, and the command that gets it.
-const KNOWN: [(&str, &str, &str); 10] = [
+const KNOWN: [(&str, &str, &str); 12] = [
     ("envoy", "--version", envoy::REMEDY),
     ("nginx", "-v", "apt-get install -y nginx-light"),
     ("wrk", "-v", "apt-get install -y wrk"),
@@ -35,6 +35,8 @@ const KNOWN: [(&str, &str, &str); 10] = [
     ("iptables-legacy", "-V", "apt-get install -y iptables"),
     ("iptables-nft", "-V", "apt-get install -y iptables"),
     ("nft", "-v", "apt-get install -y nftables"),
+    ("ipvsadm", "--version", "apt-get install -y ipvsadm"),
+    ("ipset", "--version", "apt-get install -y ipset"),
     ("ip", "-V", "apt-get install -y iproute2"),
     ("taskset", "-V", "apt-get install -y util-linux"),
 ];

@@ -104,7 +104,8 @@ impl World {
             }
             Arm::KubeProxyIptablesNft => Some(Technology::IptablesNft),
             Arm::KubeProxyNftables => Some(Technology::Nftables),
-            Arm::KubeProxyIpvs | Arm::WabeProxy | Arm::WabeTunnel | Arm::WabeDirect => {
+            Arm::KubeProxyIpvs => Some(Technology::Ipvs),
+            Arm::WabeProxy | Arm::WabeTunnel | Arm::WabeDirect => {
                 bail!("{name} can't be set up here")
             }
         };
@@ -211,6 +212,14 @@ impl World {
             Attached::Sockets(it) => it.counters(),
         };
         Ok(Some(counters?))
+    }
+
+    /// Packets that IPVS led; `None` if the arm has none.
+    pub(crate) fn led_by_ipvs(&self) -> Result<Option<u64>> {
+        match &self.inside {
+            Inside::Pods { rules: Some(rules), .. } => rules.led_by_ipvs(),
+            Inside::Pods { rules: None, .. } | Inside::Mesh { .. } => Ok(None),
+        }
     }
 
     /// Changes one endpoint that is not measured; tells how long it took. `None` if there is none.

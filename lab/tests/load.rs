@@ -160,6 +160,22 @@ fn a_server_that_is_not_there_is_an_error_and_no_result() {
 }
 
 #[test]
+fn a_rate_that_nobody_can_send_is_no_result() {
+    let at = server(|stream, _| {
+        thread::sleep(Duration::from_millis(20));
+        stream.write_all(ANSWER).is_ok()
+    });
+    // What is due while it counts waits behind some 100 000 requests of the time before.
+    let plan = Plan {
+        warm_up: Duration::from_millis(500),
+        timeout: Duration::from_millis(500),
+        ..plan(at, Arrivals::Constant(200_000.0))
+    };
+    let error = run(&plan).expect_err("no result").to_string();
+    assert!(error.contains("200000 requests/s are far more than can be sent"), "{error}");
+}
+
+#[test]
 fn a_path_that_is_too_slow_for_the_schedule_is_told() {
     let at = server(|stream, _| {
         thread::sleep(Duration::from_millis(50));

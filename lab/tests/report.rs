@@ -141,7 +141,12 @@ fn the_summary_tells_who_wins_where_with_intervals() {
             "redirection by eBPF in place of iptables could save",
             "wabe lab thesis --out &#39;my results&#39;",
         ] {
-            let words = if page.starts_with('<') { words.to_owned() } else { words.replace("&#39;", "'") };
+            let words = if page.starts_with('<') {
+                // A line does not begin with the sign.
+                words.replace(" %", "\u{a0}%")
+            } else {
+                words.replace("&#39;", "'")
+            };
             assert!(page.contains(&words), "no {words:?}");
         }
     }
@@ -167,6 +172,9 @@ fn what_makes_a_run_worth_less_is_said_at_the_top() {
         assert!(top.contains(words), "no {words:?} in {top}");
     }
     assert!(page.contains("too few rounds for a verdict at"));
+    assert!(page.contains("side by side, on an emulated machine</title>"), "the title does not tell");
+    let limits = page.split("The limits</h2>").nth(1).expect("limits");
+    assert!(limits.contains("Software emulated the machine"), "{limits}");
     let (_, page) = &*WHOLE;
     assert!(!page.split("<h2").next().expect("a top").contains("quick"));
 }

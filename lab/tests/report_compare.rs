@@ -107,6 +107,21 @@ fn another_host_is_said_before_anything_else() {
 }
 
 #[test]
+fn an_emulated_run_is_only_compared_with_another_one() {
+    let mut emulated = small(6);
+    emulated.environment.emulated = true;
+    for (old, new, kinds) in [
+        (small(6), emulated.clone(), ["a real machine and", "an emulated machine:"]),
+        (emulated.clone(), small(6), ["an emulated machine and", "a real machine:"]),
+    ] {
+        let error = compared(&old, &new).expect_err("two kinds of machine").to_string();
+        assert!(kinds.iter().all(|it| error.contains(it)), "{error}");
+    }
+    let changes = compared(&emulated, &emulated).expect("two of one kind");
+    assert!(changes.warnings.iter().any(|it| it.contains("its times are not real")), "{changes:?}");
+}
+
+#[test]
 fn few_rounds_give_no_verdict() {
     let changes = compared(&small(3), &slowed(small(3), "none", 9.0)).expect("compared");
     assert!(changes.changes.iter().all(|it| it.verdict == Verdict::TooFewRounds && !it.stands));

@@ -8,7 +8,10 @@ use wabe_lab::tools;
 fn every_program_is_here_and_tells_its_version() {
     for name in tools::names().filter(|it| *it != "envoy") {
         let tool = tools::find(name).unwrap_or_else(|missing| panic!("{missing}"));
-        assert!(tool.version.starts_with(|it: char| it.is_ascii_digit()), "{tool:?}");
+        // ipvsadm says nothing of itself where the kernel has no IPVS.
+        let silent = name == "ipvsadm" && !Path::new("/proc/net/ip_vs").exists();
+        let told = tool.version.starts_with(|it: char| it.is_ascii_digit());
+        assert!(told || silent && tool.version.is_empty(), "{tool:?}");
         assert_eq!(tool.sha256.len(), 64, "{tool:?}");
         println!("{name} {} {}", tool.version, tool.path.display());
     }

@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
-    eventually, eventually_within,
+    ask_keeper, eventually, eventually_within,
     manifest::{Service, Workload, all},
     status::{pids, until_ready},
 };
@@ -114,10 +114,9 @@ fn a_program_that_cannot_take_over_changes_nothing() {
     let mesh = TestMesh::up(&all(&[&Workload::server("shop/cart"), &Workload::idle("a/caller")]));
     let before = ["keeper", "agent", "dns"].map(|role| mesh.machine().role(role));
     let not_wabe = mesh.file("not-wabe", "#!/bin/sh\necho I am no wabe >&2; exit 3\n");
-    let socket = format!("/run/wabe/{}/keeper.sock", mesh.name());
     for (program, says) in [(not_wabe.as_str(), "can't be tried"), ("/bin/false", "can't take over")] {
         let request = json!({ "replace": { "program": program } });
-        let answer = ask(&socket, &request);
+        let answer = ask_keeper(&mesh, &request);
         assert!(answer["error"]["message"].as_str().is_some_and(|it| it.contains(says)), "{answer}");
     }
     assert_eq!(["keeper", "agent", "dns"].map(|role| mesh.machine().role(role)), before);
@@ -190,18 +189,4 @@ fn other_layout() -> PathBuf {
 fn signal(name: &str, pid: u32) {
     // It may have ended by itself.
     let _ = Command::new("kill").args([format!("-{name}"), pid.to_string()]).output();
-}
-
-/// One request to the keeper, and its answer.
-fn ask(socket: &str, request: &Value) -> Value {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("the keeper listens");
-    let body = request.to_string();
-    stream.write_all(&u32::try_from(body.len()).expect("short").to_le_bytes()).expect("sent");
-    stream.write_all(body.as_bytes()).expect("sent");
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).expect("an answer");
-    let mut body = vec![0; u32::from_le_bytes(length) as usize];
-    stream.read_exact(&mut body).expect("an answer");
-    serde_json::from_slice(&body).expect("JSON")
 }

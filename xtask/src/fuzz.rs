@@ -22,8 +22,14 @@ use crate::{
 use report::Report;
 
 /// What is fuzzed, how often by default (a minute or two each on one core that is idle), and the longest input in octets.
-const TARGETS: [(&str, u64, u32); 3] =
-    [("manifests", 400_000, 4096), ("dns", 2_000_000, 2048), ("events", 1_000_000, 1100)];
+const TARGETS: [(&str, u64, u32); 6] = [
+    ("manifests", 400_000, 4096),
+    ("dns", 2_000_000, 2048),
+    ("events", 1_000_000, 1100),
+    ("client-hello", 5_000_000, 2048),
+    ("http1-request", 1_000_000, 2048),
+    ("http1-response", 1_000_000, 1024),
+];
 
 /// The flags of cargo-fuzz but for sanitizers: counters of edges, and what is compared with what.
 const FLAGS: [&str; 5] = [

@@ -7,6 +7,7 @@
 
 mod image;
 mod kernel;
+pub(crate) mod lab;
 mod live;
 mod machine;
 mod modules;
@@ -16,7 +17,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -48,37 +49,64 @@ const MODULES: [&str; 12] = [
 /// Boots the machine and fails if a program does not load or a test fails.
 pub(crate) fn run(selection: &Selection) -> Result<()> {
     setup::run()?;
-    let kernel = kernel::Kernel::provide()?;
-    let image = image(&kernel, selection)?;
-    let path = root().join(format!(".tools/kernel61-{}.cpio", std::process::id()));
-    fs::write(&path, image).with_context(|| format!("writing {}", path.display()))?;
+    let machine = Machine::new(selection.patience())?;
     selection.tell_left_out();
-    println!("booting {}", kernel.name);
     let begun = Instant::now();
-    let console = machine::boot(&kernel.image, &path, selection.patience());
-    fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    let console = console?;
+    let console = machine.boot(|userland| selection.put(userland), selection.modules(), None)?;
     judge(&console, selection)?;
     compare(&console)?;
     println!(
         "every program loads and the live tests pass on {} ({} s)",
-        kernel.name,
+        machine.name(),
         begun.elapsed().as_secs()
     );
     Ok(())
 }
 
-/// The files that the machine starts with.
-fn image(kernel: &kernel::Kernel, selection: &Selection) -> Result<Vec<u8>> {
-    let init = init()?;
-    let mut userland = Userland::new()?;
-    userland.file(Path::new("init"), 0o755, &read(&init)?);
-    for (number, path) in modules::in_order(&kernel.modules, &MODULES)?.iter().enumerate() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        userland.file(&Path::new("modules").join(format!("{number:02}-{name}")), 0o644, &read(path)?);
+/// A machine that can be booted.
+struct Machine {
+    kernel: kernel::Kernel,
+    patience: Duration,
+}
+
+impl Machine {
+    fn new(patience: Duration) -> Result<Self> {
+        Ok(Self { kernel: kernel::Kernel::provide()?, patience })
     }
-    selection.put(&mut userland)?;
-    Ok(userland.finish())
+
+    /// Its kernel, for people.
+    fn name(&self) -> &str {
+        &self.kernel.name
+    }
+
+    /// Boots with what `put` puts in and with more modules, and returns the console once it is off. A disk is /dev/vda.
+    fn boot(
+        &self,
+        put: impl FnOnce(&mut Userland) -> Result<()>,
+        more: &[&str],
+        disk: Option<&Path>,
+    ) -> Result<Vec<String>> {
+        let image = self.image(put, &[&MODULES, more].concat())?;
+        let path = root().join(format!(".tools/kernel61-{}.cpio", std::process::id()));
+        fs::write(&path, image).with_context(|| format!("writing {}", path.display()))?;
+        println!("booting {}", self.name());
+        let console = machine::boot(&self.kernel.image, &path, disk, self.patience);
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        console
+    }
+
+    /// The files that the machine starts with.
+    fn image(&self, put: impl FnOnce(&mut Userland) -> Result<()>, wanted: &[&str]) -> Result<Vec<u8>> {
+        let init = init()?;
+        let mut userland = Userland::new()?;
+        userland.file(Path::new("init"), 0o755, &read(&init)?);
+        for (number, path) in modules::in_order(&self.kernel.modules, wanted)?.iter().enumerate() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            userland.file(&Path::new("modules").join(format!("{number:03}-{name}")), 0o644, &read(path)?);
+        }
+        put(&mut userland)?;
+        Ok(userland.finish())
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -28,10 +28,12 @@ usage: cargo xtask COMMAND
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
             measures the mesh in release; docs/performance.md has the measures
   mutants [PACKAGE]   changes the decisions one by one, and looks whether a test notices
-  fuzz [TARGET] [--executions N]   hands manifests, dns and events inputs that nobody thought of, for some minutes
+  fuzz [TARGET] [--executions N]   hands manifests, dns, events and client-hello inputs that nobody thought of, for some minutes
   fuzz TARGET --input FILE         the same with one input, which failed before
   kernel61 [PROGRAM [STEP,...]]   loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine;
-            with a test program: only that one, with what is otherwise left out as well, for an hour if need be";
+            with a test program: only that one, with what is otherwise left out as well, for an hour if need be
+  lab61 [SCENARIO...] [--repeat N] [--out DIR]   the lab's kube-proxy arms, IPVS among them, on that kernel in that machine;
+            results are marked as emulated";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +48,7 @@ fn main() -> Result<()> {
         ["bench", words @ ..] => bench::run(words),
         ["fuzz", words @ ..] => fuzz::run(words),
         ["kernel61", words @ ..] => kernel61::run(&kernel61::Selection::of(words)?),
+        ["lab61", words @ ..] => kernel61::lab::run(&kernel61::lab::Wish::of(words)?),
         ["mutants", words @ ..] => mutants::run(words),
         _ => bail!("{USAGE}"),
     }

@@ -10,7 +10,7 @@ use crate::shell::{self, execute, output, root};
 const LINKER: &str = "0.13.0";
 
 /// A file that a package brings, and the package.
-const TOOLS: [(&str, &str); 19] = [
+const TOOLS: [(&str, &str); 21] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
     ("/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src"),
@@ -25,10 +25,15 @@ const TOOLS: [(&str, &str); 19] = [
     ("/usr/bin/hey", "hey"),
     ("/usr/lib/python3/dist-packages/dns/__init__.py", "python3-dnspython"),
     ("/usr/lib/python3/dist-packages/pycares/__init__.py", "python3-pycares"),
+    // Proxies that the benchmark compares ours with.
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
     // What the lab attaches, seen by somebody else.
     ("/usr/sbin/bpftool", "bpftool"),
     // The lab's peers, its profiler, and a browser that looks at its report.
     ("/usr/sbin/iptables-legacy-restore", "iptables"),
+    ("/usr/sbin/ipvsadm", "ipvsadm"),
+    ("/usr/sbin/ipset", "ipset"),
     ("/usr/bin/wrk", "wrk"),
     ("/usr/bin/h2load", "nghttp2-client"),
     ("/usr/bin/perf", "linux-perf"),

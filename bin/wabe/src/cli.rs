@@ -55,8 +55,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// End every mesh on this machine, and remove all that there is of it.
     Uninstall(Uninstall),
-    /// Make a running mesh this version of `wabe`, without a gap.
-    Upgrade(Plain),
+    /// Make a running mesh, or its proxy alone, this version of `wabe`, without a gap.
+    Upgrade(Upgrade),
     /// Measure every data path of a service mesh side by side, on this machine.
     #[command(subcommand)]
     Lab(lab::Lab),
@@ -122,6 +122,21 @@ pub(crate) struct Plain {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// Only this process of the mesh.
+    pub(crate) only: Option<Upgraded>,
+    #[command(flatten)]
+    pub(crate) plain: Plain,
+}
+
+/// What can be upgraded by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Upgraded {
+    /// Starts another one on the same listeners; the old one drains.
+    Proxy,
 }
 
 #[derive(Debug, Args)]
@@ -257,7 +272,7 @@ pub(crate) struct Flows {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// services, workloads, httproutes, grpcroutes, routes (all of both), authorizationpolicies, destinationrules,
+    /// services, workloads, httproutes, grpcroutes, tlsroutes, tcproutes, routes (of all kinds), authorizationpolicies, destinationrules,
     /// referencegrants, namespaces, serviceaccounts, meshconfigs.
     pub(crate) kind: String,
     /// NAME or NAMESPACE/NAME.
@@ -298,7 +313,8 @@ impl Cli {
     pub(crate) fn output(&self) -> Option<Output> {
         Some(match &self.command {
             Command::Up(it) => it.plain.output,
-            Command::Down(it) | Command::Status(it) | Command::Upgrade(it) => it.output,
+            Command::Down(it) | Command::Status(it) => it.output,
+            Command::Upgrade(it) => it.plain.output,
             Command::Logs(it) => it.plain.output,
             Command::Doctor(it) => it.plain.output,
             Command::Uninstall(it) => it.plain.output,
@@ -348,6 +364,8 @@ mod tests {
             "wabe get workload a -o yaml",
             "wabe check -f a -f b",
             "wabe down --name a",
+            "wabe upgrade",
+            "wabe upgrade proxy -o json",
             "wabe debug load --services 10 --endpoints 100 --changes-per-second 5 --seconds 2",
             "wabe debug load --clear",
             "wabe lab list",
@@ -360,7 +378,8 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["wabe scale a 1001", "wabe exec a ls", "wabe check", "wabe nonsense"] {
+        for line in ["wabe scale a 1001", "wabe exec a ls", "wabe check", "wabe upgrade dns", "wabe nonsense"]
+        {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

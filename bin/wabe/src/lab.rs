@@ -101,6 +101,7 @@ fn show_list(output: Output) -> Result<ExitCode, Failure> {
     line("programs (Envoy is installed when it is needed)")?;
     for (name, found) in &list.tools {
         match found {
+            Ok(version) if version.is_empty() => line(&format!("  {name:<16} it is here"))?,
             Ok(version) => line(&format!("  {name:<16} {version}"))?,
             Err(missing) => line(&format!("  {name:<16} {missing}"))?,
         }
@@ -123,6 +124,7 @@ fn show_flood(arguments: &words::Flood) -> Result<ExitCode, Failure> {
         Technology::Iptables => Arm::KubeProxyIptables,
         Technology::IptablesNft => Arm::KubeProxyIptablesNft,
         Technology::Nftables => Arm::KubeProxyNftables,
+        Technology::Ipvs => Arm::KubeProxyIpvs,
         Technology::Ebpf => Arm::WabeDirect,
     };
     let size = world::kube::Flood { services: arguments.services, endpoints: arguments.pods };

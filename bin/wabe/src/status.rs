@@ -33,6 +33,8 @@ struct Process {
     pid: Option<u32>,
     restarts: u32,
     problem: Option<String>,
+    /// Earlier processes of this role that finish what they began.
+    draining: Vec<u32>,
 }
 
 pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
@@ -58,11 +60,18 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
 }
 
 fn processes(keeper: KeeperState) -> Vec<Process> {
-    let own = Process { role: "keeper".into(), pid: Some(keeper.pid), restarts: 0, problem: None };
+    let own = Process {
+        role: "keeper".into(),
+        pid: Some(keeper.pid),
+        restarts: 0,
+        problem: None,
+        draining: Vec::new(),
+    };
     let child = |it: ChildState| Process {
         role: it.name,
         pid: it.pid,
         restarts: it.restarts,
+        draining: it.draining,
         problem: it.problem.or_else(|| it.last_exit.map(|status| format!("ended with {status}"))),
     };
     std::iter::once(own).chain(keeper.children.into_iter().map(child)).collect()
@@ -176,7 +185,11 @@ fn table_of(processes: &[Process]) -> String {
     for process in processes {
         table.row([
             process.role.clone(),
-            process.pid.map_or_else(|| paint("dead", Colour::Red), |pid| pid.to_string()),
+            match (process.pid, process.draining.len()) {
+                (None, _) => paint("dead", Colour::Red),
+                (Some(pid), 0) => pid.to_string(),
+                (Some(pid), earlier) => format!("{pid} ({earlier} drain)"),
+            },
             process.restarts.to_string(),
             process.problem.clone().unwrap_or_else(|| "-".into()),
         ]);

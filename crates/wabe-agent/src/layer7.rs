@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wabe_model::{AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport};
+use wabe_model::{
+    AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport, Workload,
+};
 use wabe_policy::{
     http::HttpTable,
     stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
@@ -14,14 +16,25 @@ use crate::{
     state::{Ids, Instance},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Whether callers of a service's port are led to the proxy: a route holds for it, or the service or a workload that it leads to
 /// asks for that always.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    let always = || {
-        service.layer7 == Layer7::Always
-            || objects.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
+    port.transport == Transport::Tcp
+        && (routing(objects, service, port) != Routing::Nothing || asks_for_it(objects, service))
+}
+
+/// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.
+fn asks_for_it(objects: &Objects, service: &Service) -> bool {
+    // Few workloads ask, and there may be thousands of services: labels are compared last.
+    let asks = |workload: &Workload| {
+        workload.layer7 == Layer7::Always
+            && workload.name.namespace == service.name.namespace
+            && workload.has_labels(&service.selector)
     };
-    port.transport == Transport::Tcp && (routing(objects, service, port) != Routing::Nothing || always())
+    service.layer7 == Layer7::Always || objects.workloads().any(asks)
 }
 
 /// Computes what the proxy reads.

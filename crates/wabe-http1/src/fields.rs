@@ -17,7 +17,7 @@ pub(crate) fn read<'a>(
 ) -> Result<HeaderMap, Refusal> {
     let mut fields = HeaderMap::try_with_capacity(lines.count).map_err(|_| Refusal::TooManyHeaders)?;
     for number in 0..lines.count {
-        let feed = lines.feed(input, number, begin).ok_or(Refusal::BareLineFeed)?;
+        let feed = lines.feed(input, number, begin);
         let line = &input[begin..feed - 1];
         let (name, from, to) = split(line)?;
         take(&name, &line[from..to])?;

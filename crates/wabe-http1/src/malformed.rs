@@ -11,6 +11,8 @@ use crate::{
 pub struct Malformed {
     /// Unique; in kebab case.
     pub name: &'static str,
+    /// What it is about.
+    pub group: Group,
     /// All that is sent.
     pub bytes: Vec<u8>,
     /// With the default limits.
@@ -19,39 +21,64 @@ pub struct Malformed {
     pub in_body: bool,
 }
 
+/// What a request is wrong about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Method, target or version.
+    RequestLine,
+    /// Lines of a head and how they end, names and values of fields.
+    Fields,
+    /// Whom it is for.
+    Host,
+    /// Where its body ends.
+    Framing,
+    /// Its chunks and trailers.
+    Chunks,
+    /// How large it is.
+    Size,
+}
+
+impl Group {
+    /// All there are.
+    pub const ALL: [Self; 6] =
+        [Self::RequestLine, Self::Fields, Self::Host, Self::Framing, Self::Chunks, Self::Size];
+}
+
 /// All of them, addressed to `host` (which a `Host` line can name: `catalogue.shop`, say) where they are addressed.
 #[must_use]
 pub fn requests(host: &str) -> Vec<Malformed> {
-    let row = |name, text: &str, refusal, in_body| {
+    let row = |group, name, text: &str, refusal, in_body| {
         let bytes = text.replace("{host}", host);
         // Octets beyond ASCII are written as characters of Latin 1.
         let bytes = bytes.chars().map(|it| u8::try_from(it).unwrap_or(b'?')).collect();
-        Malformed { name, bytes, refusal, in_body }
+        Malformed { name, group, bytes, refusal, in_body }
     };
     let mut rows = Vec::new();
     for (name, line, refusal) in REQUEST_LINES {
-        rows.push(row(name, &format!("{line}\r\nHost: {{host}}\r\n\r\n"), *refusal, false));
+        let text = format!("{line}\r\nHost: {{host}}\r\n\r\n");
+        rows.push(row(Group::RequestLine, name, &text, *refusal, false));
     }
-    for (name, text, refusal) in WHOLE {
-        rows.push(row(name, text, *refusal, false));
+    for (group, name, text, refusal) in WHOLE {
+        rows.push(row(*group, name, text, *refusal, false));
     }
     for (name, field, refusal) in FIELDS {
         let text = format!("GET / HTTP/1.1\r\nHost: {{host}}\r\n{field}\r\n\r\n");
-        rows.push(row(name, &text, *refusal, false));
+        rows.push(row(Group::Fields, name, &text, *refusal, false));
     }
     for (name, value, refusal) in HOSTS {
-        rows.push(row(name, &format!("GET / HTTP/1.1\r\nHost:{value}\r\n\r\n"), *refusal, false));
+        let text = format!("GET / HTTP/1.1\r\nHost:{value}\r\n\r\n");
+        rows.push(row(Group::Host, name, &text, *refusal, false));
     }
     for (name, fields, body, refusal) in FRAMINGS {
         let text = format!("POST / HTTP/1.1\r\nHost: {{host}}\r\n{fields}\r\n\r\n{body}");
-        rows.push(row(name, &text, *refusal, false));
+        rows.push(row(Group::Framing, name, &text, *refusal, false));
     }
     for (name, body, refusal) in CHUNKS {
         let text = format!("POST / HTTP/1.1\r\nHost: {{host}}\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
-        rows.push(row(name, &text, *refusal, true));
+        rows.push(row(Group::Chunks, name, &text, *refusal, true));
     }
     for (name, text, refusal, in_body) in large(&Limits::default()) {
-        rows.push(row(name, &text, refusal, in_body));
+        rows.push(row(Group::Size, name, &text, refusal, in_body));
     }
     rows
 }
@@ -105,32 +132,62 @@ const REQUEST_LINES: &[(&str, &str, Refusal)] = &[
 ];
 
 /// From the first octet to the last.
-const WHOLE: &[(&str, &str, Refusal)] = &[
-    ("bare-line-feed-after-request-line", "GET / HTTP/1.1\nHost: {host}\r\n\r\n", BareLineFeed),
-    ("bare-line-feed-after-field", "GET / HTTP/1.1\r\nHost: {host}\nA: b\r\n\r\n", BareLineFeed),
-    ("bare-line-feed-at-end", "GET / HTTP/1.1\r\nHost: {host}\r\n\n", BareLineFeed),
-    ("bare-line-feeds", "GET / HTTP/1.1\nHost: {host}\n\n", BareLineFeed),
-    ("host-missing", "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", HostMissing),
-    ("no-field-at-all", "GET / HTTP/1.1\r\n\r\n", HostMissing),
-    ("blank-line-first-field", "GET / HTTP/1.1\r\n Host: {host}\r\n\r\n", FoldedLine),
+const WHOLE: &[(Group, &str, &str, Refusal)] = &[
     (
+        Group::Fields,
+        "bare-line-feed-after-request-line",
+        "GET / HTTP/1.1\nHost: {host}\r\n\r\n",
+        BareLineFeed,
+    ),
+    (
+        Group::Fields,
+        "bare-line-feed-after-field",
+        "GET / HTTP/1.1\r\nHost: {host}\nA: b\r\n\r\n",
+        BareLineFeed,
+    ),
+    (Group::Fields, "bare-line-feed-at-end", "GET / HTTP/1.1\r\nHost: {host}\r\n\n", BareLineFeed),
+    (Group::Fields, "bare-line-feeds", "GET / HTTP/1.1\nHost: {host}\n\n", BareLineFeed),
+    (Group::Host, "host-missing", "GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", HostMissing),
+    (Group::Host, "no-field-at-all", "GET / HTTP/1.1\r\n\r\n", HostMissing),
+    (Group::Fields, "blank-line-first-field", "GET / HTTP/1.1\r\n Host: {host}\r\n\r\n", FoldedLine),
+    (
+        Group::Framing,
         "encoding-in-http10",
         "POST / HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         EncodingInHttp10,
     ),
-    ("host-twice-in-http10", "GET / HTTP/1.0\r\nHost: {host}\r\nHost: {host}\r\n\r\n", HostTwice),
-    ("http2-preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VersionUnsupported),
     (
+        Group::Host,
+        "host-twice-in-http10",
+        "GET / HTTP/1.0\r\nHost: {host}\r\nHost: {host}\r\n\r\n",
+        HostTwice,
+    ),
+    (Group::Host, "host-twice-equal", "GET / HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n", HostTwice),
+    (
+        Group::Host,
+        "host-twice-different",
+        "GET / HTTP/1.1\r\nHost: {host}\r\nHost: elsewhere.example\r\n\r\n",
+        HostTwice,
+    ),
+    (Group::RequestLine, "http2-preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VersionUnsupported),
+    (
+        Group::Framing,
         "connect-with-body",
         "CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\nContent-Length: 1\r\n\r\na",
         ConnectWithBody,
     ),
     (
+        Group::Framing,
         "connect-with-chunks",
         "CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ConnectWithBody,
     ),
-    ("tls-client-hello", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}", MethodMalformed),
+    (
+        Group::RequestLine,
+        "tls-client-hello",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}",
+        MethodMalformed,
+    ),
 ];
 
 /// A field line, after `Host`.
@@ -156,8 +213,6 @@ const FIELDS: &[(&str, &str, Refusal)] = &[
     ("value-with-carriage-return-and-field", "A: b\rContent-Length: 5", ValueMalformed),
     ("value-with-carriage-return-at-end", "A: b\r", ValueMalformed),
     ("value-with-vertical-tab", "A: b\u{b}c", ValueMalformed),
-    ("host-twice-equal", "Host: {host}", HostTwice),
-    ("host-twice-different", "Host: elsewhere.example", HostTwice),
 ];
 
 /// What follows `Host:`.

@@ -40,7 +40,7 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<(request
     let Some(lines) = lines::find(&buffer[begin..], line.length, bounds)? else { return Ok(None) };
     buffer.advance(begin);
     let head = buffer.split_to(lines.end).freeze();
-    line.complete(&head, &lines).map(Some)
+    Ok(Some(line.complete(&head, &lines)?))
 }
 
 /// A request line whose method and version are right.
@@ -55,6 +55,7 @@ struct RequestLine {
 }
 
 impl RequestLine {
+    #[inline]
     fn find(input: &[u8], limits: &Limits) -> Result<Option<Self>, Refusal> {
         let Some((method, from)) = method(input)? else { return Ok(None) };
         let longest = from + limits.target_bytes.min(TARGET_BYTES) + REST_OF_LINE - 1;
@@ -75,6 +76,7 @@ impl RequestLine {
     }
 
     /// With the fields, which follow it in `head`.
+    #[inline]
     fn complete(self, head: &Bytes, lines: &Lines) -> Result<(request::Parts, Framing), Refusal> {
         let (mut declared, mut host) = (Declared::default(), None);
         let headers = fields::read(head, self.length, lines, |name, value| {

@@ -61,9 +61,10 @@ fn without_user(authority: &Authority) -> &str {
 
 /// Appends the head of an answer, as HTTP/1.1 whatever its version was.
 ///
-/// `Content-Length` and `Transfer-Encoding` are written by the framing, those among the fields are left out. But an answer
-/// without a body to HEAD, and a 304, say by `Content-Length` how long it would be: with [`Framing::None`] the field stays,
-/// unless the status is 1xx or 204. Who answers anything else without a body gives [`Framing::Length`] of 0.
+/// `Content-Length` and `Transfer-Encoding` are written by the framing, those among the fields are left out; with 1xx and
+/// 204, which may have neither, always. But an answer without a body to HEAD, and a 304, say by `Content-Length` how long it
+/// would be: with [`Framing::None`], and in a 304 always, the field stays. Who answers anything else without a body gives
+/// [`Framing::Length`] of 0.
 /// With [`Framing::UntilClose`] the caller has to close, and should say so in `Connection`.
 pub fn write_response_head(out: &mut BytesMut, head: &response::Parts, framing: Framing) {
     let reason = head.extensions.get::<Reason>().map(Reason::as_bytes);
@@ -74,11 +75,9 @@ pub fn write_response_head(out: &mut BytesMut, head: &response::Parts, framing: 
     out.put_u8(b' ');
     out.put_slice(reason);
     out.put_slice(b"\r\n");
-    fields(&head.headers, framing, keeps_length(head.status, framing), out);
-}
-
-fn keeps_length(status: StatusCode, framing: Framing) -> bool {
-    framing == Framing::None && !never_has_body(status)
+    let nothing = never_has_body(head.status);
+    let framing = if nothing || head.status == StatusCode::NOT_MODIFIED { Framing::None } else { framing };
+    fields(&head.headers, framing, framing == Framing::None && !nothing, out);
 }
 
 /// One growth of the buffer instead of several.

@@ -225,6 +225,18 @@ impl Client {
         }
     }
 
+    /// Starts another proxy, of another program or of the one that runs; the one in charge drains once it serves. Returns the
+    /// new one's process.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it does not get as far as serving: the one in charge goes on then.
+    pub fn relieve_proxy(&mut self, program: Option<std::path::PathBuf>) -> Result<u32, ClientError> {
+        let Response::Relieved { pid } = self.call(&Request::RelieveProxy { program })? else {
+            return Err(ClientError::Misunderstood);
+        };
+        Ok(pid)
+    }
+
     fn done(&mut self, request: &Request) -> Result<(), ClientError> {
         let Response::Done = self.call(request)? else { return Err(ClientError::Misunderstood) };
         Ok(())

@@ -30,10 +30,12 @@ mod launch;
 mod mounts;
 mod user;
 
-pub(crate) use launch::{Launch, Launcher, Mounts, Shim};
+pub(crate) use launch::{Given, Launch, Launcher, Mounts, Shim};
 
 use capabilities::Capabilities;
 use user::User;
+
+pub(crate) use user::{is_reserved, of_role};
 
 /// Where programs are looked for if the environment doesn't say.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,6 +69,7 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
             std::fs::File::open("/dev/null").map_err(|error| format!("can't open /dev/null: {error}"))?.into()
         }
     };
+    let given = launch.has_program.then(|| descriptors.next()).flatten();
 
     // While still root in the host's namespaces: what needs the host's files.
     let user = launch.user.as_deref().map(user::resolve).transpose()?;
@@ -121,9 +124,10 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
         }
         command.arg0(launch.name.as_ref().unwrap_or(program)).exec()
     };
-    let mut error = execute(program);
+    let of_descriptor = |it: &OwnedFd| execute(&format!("/proc/self/fd/{}", it.as_raw_fd()));
+    let mut error = given.as_ref().map_or_else(|| execute(program), of_descriptor);
     if let (io::ErrorKind::PermissionDenied, Some(opened)) = (error.kind(), opened) {
-        error = execute(&format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        error = of_descriptor(&opened);
     }
     let whom = launch.user.as_deref().unwrap_or("root");
     Err(format!("can't execute {program}: {error}; check that it exists and that {whom} may run it"))

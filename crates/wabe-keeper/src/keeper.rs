@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        mpsc::{Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::Duration,
@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use crate::{
     cgroup::Cgroup,
-    confine::Launcher,
+    confine::{self, Launcher},
     layout::{self, LayoutError, Mesh, MeshFile},
     net::{Address, Left, NamesSockets, NetError, NodeNetwork},
     protocol::{ChildState, Response},
@@ -120,13 +120,14 @@ pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Resul
     make_folder(&mesh.names_dir(), 0o755).map_err(failed("make the folder of names"))?;
     make_folder(&mesh.proxy_dir(), 0o755).map_err(failed("make the folder of the proxy"))?;
     let network = NodeNetwork::create(&file)?;
-    let vendor = Arc::new(Vendor::new(network.outlets()));
+    let messages = channel();
+    let vendor = Arc::new(Vendor::new(network.outlets(), messages.0.clone()));
     let roles = roles(&mesh, &file, &network, &vendor, &programs, Vec::new())?;
-    supervise(mesh, file, (network, vendor), programs, roles, listener, |_| Ok(()), ready)
+    supervise(mesh, file, (network, vendor, messages), programs, roles, listener, |_| Ok(()), ready)
 }
 
 /// Goes on for an earlier program of this process, whose legacy is at stdin: another version, say. Agent and dns are
-/// then started anew, as this version's.
+/// then started anew, as this version's; the proxy goes on until it is relieved.
 ///
 /// Blocks; to be called by the process's only thread, in the host's namespaces.
 ///
@@ -147,14 +148,15 @@ pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> 
         places.push(Left { address, netns, proxy: proxy.take() });
     }
     let network = NodeNetwork::resume(&file, node, places)?;
-    let vendor = Arc::new(Vendor::new(network.outlets()));
+    let messages = channel();
+    let vendor = Arc::new(Vendor::new(network.outlets(), messages.0.clone()));
     let roles = roles(&mesh, &file, &network, &vendor, &programs, left)?;
     let inherit = |supervisor: &mut Supervisor| {
         supervisor.take_over(since_ms, instances)?;
         supervisor.renew_roles();
         Ok(())
     };
-    supervise(mesh, file, (network, vendor), programs, roles, listener.into(), inherit, || {})
+    supervise(mesh, file, (network, vendor, messages), programs, roles, listener.into(), inherit, || {})
 }
 
 /// Works until the end, and tidies up.
@@ -165,14 +167,13 @@ pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> 
 fn supervise(
     mesh: Mesh,
     file: MeshFile,
-    (network, vendor): (NodeNetwork, Arc<Vendor>),
+    (network, vendor, messages): (NodeNetwork, Arc<Vendor>, (Sender<Message>, Receiver<Message>)),
     programs: Programs,
     roles: Vec<Role>,
     listener: UnixListener,
     prepare: impl FnOnce(&mut Supervisor) -> io::Result<()>,
     ready: impl FnOnce(),
 ) -> Result<(), KeeperError> {
-    let messages = channel();
     hear_signals(messages.0.clone()).map_err(failed("listen for signals"))?;
     let launcher = Launcher { shim: programs.confine };
     let (outbox, cgroup) = (messages.0.clone(), file.cgroup.clone());
@@ -248,14 +249,21 @@ fn roles(
         roles.push(role);
     }
     if let Some(proxy) = &programs.proxy {
-        let (state, log) = match left_of("proxy").map(|(state, it)| (state, <[OwnedFd; 2]>::try_from(it))) {
-            Some((state, Ok([input, output]))) => (Some(state), Some((input, output))),
-            Some((_, Err(_))) | None => (None, None),
+        let (state, log, links) = match left_of("proxy") {
+            Some((state, mut descriptors)) if descriptors.len() >= 2 => {
+                let links = descriptors.split_off(2);
+                let log = <[OwnedFd; 2]>::try_from(descriptors).ok().map(|[input, output]| (input, output));
+                (Some(state), log, links)
+            }
+            Some(_) | None => (None, None, Vec::new()),
         };
-        let cgroup = file.role_cgroup("proxy");
-        let mut role = Role::proxy(proxy.clone(), cgroup, &logs, mesh.proxy_dir(), Arc::clone(vendor), log)
+        let (user, cgroup) = (confine::of_role(mesh.name(), "proxy"), file.role_cgroup("proxy"));
+        let (command, vendor) = (proxy.clone(), Arc::clone(vendor));
+        let mut role = Role::proxy(user, command, cgroup, &logs, mesh.proxy_dir(), vendor, log)
             .map_err(failed("prepare the proxy"))?;
-        state.iter().for_each(|state| role.adopt(state));
+        if let Some(state) = &state {
+            role.adopt_proxies(state, links).map_err(failed("go on with the proxy"))?;
+        }
         roles.push(role);
     }
     if let Some(agent) = &programs.agent {

@@ -72,10 +72,17 @@ pub enum Request {
         /// The sockets, and to where.
         sockets: Vec<Reconnection>,
     },
+    /// Start another proxy on the same listeners; once it serves, the one in charge drains. Answered then, by
+    /// [`Response::Relieved`], or when it can't be: the one in charge stays then.
+    RelieveProxy {
+        /// Another build of `wabe`; the program that the proxy in charge runs if not given.
+        #[serde(default)]
+        program: Option<PathBuf>,
+    },
     /// Stop everything, remove everything, exit. Answered when all is gone.
     Shutdown,
-    /// Go on as this program (a path), with everything that runs; it then starts agent, dns and proxy anew. Answered only if
-    /// that can't be: else the connection ends, and the next one reaches the new program.
+    /// Go on as this program (a path), with everything that runs; it then starts agent and dns anew. Answered only if that
+    /// can't be: else the connection ends, and the next one reaches the new program.
     Replace {
         /// Another build of `wabe`.
         program: PathBuf,
@@ -98,6 +105,11 @@ pub enum Response {
     Reconnected(Vec<u32>),
     /// To [`Request::Exec`].
     Exited(ExitStatus),
+    /// To [`Request::RelieveProxy`].
+    Relieved {
+        /// The process in charge.
+        pid: u32,
+    },
     /// It can't be done; nothing was changed. The message says what to do instead.
     Error {
         /// For people.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Grows when an older program would not understand what is left to it.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The oldest form that this program understands.
 const OLDEST_FORMAT: u32 = 1;
 /// Bytes that wait in the socket pair while there is no program to read them: some ten thousand instances.
@@ -40,7 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Heirloom {
     /// First. With the listener and the node namespace.
     Keeper { format: u32, since_ms: u64 },
-    /// Agent or dns. With both ends of its log's pipe, and the sockets that it serves.
+    /// Agent, dns or proxy. With both ends of its log's pipe, and the sockets that it serves; from form 3 on, with the links to
+    /// the proxy's processes: the one in charge, then those that drain.
     Role(ChildState),
     /// A workload's replica. With its namespace, its `sock_diag` socket, both ends of its log's pipe, and, from form 2 on,
     /// the proxy's listener.

@@ -34,6 +34,7 @@ mod reconnect;
 mod role;
 mod roles;
 mod runs;
+mod shift;
 mod subscribers;
 
 pub(crate) use role::Role;
@@ -58,10 +59,23 @@ pub(crate) enum Message {
     Terminate,
     /// A command was executed, or could not be.
     Executed { run: RunId, result: Result<(), String> },
+    /// The proxy of this number said something.
+    ProxySaid { number: u32, word: Word },
     /// A probe has news. `start` counts the instance's starts, so that old news is known.
     Probed { id: u32, start: u32, result: Result<(), String> },
     /// A probe wants a command to be run.
     ProbeCommand { client: u64, id: u32, command: Vec<String>, answer: Sender<Result<ExitStatus, String>> },
+}
+
+/// What the proxy says of itself.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// It serves all listeners.
+    Ready,
+    /// It accepts no more.
+    Draining,
+    /// It did what no proxy of ours does: this.
+    Overreached(String),
 }
 
 /// Where an answer goes. If the client has gone, nowhere.
@@ -96,6 +110,8 @@ pub(crate) struct Supervisor {
     subscribers: Subscribers,
     /// Those who wait for the end, once it has begun.
     closing: Option<Vec<Answer>>,
+    /// The mesh's own processes were asked to end.
+    ending: bool,
 }
 
 impl Supervisor {
@@ -124,6 +140,7 @@ impl Supervisor {
             runs: Runs::default(),
             subscribers: Subscribers::default(),
             closing: None,
+            ending: false,
         }
     }
 
@@ -161,6 +178,7 @@ impl Supervisor {
                 let turns = self.runs.executed(run, result);
                 self.follow(turns);
             }
+            Message::ProxySaid { number, word } => self.proxy_said(number, word),
             Message::Probed { id, start, result } => self.probed(id, start, result),
             Message::ProbeCommand { client, id, command, answer } => {
                 self.run_probe_command(client, id, command, answer);
@@ -189,6 +207,7 @@ impl Supervisor {
                 let state = self.instances.values().map(Instance::state).collect();
                 return tell(&answer, Reply::Events(self.subscribers.add(client, state)));
             }
+            Request::RelieveProxy { program } => return self.relieve_proxy(program.as_deref(), answer),
             Request::Shutdown => return self.close(Some(answer)),
             Request::Replace { program } => match self.replace(&program) {
                 Ok(never) => match never {},
@@ -224,9 +243,11 @@ impl Supervisor {
         for turn in turns {
             match turn {
                 Turn::Executed { owner: Owner::Instance(id), pid } => self.instance_runs(id, pid),
-                Turn::Executed { owner: Owner::Role(_) | Owner::Command(_), .. } => {}
+                Turn::Executed { owner: Owner::Role { .. } | Owner::Command(_), .. } => {}
                 Turn::Ended { owner: Owner::Instance(id), result } => self.instance_ended(id, result),
-                Turn::Ended { owner: Owner::Role(place), result } => self.role_ended(place, result),
+                Turn::Ended { owner: Owner::Role { place, number }, result } => {
+                    self.role_ended(place, number, result);
+                }
                 Turn::Ended { owner: Owner::Command(number), result } => {
                     self.command_ended(number, result);
                 }
@@ -267,7 +288,7 @@ impl Supervisor {
     /// When something is to be done though nothing is heard.
     fn next_deadline(&self) -> Option<Instant> {
         let instances = self.instances.values().filter_map(lives::deadline);
-        instances.chain(self.roles.iter().filter_map(roles::deadline)).min()
+        instances.chain(self.roles.iter().filter_map(|role| role.shift.deadline())).min()
     }
 }
 

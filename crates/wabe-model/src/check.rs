@@ -232,6 +232,8 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     let route = match &located.object {
         Object::HttpRoute(route) => Route::Http(route),
         Object::GrpcRoute(route) => Route::Grpc(route),
+        Object::TlsRoute(route) => Route::Tls(route),
+        Object::TcpRoute(route) => Route::Tcp(route),
         Object::Namespace { .. }
         | Object::ServiceAccount { .. }
         | Object::Service(_)
@@ -239,8 +241,6 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
-        | Object::TlsRoute(_)
-        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_) => return Vec::new(),
     };
     let mut found = Vec::new();
@@ -264,6 +264,7 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
     let answered = match route {
         Route::Http(_) => "such requests are answered by 500",
         Route::Grpc(_) => "such calls are answered by UNAVAILABLE",
+        Route::Tls(_) | Route::Tcp(_) => "such connections are reset",
     };
     for (index, rule) in route.rules().into_iter().enumerate() {
         for (place, backend) in rule.backends.iter().enumerate() {
@@ -274,20 +275,6 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         }
     }
     found
-}
-
-/// What to do about a backend that is none.
-fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> String {
-    match invalid {
-        InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => "compare it with the Services".into(),
-        InvalidBackend::NotGranted => format!(
-            "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
-            to.service.namespace,
-            route.kind(),
-            route.name().namespace
-        ),
-        InvalidBackend::OtherKind => "write a Service".into(),
-    }
 }
 
 /// What only the node's proxy does, said of services that no request comes to through it. A route may come yet.
@@ -324,17 +311,33 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::ReferenceGrant(_)
         | Object::AuthorizationPolicy(_) => return Vec::new(),
     };
-    if merged.service(service).is_none() || merged.has_requests(service) {
+    if merged.service(service).is_none() || merged.comes_through_proxy(service) {
         return Vec::new();
     }
     let warn = |(field, instead): (&str, &str)| {
-        let message = format!("has no effect as long as no route leads to service {service}: {instead}");
-        located.warning(field, message, "attach an HTTPRoute to the service, or leave it out")
+        let message = format!(
+            "has no effect as long as nothing comes to service {service} through the node's proxy: {instead}"
+        );
+        located.warning(field, message, "attach an HTTPRoute to the service, write its annotation `mesh.wabe.dev/l7: always`, or leave it out")
     };
     said.into_iter().flatten().map(warn).collect()
 }
 
 const PEAK_EWMA: &str = "answers are not timed; `peak-ewma` is as `two-choices`";
+
+/// What to do about a backend that is none.
+fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> String {
+    match invalid {
+        InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => "compare it with the Services".into(),
+        InvalidBackend::NotGranted => format!(
+            "write a ReferenceGrant in namespace {}, from {}s of {} to Services",
+            to.service.namespace,
+            route.kind(),
+            route.name().namespace
+        ),
+        InvalidBackend::OtherKind => "write a Service".into(),
+    }
+}
 
 fn key_of(service: &Service) -> ObjectKey {
     ObjectKey { kind: Kind::Service, name: service.name.clone() }

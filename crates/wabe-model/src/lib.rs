@@ -56,7 +56,7 @@ pub use service::{
     AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
     Transport,
 };
-pub use stream_route::{HostPattern, StreamBackend, StreamRule, TcpRoute, TlsRoute};
+pub use stream_route::{HostPattern, StreamRule, TcpRoute, TlsRoute};
 pub use workload::{
     Capability, DirectionLimits, Egress, Probe, ProbeAction, RestartPolicy, Workload, WorkloadLimits,
     WorkloadPort,

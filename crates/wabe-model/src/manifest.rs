@@ -14,6 +14,7 @@ mod reference_grant;
 mod route;
 pub(crate) mod scalar;
 mod service;
+mod stream_route;
 mod tree;
 mod workload;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, MeshConfig, ObjectKey, ObjectName,
-    ReferenceGrant, Service, TcpRoute, TlsRoute, Workload,
+    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig, ObjectKey,
+    ObjectName, ParentRef, ReferenceGrant, Service, StreamRule, TcpRoute, TlsRoute, Workload,
 };
 
 /// One object, parsed.
@@ -192,12 +192,22 @@ impl Objects {
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
-    /// Whether requests come to a service through the node's proxy: a route is attached to it, or leads to it.
-    pub fn has_requests(&self, service: &ObjectName) -> bool {
-        self.routes().any(|route| {
-            route.parents().iter().any(|it| it.service == *service)
-                || route.rules().iter().flat_map(|rule| rule.backends).any(|it| it.service == *service)
-        })
+    /// Whether something comes to a service through the node's proxy: a route is attached to it or leads to it, or it or one of
+    /// its workloads asks for that always.
+    pub fn comes_through_proxy(&self, name: &ObjectName) -> bool {
+        let always = self.service(name).is_some_and(|service| {
+            service.layer7 == Layer7::Always
+                || self.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
+        });
+        let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);
+        let leads = |rule: &StreamRule| rule.backends.iter().any(|it| it.service == *name);
+        always
+            || self.routes().any(|route| {
+                let mut backends = route.rules().into_iter().flat_map(|rule| rule.backends);
+                attached(route.parents()) || backends.any(|it| it.service == *name)
+            })
+            || self.tls_routes().any(|it| attached(&it.parents) || leads(&it.rule))
+            || self.tcp_routes().any(|it| attached(&it.parents) || leads(&it.rule))
     }
 
     /// The workload of this name.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    GrpcRoute, HttpBackend, HttpFilter, HttpRoute, Kind, Mirror, ObjectName, Objects, OtherKind, ParentRef,
-    ServicePort, Transport,
+    AppProtocol, GrpcRoute, HttpBackend, HttpFilter, HttpRoute, Kind, Mirror, ObjectName, Objects, OtherKind,
+    ParentRef, Service, ServicePort, StreamRule, TcpRoute, TlsRoute, Transport,
 };
 
 /// A route of any kind.
@@ -14,6 +14,10 @@ pub enum Route<'a> {
     Http(&'a HttpRoute),
     /// Of calls.
     Grpc(&'a GrpcRoute),
+    /// Of TLS connections.
+    Tls(&'a TlsRoute),
+    /// Of connections.
+    Tcp(&'a TcpRoute),
 }
 
 /// What a rule says, whatever its route's kind, about where requests go.
@@ -68,11 +72,13 @@ impl InvalidBackend {
 }
 
 impl<'a> Route<'a> {
-    /// `HTTPRoute` or `GRPCRoute`.
+    /// Its kind.
     pub fn kind(self) -> Kind {
         match self {
             Self::Http(_) => Kind::HttpRoute,
             Self::Grpc(_) => Kind::GrpcRoute,
+            Self::Tls(_) => Kind::TlsRoute,
+            Self::Tcp(_) => Kind::TcpRoute,
         }
     }
 
@@ -81,6 +87,8 @@ impl<'a> Route<'a> {
         match self {
             Self::Http(route) => &route.name,
             Self::Grpc(route) => &route.name,
+            Self::Tls(route) => &route.name,
+            Self::Tcp(route) => &route.name,
         }
     }
 
@@ -89,7 +97,29 @@ impl<'a> Route<'a> {
         match self {
             Self::Http(route) => &route.parents,
             Self::Grpc(route) => &route.parents,
+            Self::Tls(route) => &route.parents,
+            Self::Tcp(route) => &route.parents,
         }
+    }
+
+    /// Whether it says anything of a port over which this is spoken. Any protocol can be passed on as bytes.
+    pub fn suits(self, protocol: AppProtocol) -> bool {
+        match (self, protocol) {
+            (_, AppProtocol::Detect)
+            | (Self::Tcp(_), _)
+            | (Self::Tls(_), AppProtocol::Tls)
+            | (Self::Http(_) | Self::Grpc(_), AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc) => {
+                true
+            }
+            (Self::Tls(_), AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Tcp)
+            | (Self::Http(_) | Self::Grpc(_), AppProtocol::Tls | AppProtocol::Tcp) => false,
+        }
+    }
+
+    /// Whether it is attached to this port of a service, and says anything of it.
+    pub fn is_about(self, service: &Service, port: &ServicePort) -> bool {
+        self.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
+            && self.suits(port.protocol())
     }
 
     /// Its rules in their order.
@@ -102,6 +132,10 @@ impl<'a> Route<'a> {
             Self::Grpc(route) => {
                 let rules = route.rules.iter();
                 rules.map(|it| RouteRule::of(it.name.as_ref(), &it.filters, &it.backends)).collect()
+            }
+            Self::Tls(TlsRoute { rule, .. }) | Self::Tcp(TcpRoute { rule, .. }) => {
+                let StreamRule { name, backends } = rule;
+                vec![RouteRule::of(name.as_ref(), &[], backends)]
             }
         }
     }
@@ -120,7 +154,7 @@ impl<'a> RouteRule<'a> {
 }
 
 impl ParentRef {
-    /// Whether it means this port of its service: HTTP needs TCP.
+    /// Whether it means this port of its service: all that is routed needs TCP.
     pub fn means(&self, port: &ServicePort) -> bool {
         port.transport == Transport::Tcp
             && self.port.is_none_or(|number| number == port.port)
@@ -143,7 +177,7 @@ impl Mirror {
 }
 
 impl Objects {
-    /// All routes, first those of requests, by kind, namespace and name.
+    /// All routes of requests and calls, first those of requests, by kind, namespace and name.
     pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
         self.http_routes().map(Route::Http).chain(self.grpc_routes().map(Route::Grpc))
     }

@@ -193,6 +193,11 @@ impl AppProtocol {
         ("kubernetes.io/wss", Self::Tls),
     ];
 
+    /// The word that `appProtocol` has for it; `any` if none was written.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.into_iter().find(|it| it.1 == self).map_or("any", |it| it.0)
+    }
+
     fn of_port_name(name: &str) -> Self {
         let means = |word: &str| Self::WORDS.into_iter().find(|it| it.0 == word).map(|it| it.1);
         if name.starts_with("grpc-web-") {

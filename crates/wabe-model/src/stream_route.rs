@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectName, OtherKind, ParentRef};
+use crate::{HttpBackend, ObjectName, ParentRef};
 
 /// Where connections to services go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,23 +38,8 @@ pub struct StreamRule {
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where they go, by weight; 1 to 16.
-    pub backends: Vec<StreamBackend>,
-}
-
-/// Where connections go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StreamBackend {
-    /// A service; of another namespace only where a `ReferenceGrant` allows it.
-    pub service: ObjectName,
-    /// A port of it; 0 if it is of another kind and has none.
-    pub port: u16,
-    /// What it is if it is no service: its share of connections is refused then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_kind: Option<OtherKind>,
-    /// Its share, 0 to 1 000 000; 1 unless written.
-    pub weight: u32,
+    /// Where they go, by weight; 1 to 16, without filters. The share of one that does not exist is refused.
+    pub backends: Vec<HttpBackend>,
 }
 
 /// Names of hosts, in lower case.

@@ -197,8 +197,9 @@ fn what_needs_requests_is_warned_about_where_none_come() {
     assert_eq!(told.len(), 3, "{told:?}");
     assert_eq!(
         told[1],
-        "x.yaml:16:35: warning: spec.trafficPolicy.connectionPool: has no effect as long as no route leads to service \
-         default/web: callers' own connections have no such limits (attach an HTTPRoute to the service, or leave it out)"
+        "x.yaml:16:35: warning: spec.trafficPolicy.connectionPool: has no effect as long as nothing comes to service \
+         default/web through the node's proxy: callers' own connections have no such limits (attach an HTTPRoute to the \
+         service, write its annotation `mesh.wabe.dev/l7: always`, or leave it out)"
     );
     assert_eq!(warned(&policy("{loadBalancer: {consistentHash: {httpHeaderName: a}}}")).len(), 1);
     for fine in [

@@ -135,7 +135,10 @@ fn service() -> impl Strategy<Value = Service> {
     ));
     (name(), labels(1..4), ports, any::<bool>(), cluster_ips, any::<bool>(), balance, near).prop_map(
         |(name, selector, mut ports, unnamed, cluster_ips, publish_not_ready, balance, near)| {
-            let (affinity, distribution, layer7) = near.unwrap_or_default();
+            let (affinity, distribution, mut layer7) = near.unwrap_or_default();
+            if cluster_ips == ClusterIps::Headless {
+                layer7 = Layer7::Auto;
+            }
             if unnamed && ports.len() == 1 {
                 ports[0].name = None;
                 if cluster_ips == ClusterIps::Headless {

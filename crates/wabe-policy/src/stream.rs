@@ -10,10 +10,10 @@ pub mod tls;
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    AppProtocol, Kind, ObjectName, Objects, ParentRef, Service, ServicePort, StreamBackend, Transport,
+    AppProtocol, HttpBackend, InvalidBackend, Kind, ObjectName, Objects, Route, Service, ServicePort,
 };
 
-use crate::http::{self, InvalidBackend};
+use crate::http;
 
 /// What becomes of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,17 +56,32 @@ pub enum Routing {
 
 /// Which kind of route holds for a port of a service.
 pub fn routing(objects: &Objects, service: &Service, port: &ServicePort) -> Routing {
-    let written = port.protocol();
-    let allows = |wanted: &[AppProtocol]| written == AppProtocol::Detect || wanted.contains(&written);
-    if http::may_speak(port) && !http::attached(objects, service, port).is_empty() {
+    if objects.routes().any(|it| it.is_about(service, port)) {
         Routing::Http
-    } else if allows(&[AppProtocol::Tls]) && tls::attached(objects, service, port).next().is_some() {
+    } else if tls::attached(objects, service, port).next().is_some() {
         Routing::Tls
     } else if tcp::attached(objects, service, port).next().is_some() {
         Routing::Tcp
     } else {
         Routing::Nothing
     }
+}
+
+/// Whether a route holds at a port of a service, for some of its callers.
+pub fn holds(objects: &Objects, service: &Service, port: &ServicePort, route: Route<'_>) -> bool {
+    let routing = routing(objects, service, port);
+    route.is_about(service, port)
+        && match route {
+            Route::Http(_) | Route::Grpc(_) => {
+                routing == Routing::Http && http::attached(objects, service, port).contains(&route)
+            }
+            Route::Tls(_) => routing == Routing::Tls,
+            Route::Tcp(own) => {
+                let mut siblings = tcp::attached(objects, service, port)
+                    .filter(|it| it.name.namespace == own.name.namespace);
+                routing == Routing::Tcp && siblings.next().is_some_and(|first| first.name == own.name)
+            }
+        }
 }
 
 /// What the proxy takes the bytes of a port's connections for: what its routes need, else what the Service says.
@@ -79,43 +94,18 @@ pub fn protocol(objects: &Objects, service: &Service, port: &ServicePort) -> App
     }
 }
 
-fn is_attached(parents: &[ParentRef], service: &Service, port: &ServicePort) -> bool {
-    let means = |parent: &ParentRef| {
-        parent.service == service.name
-            && parent.port.is_none_or(|number| number == port.port)
-            && parent.section.as_ref().is_none_or(|name| port.name.as_ref() == Some(name))
-    };
-    port.transport == Transport::Tcp && parents.iter().any(means)
-}
-
 impl Outlets {
-    fn of(objects: &Objects, kind: Kind, route: &ObjectName, rule: &wabe_model::StreamRule) -> Self {
-        let outlet = |backend: &StreamBackend| Outlet {
+    /// Of a route's only rule.
+    fn of(objects: &Objects, route: Route<'_>) -> Self {
+        let outlet = |backend: &HttpBackend| Outlet {
             service: backend.service.clone(),
             port: backend.port,
             weight: backend.weight,
-            invalid: invalid(objects, kind, route, backend),
+            invalid: objects.invalid_backend(route, backend.reference()),
         };
-        let backends = rule.backends.iter().map(outlet).collect();
-        Self { kind, route: route.clone(), name: rule.name.clone(), backends }
+        let rules = route.rules();
+        let backends = rules.iter().flat_map(|rule| rule.backends).map(outlet).collect();
+        let name = rules.first().and_then(|rule| rule.name.cloned());
+        Self { kind: route.kind(), route: route.name().clone(), name, backends }
     }
-}
-
-fn invalid(
-    objects: &Objects,
-    kind: Kind,
-    route: &ObjectName,
-    backend: &StreamBackend,
-) -> Option<InvalidBackend> {
-    if backend.other_kind.is_some() {
-        return Some(InvalidBackend::OtherKind);
-    }
-    if !objects.may_refer(kind, &route.namespace, &backend.service) {
-        return Some(InvalidBackend::NotGranted);
-    }
-    let Some(service) = objects.service(&backend.service) else {
-        return Some(InvalidBackend::NoSuchService);
-    };
-    let has = |it: &ServicePort| it.port == backend.port && it.transport == Transport::Tcp;
-    (!service.ports.iter().any(has)).then_some(InvalidBackend::NoSuchPort)
 }

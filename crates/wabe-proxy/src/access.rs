@@ -74,6 +74,7 @@ pub(crate) struct Record {
     pub(crate) bytes: Cell<u64>,
     /// The answer came to its end.
     pub(crate) complete: bool,
+    forgotten: bool,
 }
 
 #[derive(Serialize)]
@@ -206,6 +207,7 @@ impl Log {
             tries: 0,
             bytes: Cell::new(0),
             complete: false,
+            forgotten: false,
         }
     }
 
@@ -229,6 +231,11 @@ impl Record {
     pub(crate) fn tunnelled(mut self, moved: Moved) {
         self.bytes.set(moved.back);
         self.complete = moved.whole;
+    }
+
+    /// Nothing is told of it.
+    pub(crate) fn forget(mut self) {
+        self.forgotten = true;
     }
 
     fn line(&self) -> Line<'_> {
@@ -273,6 +280,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.forgotten {
+            return;
+        }
         let full = {
             let mut lines = self.log.lines.borrow_mut();
             if serde_json::to_writer(&mut *lines, &self.line()).is_ok() {

@@ -26,7 +26,7 @@ mod retry_budget;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backend::{Balancer, Score, UnderWay};
+pub(crate) use backend::{Balancer, UnderWay};
 pub(crate) use hash::{Asked, Hashed, hashed};
 pub(crate) use limits::{Limits, Overflow, Permit};
 pub(crate) use random::Random;

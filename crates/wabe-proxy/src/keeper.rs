@@ -33,6 +33,8 @@ pub(crate) enum Given {
     Listen { workload: u32 },
     /// The workload is gone.
     Forget { workload: u32 },
+    /// All listeners that there are were told.
+    Complete,
     /// Sockets, which come with it; none if the workload is gone.
     Sockets { workload: u32, v6: bool },
 }
@@ -41,7 +43,15 @@ pub(crate) enum Given {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Wanted {
-    Sockets { workload: u32, v4: usize, v6: usize },
+    Sockets {
+        workload: u32,
+        v4: usize,
+        v6: usize,
+    },
+    /// All listeners are served.
+    Ready,
+    /// No more connections are accepted.
+    Draining,
 }
 
 /// The proxy's end of the link, with the sockets that came over it.
@@ -112,12 +122,26 @@ impl Link {
         self.stocks.borrow_mut().retain(|(of, _), _| *of != workload);
     }
 
+    /// Says that all listeners are served: whoever served them before may drain.
+    pub(crate) fn ready(&self) {
+        self.say(&Wanted::Ready);
+    }
+
+    /// Says that no more connections are accepted: another proxy is to be started, if none was.
+    pub(crate) fn draining(&self) {
+        self.say(&Wanted::Draining);
+    }
+
     fn ask(&self, workload: u32, v6: bool) {
         let (v4, v6) = if v6 { (0, STOCK) } else { (STOCK, 0) };
-        let text = serde_json::to_vec(&Wanted::Sockets { workload, v4, v6 }).expect("invariant: plain data");
+        self.say(&Wanted::Sockets { workload, v4, v6 });
+    }
+
+    fn say(&self, wanted: &Wanted) {
+        let text = serde_json::to_vec(wanted).expect("invariant: plain data");
         // It never fills: the keeper reads at once, and few packets are under way.
         if let Err(error) = send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            tracing::error!(%error, "the keeper can't be asked for sockets");
+            tracing::error!(%error, ?wanted, "the keeper can't be told");
         }
     }
 

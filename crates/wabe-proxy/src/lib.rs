@@ -3,11 +3,12 @@
 //! It makes no socket and opens no file but its snapshot: the keeper gives it a listener inside each workload and sockets to
 //! connect with on a workload's behalf, and the kernel judges those connections as the workload's own. Who calls is told by the
 //! listener, what was dialled by the accepted socket; no header is believed. The agent writes the snapshot; this crate never
-//! talks to it. `bin/wabe` (the role) and the agent (the type [`Snapshot`]) may depend on it.
+//! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`]) and the fuzzers ([`detect`], [`sni`]) may
+//! depend on it.
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
-//! link that sockets come over.
+//! link that sockets come over, `confine` what is given up at the start.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -15,6 +16,8 @@ mod answer;
 mod attempt;
 mod balance;
 mod body;
+mod confine;
+pub mod detect;
 mod exchange;
 mod failure;
 mod filter;
@@ -29,11 +32,13 @@ mod run;
 mod search;
 mod serve;
 mod snapshot;
+pub mod sni;
 mod tunnel;
 mod upstream;
 mod wire;
 mod world;
 
+pub use confine::{ConfineError, confine};
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
     BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,

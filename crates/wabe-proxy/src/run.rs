@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     access::Log,
     balance::Balancers,
+    confine::{ConfineError, confine},
     keeper::{Given, Link},
     serve::{Proxy, listen},
     upstream::Pool,
@@ -26,8 +27,9 @@ use crate::{
 
 /// Between looks at the snapshot.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long requests under way have once it is to end.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long requests under way have once it is to end: nearly all requests and downloads take less, and whoever rolls out
+/// another version waits no longer than this for the last of the old one. The keeper kills it a moment later.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -47,9 +49,12 @@ pub enum ProxyError {
         /// What the system said.
         source: io::Error,
     },
+    /// It would have more power than it needs.
+    #[error("the proxy can't give up what it does not need: {0}")]
+    Unconfined(ConfineError),
 }
 
-/// Serves until SIGTERM, or until the keeper is gone; then has requests under way answered, and no others.
+/// Serves until SIGTERM, or until the keeper is gone; then has requests under way answered, and accepts no others.
 ///
 /// # Errors
 /// It could not begin.
@@ -60,6 +65,8 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     LocalSet::new().block_on(&runtime, async {
         let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
+        // Everything that needs more was done; nothing that a caller sent was read.
+        confine(&options.snapshot).map_err(ProxyError::Unconfined)?;
         let balancers = Rc::<Balancers>::default();
         let proxy = Rc::new(Proxy {
             watched: Watched::new(options.snapshot.clone(), Rc::clone(&balancers)),
@@ -73,18 +80,34 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
         let ticking = spawn_local(tick(Rc::clone(&proxy)));
         let mut listeners = HashMap::new();
         tokio::select! {
-            () = hear(&proxy, &link, &mut listeners) => {}
+            () = async {
+                until_understood(&proxy).await;
+                hear(&proxy, &link, Some(&mut listeners)).await;
+            } => {}
             _ = terminate.recv() => {}
         }
-        // The keeper holds the listeners: new connections wait in their queues for another proxy.
+        // The keeper holds the listeners: new connections go to another proxy, or wait in their queues for one.
         listeners.into_values().for_each(|it: JoinHandle<_>| it.abort());
-        drain(proxy, ticking).await;
+        link.draining();
+        // Requests under way may need sockets.
+        let hearing = spawn_local({
+            let (proxy, link) = (Rc::clone(&proxy), Rc::clone(&link));
+            async move { hear(&proxy, &link, None).await }
+        });
+        drain(&proxy).await;
+        hearing.abort();
+        ticking.abort();
+        proxy.log.flush();
         Ok(())
     })
 }
 
-/// Follows the keeper, until it is gone.
-async fn hear(proxy: &Rc<Proxy>, link: &Rc<Link>, listeners: &mut HashMap<u32, JoinHandle<io::Result<()>>>) {
+/// Follows the keeper, until it is gone. Without a place for listeners none is served.
+async fn hear(
+    proxy: &Rc<Proxy>,
+    link: &Rc<Link>,
+    mut listeners: Option<&mut HashMap<u32, JoinHandle<io::Result<()>>>>,
+) {
     loop {
         let (given, mut descriptors) = match link.next().await {
             Ok(Some(received)) => received,
@@ -96,7 +119,7 @@ async fn hear(proxy: &Rc<Proxy>, link: &Rc<Link>, listeners: &mut HashMap<u32, J
         };
         let (workload, task) = match given {
             Given::Listen { workload } => {
-                let Some(listener) = descriptors.pop() else { continue };
+                let (Some(listener), Some(_)) = (descriptors.pop(), &listeners) else { continue };
                 (workload, Some(spawn_local(listen(Rc::clone(proxy), workload, TcpListener::from(listener)))))
             }
             Given::Forget { workload } => {
@@ -104,13 +127,26 @@ async fn hear(proxy: &Rc<Proxy>, link: &Rc<Link>, listeners: &mut HashMap<u32, J
                 proxy.pool.forget(workload);
                 (workload, None)
             }
+            Given::Complete => {
+                link.ready();
+                continue;
+            }
             Given::Sockets { .. } => continue,
         };
+        let Some(listeners) = &mut listeners else { continue };
         let before = match task {
             Some(task) => listeners.insert(workload, task),
             None => listeners.remove(&workload),
         };
         before.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Until then connections are for whoever is in charge, or wait in their queues.
+async fn until_understood(proxy: &Proxy) {
+    let mut ticks = interval(LOOK);
+    while !proxy.watched.is_understood() {
+        ticks.tick().await;
     }
 }
 
@@ -124,16 +160,12 @@ async fn tick(proxy: Rc<Proxy>) {
     }
 }
 
-/// Idle connections are closed, and those with requests under way after their answers.
-async fn drain(proxy: Rc<Proxy>, ticking: JoinHandle<()>) {
-    ticking.abort();
-    let _ = ticking.await;
-    let log = Rc::clone(&proxy.log);
+/// Connections are closed after the answers under way.
+async fn drain(proxy: &Rc<Proxy>) {
     proxy.closing.send_replace(true);
     if timeout(DRAIN, proxy.closing.closed()).await.is_err() {
         tracing::warn!(connections = proxy.closing.receiver_count(), "requests did not end in time");
     }
-    log.flush();
 }
 
 /// Each connection takes one or two. Returns how many there may be.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -23,24 +23,26 @@ use crate::{
     access::{Log, Record},
     answer::Answerer,
     balance::Balancers,
+    detect::{Detected, PREFACE},
     failure::Failure,
     upstream::Pool,
     wire::Prefixed,
-    world::{Service, Watched},
+    world::{self, Service},
 };
 
 mod http1;
 mod http2;
 mod stream;
+mod watched;
+
+use watched::Watched;
 
 /// How long a caller may say nothing after it has connected.
 const SILENCE: Duration = Duration::from_secs(60);
-/// What HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What all connections share.
 pub(crate) struct Proxy {
-    pub(crate) watched: Watched,
+    pub(crate) watched: world::Watched,
     pub(crate) pool: Pool,
     pub(crate) balancers: Rc<Balancers>,
     pub(crate) log: Rc<Log>,
@@ -98,35 +100,48 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
     // A caller that has gone is noticed soon enough.
     let _ = stream.set_nodelay(true);
     match service.protocol {
-        AppProtocol::Tcp => {
-            return stream::serve(proxy, &caller, &service, stream, Bytes::new(), stream::By::Caller).await;
+        AppProtocol::Tcp => stream::serve(proxy, &caller, &service, stream).await,
+        AppProtocol::Tls => stream::serve_tls(proxy, &caller, &service, stream).await,
+        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc => {
+            if let Some((first, streams)) = version(proxy, &mut stream).await {
+                caller.streams = streams;
+                requests(proxy, &caller, stream, first).await;
+            }
         }
-        AppProtocol::Tls => {
-            return stream::serve(proxy, &caller, &service, stream, Bytes::new(), stream::By::Name(None))
-                .await;
-        }
-        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => {}
+        AppProtocol::Detect => match watched::watch(proxy, &caller, &service, stream).await {
+            Watched::Requests(stream, first, what) => {
+                caller.streams = what == Detected::Http2;
+                requests(proxy, &caller, stream, first).await;
+            }
+            Watched::Over => {}
+        },
     }
+}
+
+/// Reads until it is clear whether the caller speaks HTTP/2.
+async fn version(proxy: &Proxy, stream: &mut TcpStream) -> Option<(BytesMut, bool)> {
     let mut closing = proxy.closing.subscribe();
     let mut first = BytesMut::with_capacity(4 << 10);
-    // As long as it may still be the preface.
     while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
         let got = select! {
             biased;
             got = stream.read_buf(&mut first) => got,
-            _ = closing.wait_for(|it| *it) => return,
-            () = sleep(SILENCE) => return,
+            () = http1::lingering(&mut closing) => return None,
+            () = sleep(SILENCE) => return None,
         };
         if !matches!(got, Ok(1..)) {
-            return;
+            return None;
         }
     }
-    drop(closing);
-    if first.starts_with(PREFACE) {
-        caller.streams = true;
-        http2::serve(proxy, &caller, Prefixed::new(stream, first.freeze())).await;
+    let streams = first.starts_with(PREFACE);
+    Some((first, streams))
+}
+
+async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: BytesMut) {
+    if caller.streams {
+        http2::serve(proxy, caller, Prefixed::new(stream, first.freeze())).await;
     } else {
-        http1::serve(proxy, &caller, stream, first).await;
+        http1::serve(proxy, caller, stream, first).await;
     }
 }
 

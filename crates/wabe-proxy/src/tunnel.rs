@@ -128,7 +128,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
-        task::JoinSet,
+        task::{JoinSet, LocalSet, spawn_local},
     };
 
     use super::*;
@@ -148,9 +148,13 @@ mod tests {
 
     #[tokio::test]
     async fn everything_arrives_both_ways_little_and_much() {
+        LocalSet::new().run_until(everything_arrives()).await;
+    }
+
+    async fn everything_arrives() {
         for bytes in [1, 100, 64 << 10, 8 << 20] {
             let ((caller, ours), (theirs, endpoint)) = (pair().await, pair().await);
-            let relayed = tokio::spawn(relay(ours, Bytes::from_static(b"first"), theirs, None));
+            let relayed = spawn_local(relay(ours, Bytes::from_static(b"first"), theirs, None));
             let mut ends = JoinSet::new();
             for (stream, first) in [(caller, 0), (endpoint, 5)] {
                 ends.spawn(async move {
@@ -179,8 +183,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_that_is_reset_ends_the_other() {
+        LocalSet::new().run_until(one_is_reset()).await;
+    }
+
+    async fn one_is_reset() {
         let ((caller, ours), (theirs, mut endpoint)) = (pair().await, pair().await);
-        let relayed = tokio::spawn(relay(ours, Bytes::new(), theirs, None));
+        let relayed = spawn_local(relay(ours, Bytes::new(), theirs, None));
         socket2::SockRef::from(&caller).set_linger(Some(std::time::Duration::ZERO)).expect("set");
         drop(caller);
         assert_eq!(endpoint.read(&mut [0; 1]).await.unwrap_or(0), 0);

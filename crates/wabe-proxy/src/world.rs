@@ -1,7 +1,7 @@
 //! The snapshot in force, made ready for look-ups, and read anew when its file was replaced.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     fs::{self, Metadata},
     io,
@@ -94,6 +94,8 @@ pub(crate) struct Watched {
     balancers: Rc<Balancers>,
     seen: RefCell<Option<Stamp>>,
     world: RefCell<Rc<World>>,
+    /// The file that there is was understood; or there is none yet.
+    understood: Cell<bool>,
 }
 
 /// Tells one file from another that takes its name.
@@ -106,7 +108,8 @@ struct Stamp {
 
 impl Watched {
     pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
-        let watched = Self { path, balancers, seen: RefCell::default(), world: RefCell::default() };
+        let (seen, world) = (RefCell::default(), RefCell::default());
+        let watched = Self { path, balancers, seen, world, understood: Cell::new(true) };
         watched.look();
         watched
     }
@@ -114,6 +117,11 @@ impl Watched {
     /// The newest that was understood.
     pub(crate) fn world(&self) -> Rc<World> {
         Rc::clone(&self.world.borrow())
+    }
+
+    /// Whether what there is was understood: not when the agent is of another version.
+    pub(crate) fn is_understood(&self) -> bool {
+        self.understood.get()
     }
 
     /// Reads the file if it is another one than before: one `stat` if not.
@@ -131,6 +139,7 @@ impl Watched {
             return;
         }
         let read = fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Snapshot>(&text)?));
+        self.understood.set(read.is_ok());
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");

@@ -1,6 +1,25 @@
 //! What makes two runs unlike, so that a difference may come from there.
 
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
 use crate::results::{Environment, Point, Results};
+
+/// Refuses a run on a real machine beside one on an emulated machine: any difference would be of the machines.
+pub(super) fn both_real_or_emulated(old: (&Path, &Results), new: (&Path, &Results)) -> Result<()> {
+    let kind = |it: &Results| if it.environment.emulated { "an emulated machine" } else { "a real machine" };
+    let ((old, before), (new, after)) = (old, new);
+    ensure!(
+        before.environment.emulated == after.environment.emulated,
+        "{} is from {} and {} from {}: times of the two can't be compared; give two runs of one machine",
+        old.display(),
+        kind(before),
+        new.display(),
+        kind(after)
+    );
+    Ok(())
+}
 
 /// The points that both have and that mean the same in both, as the new run has them; and in words what is left out.
 pub(super) fn points<'a>(old: &Results, new: &'a Results) -> (Vec<&'a Point>, Vec<String>) {
@@ -66,7 +85,7 @@ pub(super) fn warnings(old: &Results, new: &Results) -> Vec<String> {
 }
 
 /// What makes a host, and what of it a run used.
-fn facts(old: &Environment, new: &Environment) -> [(&'static str, String, String); 9] {
+fn facts(old: &Environment, new: &Environment) -> [(&'static str, String, String); 8] {
     let both = |of: &dyn Fn(&Environment) -> String| (of(old), of(new));
     let fact = |name, (old, new): (String, String)| (name, old, new);
     let gigabytes = |it: &Environment| format!("{:.1} GiB", it.memory as f64 / f64::from(1 << 30));
@@ -76,7 +95,6 @@ fn facts(old: &Environment, new: &Environment) -> [(&'static str, String, String
         fact("the number of cores", both(&|it| it.cores.to_string())),
         fact("the memory", both(&gigabytes)),
         fact("the virtual machine", both(&|it| it.virtualised.clone().unwrap_or_else(|| "none".into()))),
-        fact("emulation", both(&|it| it.emulated.to_string())),
         fact("optimisation", both(&|it| it.optimised.to_string())),
         fact("the client's core", both(&|it| it.client_core.to_string())),
         fact("the server's core", both(&|it| it.server_core.to_string())),

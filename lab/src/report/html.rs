@@ -83,7 +83,7 @@ fn block(block: &Block) -> String {
         Block::Heading(level, words) => {
             format!("<h{level} id=\"{}\">{}</h{level}>\n", slug(words), escape(words))
         }
-        Block::Paragraph(words) => format!("<p>{}</p>\n", escape(words)),
+        Block::Paragraph(text) => format!("<p>{}</p>\n", words(text)),
         Block::Notice(items) => format!("<div class=\"notice\" role=\"note\">{}</div>\n", list(items)),
         Block::List(items) => list(items),
         Block::Table(it) => table(it),
@@ -95,14 +95,19 @@ fn block(block: &Block) -> String {
     }
 }
 
+/// Text, in which no line begins with the sign behind a number.
+fn words(text: &str) -> String {
+    escape(text).replace(" %", "\u{a0}%")
+}
+
 fn list(items: &[String]) -> String {
-    let items: String = items.iter().map(|it| format!("<li>{}</li>", escape(it))).collect();
+    let items: String = items.iter().map(|it| format!("<li>{}</li>", words(it))).collect();
     format!("<ul>{items}</ul>\n")
 }
 
 fn figure(figure: &Figure) -> String {
     let drawings: String = WIDTHS.iter().map(|(class, width)| figure.inline(class, *width)).collect();
-    let (id, title, caption) = (&figure.id, escape(&figure.title), escape(&figure.caption));
+    let (id, title, caption) = (&figure.id, escape(&figure.title), words(&figure.caption));
     format!(
         "<figure id=\"{id}\">{drawings}<figcaption><b>{title}.</b> {caption} \
          <a href=\"figures/{id}.svg\">SVG</a></figcaption></figure>\n"
@@ -122,9 +127,9 @@ fn table(table: &Table) -> String {
 
 fn row(cells: &[String]) -> String {
     let mut out = String::from("<tr>");
-    for (place, words) in cells.iter().enumerate() {
-        let long = words.chars().count() > 34;
-        let words = escape(words);
+    for (place, text) in cells.iter().enumerate() {
+        let long = text.chars().count() > 34;
+        let words = words(text);
         out += &match (place, long) {
             (0, false) => format!("<th scope=\"row\">{words}</th>"),
             (0, true) => format!("<th scope=\"row\" class=\"long\">{words}</th>"),

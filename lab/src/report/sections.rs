@@ -6,13 +6,17 @@ mod verdicts;
 mod why;
 
 use super::{digest::Digest, document::Block, summary};
+use crate::results::Environment;
 
-/// The page's name.
-pub(crate) const TITLE: &str = "The lab's report: data paths of a service mesh side by side";
+/// The page's name, which tells of emulation wherever it is shown.
+pub(crate) fn title(environment: &Environment) -> String {
+    let emulated = if environment.emulated { ", on an emulated machine" } else { "" };
+    format!("The lab's report: data paths of a service mesh side by side{emulated}")
+}
 
 /// The whole report.
 pub(crate) fn all(digest: &Digest<'_>) -> Vec<Block> {
-    let mut all = vec![Block::Heading(1, TITLE.into())];
+    let mut all = vec![Block::Heading(1, title(&digest.results.environment))];
     all.extend(summary::blocks(digest));
     all.extend(setting::arms(digest));
     all.extend(measured::thesis(digest));

@@ -8,9 +8,11 @@ use super::{ENOUGH, Interval, effect, mean, paired_ratio};
 use crate::results::{Load, Point, Results, Sample};
 
 /// Pairs that are compared besides each arm with the floor: the arm, and what it would take the place of.
-const PAIRS: [(&str, &str); 10] = [
+const PAIRS: [(&str, &str); 12] = [
     ("kube-proxy-iptables-nft", "kube-proxy-iptables"),
     ("kube-proxy-nftables", "kube-proxy-iptables"),
+    ("kube-proxy-ipvs", "kube-proxy-iptables"),
+    ("kube-proxy-ipvs", "kube-proxy-nftables"),
     ("sidecar-ebpf", "sidecar-iptables"),
     ("sidecar-ebpf-sockmap", "sidecar-iptables"),
     ("sidecar-ebpf-sockmap", "sidecar-ebpf"),

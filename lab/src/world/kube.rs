@@ -1,9 +1,10 @@
 //! kube-proxy's rules as text, as it writes them for services with cluster addresses (Kubernetes 1.31,
-//! pkg/proxy/iptables/proxier.go and pkg/proxy/nftables/proxier.go). Pure.
+//! pkg/proxy/iptables/proxier.go, pkg/proxy/nftables/proxier.go and pkg/proxy/ipvs/proxier.go). Pure.
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
 mod iptables;
+pub(crate) mod ipvs;
 mod nftables;
 
 pub(crate) use iptables::{chains, one_change as change_chains};

@@ -55,6 +55,37 @@ fn every_arm_answers_with_what_was_asked_for() {
 }
 
 #[test]
+#[ignore = "few kernels have IPVS: `cargo xtask kernel61` runs it on one that does"]
+fn ipvs_leads_from_the_service_address_to_the_server() {
+    let place = place();
+    let mut world = up(&place, Arm::KubeProxyIpvs);
+    let led = |world: &World| world.led_by_ipvs().expect("statistics").expect("IPVS counts");
+    assert_eq!(led(&world), 0, "nobody has called yet");
+    let url = world.url(Target::Http).expect("an address");
+    assert!(url.contains(&pods::SERVICE.to_string()), "{url} is not the service's address");
+    for change in [false, true] {
+        if change {
+            world.change().expect("a change").expect("something to change");
+        }
+        let before = led(&world);
+        let words = ["lab", "load", &url, "--closed", "--duration", "200ms", "-o", "json"];
+        let load = run(&mut world.client(Command::new(place.program()).args(words)).expect("a client"));
+        let load: serde_json::Value = serde_json::from_str(&load.expect("a load")).expect("JSON");
+        assert!(load["answered"].as_u64() > Some(0) && load["failed"] == serde_json::json!({}), "{load}");
+        let packets = led(&world) - before;
+        assert!(
+            packets >= load["answered"].as_u64().expect("a number"),
+            "IPVS saw {packets} packets: {load}"
+        );
+    }
+    let facts = world.facts.as_ref().expect("facts");
+    // A virtual server for each service, the three measured ones too, a real one for each endpoint.
+    let servers = 5 + 3 + 5 * 4 + 3;
+    assert!(facts.count > servers && facts.changed.is_some(), "{facts:?}");
+    world.alive().expect("everyone is alive");
+}
+
+#[test]
 fn sidecars_let_nothing_through_but_the_clients_get_on_one_path() {
     let place = place();
     for arm in crate::available::built().into_iter().filter(|it| it.has_sidecars()) {

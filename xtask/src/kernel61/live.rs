@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::root;
 
-use super::userland::Userland;
+use super::{lab, userland::Userland};
 
 /// How much slower than real ones the machine's processors are, roughly: what tests wait for may take so many times as
 /// long.
@@ -115,6 +115,9 @@ const LEFT_OUT: [(&str, &str); 12] = [
     ("leftovers", "it starts a hundred workloads and counts what is left"),
 ];
 
+/// The lab's own test of its arm with IPVS, which few kernels have: what it is called here, and there.
+const IPVS: (&str, &str) = ("lab-ipvs", "world::tests::ipvs_leads_from_the_service_address_to_the_server");
+
 /// What of it runs.
 pub(crate) enum Selection {
     /// What takes minutes.
@@ -126,6 +129,8 @@ pub(crate) enum Selection {
         /// Steps, or words in their names, separated by commas; all if empty.
         steps: String,
     },
+    /// The lab's test alone.
+    Ipvs,
 }
 
 impl Selection {
@@ -134,6 +139,7 @@ impl Selection {
         let names = || Self::Usual.names().collect::<Vec<_>>().join(", ");
         let (wanted, steps) = match words {
             [] => return Ok(Self::Usual),
+            [wanted] if *wanted == IPVS.0 => return Ok(Self::Ipvs),
             [wanted] => (wanted, ""),
             [wanted, steps] => (wanted, *steps),
             _ => bail!("cargo xtask kernel61 [PROGRAM [STEP,...]], one of {}", names()),
@@ -143,35 +149,60 @@ impl Selection {
         Ok(Self::One { name: program.name, steps: steps.to_owned() })
     }
 
-    /// The programs that must succeed.
+    /// What must succeed.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let only = match self {
-            Self::Usual => None,
-            Self::One { name, .. } => Some(*name),
-        };
-        CHOSEN.iter().map(|it| it.name).filter(move |name| only.is_none_or(|only| only == *name))
+        self.programs().chain(self.has_ipvs().then_some(IPVS.0))
+    }
+
+    /// The programs of wabe-tests among them.
+    fn programs(&self) -> impl Iterator<Item = &'static str> {
+        CHOSEN.iter().map(|it| it.name).filter(move |it| match self {
+            Self::Usual => true,
+            Self::One { name, .. } => name == it,
+            Self::Ipvs => false,
+        })
+    }
+
+    /// Whether the lab's test is among them.
+    const fn has_ipvs(&self) -> bool {
+        matches!(self, Self::Usual | Self::Ipvs)
+    }
+
+    /// Modules that are needed besides the mesh's.
+    pub(super) const fn modules(&self) -> &'static [&'static str] {
+        if self.has_ipvs() { &lab::MODULES } else { &[] }
     }
 
     /// How long the machine may run.
     pub(super) const fn patience(&self) -> Duration {
         match self {
             Self::Usual => Duration::from_mins(10),
-            Self::One { .. } => Duration::from_hours(1),
+            Self::One { .. } | Self::Ipvs => Duration::from_hours(1),
         }
     }
 
     /// Builds the tests and puts them, with what they need, into the machine.
     pub(super) fn put(&self, userland: &mut Userland) -> Result<()> {
-        let mut arguments = vec!["test", "--no-run", "-p", "wabe-tests"];
-        self.names().for_each(|name| arguments.extend(["--test", name]));
         let mut programs = executables(&["build", "-p", "wabe", "-p", "wabe-testkit"], &[])?;
-        programs.extend(executables(&arguments, &[])?);
-        for name in self.names().chain(["wabe", "wabe-testbox"]) {
+        let mut put = |name: &str, programs: &[(String, PathBuf)]| {
             let (_, path) = programs
                 .iter()
                 .find(|(built, _)| built == name)
                 .with_context(|| format!("cargo names no executable {name}"))?;
-            userland.program(&format!("bin/{name}"), path)?;
+            userland.program(&format!("bin/{name}"), path)
+        };
+        let tests: Vec<&str> = self.programs().collect();
+        if !tests.is_empty() {
+            let mut arguments = vec!["test", "--no-run", "-p", "wabe-tests"];
+            tests.iter().for_each(|name| arguments.extend(["--test", name]));
+            programs.extend(executables(&arguments, &[])?);
+        }
+        for name in tests.into_iter().chain(["wabe", "wabe-testbox"]) {
+            put(name, &programs)?;
+        }
+        if self.has_ipvs() {
+            put("wabe_lab", &executables(&["test", "--no-run", "-p", "wabe-lab", "--lib"], &[])?)?;
+            lab::arms(userland)?;
         }
         userland.file(Path::new("tests/list"), 0o644, self.list().as_bytes());
         Ok(())
@@ -179,9 +210,14 @@ impl Selection {
 
     /// The programs as the machine's first process wants them. A name that is left out may be a test's or a step's.
     fn list(&self) -> String {
+        let ipvs = || {
+            let (name, test) = IPVS;
+            format!("{name} WABE_BIN=/bin/wabe PATH=/bin /bin/wabe_lab --ignored --exact {test}\n")
+        };
         match self {
-            Self::Usual => CHOSEN.iter().map(usual).collect(),
+            Self::Usual => CHOSEN.iter().map(usual).chain([ipvs()]).collect(),
             Self::One { name, steps } => line(name, &format!("WABE_STEP={steps}"), ""),
+            Self::Ipvs => ipvs(),
         }
     }
 
@@ -257,7 +293,7 @@ mod tests {
     #[test]
     fn every_program_runs_or_is_left_out_with_a_reason() {
         let known: BTreeSet<String> = Selection::Usual
-            .names()
+            .programs()
             .chain(LEFT_OUT.iter().map(|(name, _)| *name))
             .map(String::from)
             .collect();
@@ -291,6 +327,20 @@ mod tests {
         });
         assert!(line.starts_with("x WABE_SKIP_STEPS=a,b "), "{line}");
         assert!(line.ends_with(" /bin/x --test-threads=1 --nocapture --skip a --skip b c\n"), "{line}");
+    }
+
+    #[test]
+    fn the_labs_test_exists_and_runs_with_the_others_or_alone() {
+        let (module, test) = IPVS.1.rsplit_once("::").expect("module::test");
+        let path = root().join(format!("lab/src/{}.rs", module.replace("::", "/")));
+        let source = fs::read_to_string(path).expect("a module of tests");
+        assert!(source.contains(&format!("fn {test}()")), "the lab has no {test}");
+        let alone = Selection::of(&[IPVS.0]).expect("it is one of them");
+        assert_eq!(alone.names().collect::<Vec<_>>(), [IPVS.0]);
+        for selection in [alone, Selection::Usual] {
+            assert!(selection.list().contains(&format!(" --exact {}\n", IPVS.1)), "{}", selection.list());
+            assert!(selection.modules().contains(&"ip_vs"));
+        }
     }
 
     #[test]

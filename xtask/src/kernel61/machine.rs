@@ -17,18 +17,28 @@ use crate::setup;
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=4 panic=-1";
 
 /// Boots a kernel, shows its console, and returns the lines of it once the machine is off, which is to be before its
-/// time is over.
-pub(super) fn boot(kernel: &Path, image: &Path, patience: Duration) -> Result<Vec<String>> {
+/// time is over. `disk` is a file that the machine has as its first disk.
+pub(super) fn boot(
+    kernel: &Path,
+    image: &Path,
+    disk: Option<&Path>,
+    patience: Duration,
+) -> Result<Vec<String>> {
     setup::packages(&[("/usr/bin/qemu-system-x86_64", "qemu-system-x86")])?;
     // The machine goes down with this process, however that ends.
-    let mut child = Command::new("setpriv")
+    let mut command = Command::new("setpriv");
+    command
         .args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2"])
         .args(["-m", "2048"])
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .args(["-append", COMMAND_LINE, "-kernel"])
         .arg(kernel)
         .arg("-initrd")
-        .arg(image)
+        .arg(image);
+    if let Some(disk) = disk {
+        command.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
+    }
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

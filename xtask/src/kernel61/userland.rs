@@ -17,7 +17,8 @@ const PROGRAMS: [&str; 15] = [
     "test", "true",
 ];
 /// Files that programs look for.
-const FILES: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/services"];
+const FILES: [&str; 5] =
+    ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/protocols", "/etc/services"];
 /// Libraries that are loaded by name at run time.
 const LIBRARIES: [&str; 2] = ["libnss_files.so.2", "libnss_dns.so.2"];
 /// Folders that are there, empty.
@@ -40,18 +41,31 @@ impl Userland {
         // Nobody is there; inside a mesh, whoever is asked, the mesh answers.
         userland.file(Path::new("etc/resolv.conf"), 0o644, b"nameserver 192.0.2.53\n");
         userland.file(Path::new("etc/hosts"), 0o644, b"127.0.0.1 localhost\n::1 localhost\n");
-        for name in PROGRAMS {
-            let found = output("which", &[name]).with_context(|| format!("no program {name} here"))?;
-            let content = read(Path::new(found.trim()))?;
-            userland.file(&Path::new("bin").join(name), 0o755, &content);
-            userland.libraries(Path::new(found.trim()))?;
-        }
+        userland.programs(&PROGRAMS)?;
         for file in FILES {
             if Path::new(file).exists() {
                 userland.copy(Path::new(file), 0o644)?;
             }
         }
         Ok(userland)
+    }
+
+    /// Adds programs that are found in PATH.
+    pub(super) fn programs(&mut self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let found = output("which", &[name]).with_context(|| format!("no program {name} here"))?;
+            self.program(&format!("bin/{name}"), Path::new(found.trim()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the files of a folder, which has no other folders, at the place that it has here.
+    pub(super) fn files_of(&mut self, folder: &Path) -> Result<()> {
+        let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+        for entry in entries {
+            self.copy(&entry?.path(), 0o755)?;
+        }
+        Ok(())
     }
 
     /// Adds a program as this path (without a leading slash), with its libraries.

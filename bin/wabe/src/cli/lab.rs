@@ -103,6 +103,8 @@ pub(crate) enum Technology {
     IptablesNft,
     /// kube-proxy's nftables maps.
     Nftables,
+    /// kube-proxy's IPVS mode, where the kernel has IPVS.
+    Ipvs,
     /// Wabe's maps.
     Ebpf,
 }

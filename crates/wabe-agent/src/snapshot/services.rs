@@ -55,6 +55,8 @@ pub(super) fn add<'a>(
         let selected: Vec<&Instance> =
             instances.clone().filter(|instance| selects(service, instance)).collect();
         let addresses = ids.addresses_of(&service.name);
+        let led: Vec<bool> =
+            service.ports.iter().map(|port| layer7::is_led_to_proxy(objects, service, port)).collect();
         for virtual_address in addresses.list() {
             let rule = objects.destination_rules().find(|rule| rule.service == service.name);
             let balance = balance(service, rule);
@@ -69,12 +71,12 @@ pub(super) fn add<'a>(
             };
             let key = ServiceKey::address(Ip::from(virtual_address));
             desired.services.insert(key, with(false, Vec::new()));
-            for port in &service.ports {
+            for (port, led) in service.ports.iter().zip(&led) {
                 let endpoints = endpoints(port, &selected, virtual_address.is_ipv4());
                 let key =
                     ServiceKey::port(Ip::from(virtual_address), Be16::new(port.port), number(port.transport));
                 let mut row = with(port.transport == Transport::Udp, endpoints);
-                if layer7::is_led_to_proxy(objects, service, port) {
+                if *led {
                     row.flags |= service_flag::PROXY;
                 }
                 desired.services.insert(key, row);

@@ -168,7 +168,7 @@ mod tests {
             balance: wabe_model::Balance::default(),
             affinity: None,
             distribution: None,
-            layer7: wabe_model::Layer7::default(),
+            layer7: Default::default(),
         }
     }
 

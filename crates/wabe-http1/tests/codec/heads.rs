@@ -47,6 +47,15 @@ fn targets_of_each_form_are_read() {
 }
 
 #[test]
+fn hosts_are_names_or_addresses_with_at_most_a_port() {
+    for host in ["a", "A.b-c_d~e.:8080", "127.0.0.1", "[::1]", "[2001:DB8::1]:80", "a:0", "a:65535", " a\t"] {
+        let (read, refusal) = read_all(format!("GET / HTTP/1.1\r\nHost:{host}\r\n\r\n").as_bytes());
+        assert_eq!(refusal, None, "{host}");
+        assert_eq!(read[0].head.headers["host"], host.trim());
+    }
+}
+
+#[test]
 fn one_empty_line_before_a_request_is_skipped() {
     let (read, refusal) =
         read_all(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /b HTTP/1.0\r\n\r\n\r\n\r\n");

@@ -144,14 +144,15 @@ fn answer(status: u16) -> response::Parts {
 #[test]
 fn an_answer_without_body_says_how_long_it_would_be() {
     let line = |status| format!("HTTP/1.1 {}\r\n", StatusCode::from_u16(status).unwrap());
+    let as_it_was = |status| format!("{}content-length: 7\r\n\r\n", line(status));
     for status in [200, 304, 404] {
-        assert_eq!(
-            told(&answer(status), Framing::None),
-            format!("{}content-length: 7\r\n\r\n", line(status))
-        );
+        assert_eq!(told(&answer(status), Framing::None), as_it_was(status));
     }
-    for status in [100, 101, 204] {
-        assert_eq!(told(&answer(status), Framing::None), format!("{}\r\n", line(status)));
+    for framing in [Framing::None, Framing::Length(0), Framing::Chunked, Framing::UntilClose] {
+        assert_eq!(told(&answer(304), framing), as_it_was(304), "{framing:?}");
+        for status in [100, 101, 204] {
+            assert_eq!(told(&answer(status), framing), format!("{}\r\n", line(status)), "{framing:?}");
+        }
     }
     assert_eq!(told(&answer(200), Framing::Length(0)), format!("{}content-length: 0\r\n\r\n", line(200)));
     assert_eq!(told(&answer(200), Framing::UntilClose), format!("{}\r\n", line(200)));

@@ -41,6 +41,20 @@ pub(crate) struct Launch {
     pub(crate) has_network: bool,
     /// The next descriptor is its stdin; /dev/null if not.
     pub(crate) has_stdin: bool,
+    /// The last one is the program to execute, instead of the command's first word.
+    #[serde(default)]
+    pub(crate) has_program: bool,
+}
+
+/// What a process is given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Given<'a> {
+    /// The network namespace to enter.
+    pub(crate) network: Option<BorrowedFd<'a>>,
+    /// /dev/null if not.
+    pub(crate) stdin: Option<BorrowedFd<'a>>,
+    /// What the command's first word names, if not.
+    pub(crate) program: Option<BorrowedFd<'a>>,
 }
 
 /// What it sees of the file system, and of other processes.
@@ -77,8 +91,7 @@ impl Launcher {
     pub(crate) fn start(
         &self,
         launch: &Launch,
-        network: Option<BorrowedFd<'_>>,
-        stdin: Option<BorrowedFd<'_>>,
+        given: Given<'_>,
         stdout: Stdio,
         stderr: Stdio,
     ) -> io::Result<Shim> {
@@ -87,8 +100,14 @@ impl Launcher {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
         let pid = spawn(command)?;
-        let descriptors: Vec<_> = network.iter().chain(&stdin).map(AsFd::as_fd).collect();
-        let launch = Launch { has_network: network.is_some(), has_stdin: stdin.is_some(), ..launch.clone() };
+        let Given { network, stdin, program } = given;
+        let descriptors: Vec<_> = network.iter().chain(&stdin).chain(&program).map(AsFd::as_fd).collect();
+        let launch = Launch {
+            has_network: network.is_some(),
+            has_stdin: stdin.is_some(),
+            has_program: program.is_some(),
+            ..launch.clone()
+        };
         // If it fails the shim is gone or going, which is noticed as its end.
         let _ = wire::send(&report, &launch, &descriptors);
         Ok(Shim { pid, report })

@@ -9,11 +9,42 @@ use rustix::{
 
 const PASSWD: &str = "/etc/passwd";
 
+/// The first of the numbers that are kept for processes of meshes: "Wb" and 16 bits. No workload may be one of these users.
+const RESERVED: u32 = 0x5762_0000;
+/// How many there are.
+const COUNT: u32 = 1 << 16;
+
 /// Whom a process runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct User {
     uid: u32,
     gid: u32,
+}
+
+/// The user that a process of a mesh has for itself, so that nobody can signal it, or look into it, who merely runs as the same
+/// user as others do. Derived from the mesh's name; should the machine know that user, the next one.
+pub(crate) fn of_role(mesh: &str, role: &str) -> String {
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
+    of_role_beside(mesh, role, &passwd).to_string()
+}
+
+fn of_role_beside(mesh: &str, role: &str, passwd: &str) -> u32 {
+    let taken: Vec<u32> = passwd.lines().filter_map(parse).map(|(_, user)| user.uid).collect();
+    let first = fnv(&[mesh, "/", role]) % COUNT;
+    let candidates = (0..COUNT).map(|step| RESERVED + (first + step) % COUNT);
+    candidates.into_iter().find(|uid| !taken.contains(uid)).unwrap_or(RESERVED + first)
+}
+
+/// Whether a user, by name or number, is kept for processes of meshes.
+pub(crate) fn is_reserved(user: &str) -> bool {
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
+    find(user, &passwd).is_ok_and(|user| (RESERVED..RESERVED + COUNT).contains(&user.uid))
+}
+
+/// FNV-1a: the same in every version.
+fn fnv(words: &[&str]) -> u32 {
+    let bytes = words.iter().flat_map(|word| word.bytes());
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The user of this name or number, with its primary group.
@@ -91,6 +122,21 @@ mod tests {
         assert_eq!(find("www", SOME), Ok(User { uid: 33, gid: 34 }));
         assert_eq!(find("33", SOME), Ok(User { uid: 33, gid: 34 }));
         assert_eq!(find("0", SOME), Ok(User { uid: 0, gid: 0 }));
+    }
+
+    #[test]
+    fn a_role_has_a_user_of_its_own_that_the_machine_does_not_know() {
+        let proxy = of_role_beside("default", "proxy", SOME);
+        assert!((0x5762_0000..0x5763_0000).contains(&proxy));
+        assert_eq!(of_role_beside("default", "proxy", SOME), proxy);
+        assert_ne!(of_role_beside("other", "proxy", SOME), proxy);
+        let known = format!("{SOME}somebody:x:{proxy}:{proxy}::/:/bin/sh\n");
+        assert_eq!(
+            of_role_beside("default", "proxy", &known),
+            0x5762_0000 + (proxy - 0x5762_0000 + 1) % 65_536
+        );
+        assert!(is_reserved(&proxy.to_string()) && is_reserved("1466040320") && is_reserved("1466105855"));
+        assert!(!is_reserved("1466040319") && !is_reserved("1466105856") && !is_reserved("nobody"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! nobody without `NET_ADMIN` can change.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +21,9 @@ use super::{Address, LO, Places, Route, Rtnl, both, namespace};
 const TABLE: u8 = 77;
 /// Connections that wait for the proxy, which may be starting anew.
 const QUEUE: i32 = 4096;
+/// The most sockets in a workload's namespace, its own and accepted ones too, with which the proxy is given another. A proxy
+/// that keeps what it is given for itself gets no further; half of the mesh's open connections.
+const MOST_SOCKETS: usize = 65_536;
 
 /// Marked packets go no further than the workload's own namespace.
 pub(super) fn lead(inside: &Rtnl, address: Address) -> io::Result<()> {
@@ -81,15 +84,31 @@ impl Outlets {
     }
 
     /// Unconnected sockets in a workload's namespace; none if it is gone.
+    ///
+    /// # Errors
+    /// The namespace has [`MOST_SOCKETS`], or a system call failed.
     pub(crate) fn sockets(&self, id: u32, v6: bool, count: usize) -> io::Result<Vec<OwnedFd>> {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         let Some(place) = place else { return Ok(Vec::new()) };
         let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
         namespace::enter(std::os::fd::AsFd::as_fd(&*place.netns), || {
+            // Of this thread's namespace, unlike the kernel's lists of sockets, with those that were never connected.
+            let used = sockets_used(&fs::read_to_string("/proc/thread-self/net/sockstat")?);
+            let used = used.ok_or(io::ErrorKind::InvalidData)?;
+            if used + count > MOST_SOCKETS {
+                return Err(io::Error::other(format!(
+                    "{used} sockets are open there, {MOST_SOCKETS} may be"
+                )));
+            }
             (0..count).map(|_| marked(domain, id).map(OwnedFd::from)).collect()
         })
         .and_then(|made| made)
     }
+}
+
+/// How many sockets a namespace has, from its `sockstat`.
+fn sockets_used(text: &str) -> Option<usize> {
+    text.lines().find_map(|line| line.strip_prefix("sockets: used "))?.trim().parse().ok()
 }
 
 /// A TCP socket of the calling thread's namespace that bears the workload's mark.
@@ -97,4 +116,21 @@ fn marked(domain: Domain, id: u32) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_mark(mark::vended(id))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_of_a_namespace_are_counted_with_those_that_are_not_connected() {
+        assert_eq!(sockets_used("sockets: used 12\nTCP: inuse 3 orphan 0\n"), Some(12));
+        assert_eq!(sockets_used("TCP: inuse 3\n"), None);
+        let here = || sockets_used(&fs::read_to_string("/proc/self/net/sockstat").expect("sockstat"));
+        let before = here().expect("a number");
+        let made: Vec<_> =
+            (0..500).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")).collect();
+        // Other tests open and close some meanwhile.
+        assert!(here().expect("a number") > before + 250, "{} were made", made.len());
+    }
 }

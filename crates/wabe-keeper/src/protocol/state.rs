@@ -19,14 +19,14 @@ pub struct KeeperState {
     pub mesh: String,
     /// Milliseconds since 1970 when it began.
     pub since_ms: u64,
-    /// Agent and dns.
+    /// Agent, dns and proxy.
     pub children: Vec<ChildState>,
 }
 
 /// A process of the mesh that the keeper runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildState {
-    /// `agent` or `dns`.
+    /// `agent`, `dns` or `proxy`.
     pub name: String,
     /// Its process, if it runs.
     pub pid: Option<u32>,
@@ -38,6 +38,9 @@ pub struct ChildState {
     pub last_exit: Option<ExitStatus>,
     /// Why it could not be started, if that was so the last time.
     pub problem: Option<String>,
+    /// Earlier processes of it that finish what they began, the one that was relieved first before others.
+    #[serde(default)]
+    pub draining: Vec<u32>,
 }
 
 /// One replica of a workload.

@@ -10,9 +10,12 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::protocol::{ExecSpec, ExitStatus, Response};
+use crate::{
+    confine::Given,
+    protocol::{ExecSpec, ExitStatus, Response},
+};
 
-use super::{Answer, Reply, Supervisor, instance::Life, runs::Owner, tell};
+use super::{Answer, Reply, Supervisor, instance::Life, lives::not_reserved, runs::Owner, tell};
 
 /// A command that runs.
 pub(super) struct Command {
@@ -71,25 +74,28 @@ impl Supervisor {
         stderr: Stdio,
         answer: Box<dyn FnOnce(Result<ExitStatus, String>)>,
     ) {
-        let started = self.instance(spec.id).and_then(|instance| match instance.life {
-            Life::Running { .. } => {
-                let launch = instance.launch_command(spec);
-                let network = instance.network.netns.as_fd();
-                self.launcher
-                    .start(&launch, Some(network), Some(stdin.as_fd()), stdout, stderr)
-                    .map_err(|error| format!("can't start a process: {error}"))
-            }
-            Life::Created
-            | Life::Starting { .. }
-            | Life::BackingOff { .. }
-            | Life::Exited
-            | Life::Failed { .. }
-            | Life::Stopping(_)
-            | Life::Stopped => Err(format!(
-                "{} does not run: `wabe status` says why, `wabe restart {}` starts it",
-                instance.spec.name, instance.spec.workload
-            )),
-        });
+        let allowed = spec.user.as_deref().map_or(Ok(()), not_reserved);
+        let started =
+            allowed.and_then(|()| self.instance(spec.id)).and_then(|instance| match instance.life {
+                Life::Running { .. } => {
+                    let launch = instance.launch_command(spec);
+                    let network = instance.network.netns.as_fd();
+                    let given = Given { network: Some(network), stdin: Some(stdin.as_fd()), program: None };
+                    self.launcher
+                        .start(&launch, given, stdout, stderr)
+                        .map_err(|error| format!("can't start a process: {error}"))
+                }
+                Life::Created
+                | Life::Starting { .. }
+                | Life::BackingOff { .. }
+                | Life::Exited
+                | Life::Failed { .. }
+                | Life::Stopping(_)
+                | Life::Stopped => Err(format!(
+                    "{} does not run: `wabe status` says why, `wabe restart {}` starts it",
+                    instance.spec.name, instance.spec.workload
+                )),
+            });
         match started {
             Ok(shim) => {
                 let number = self.commands.last_key_value().map_or(0, |(last, _)| last + 1);

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     sync::Arc,
@@ -22,8 +23,9 @@ use crate::{
 use super::{
     Supervisor,
     instance::{self, Instance, Life},
-    role::{Role, RoleLife},
+    role::Role,
     runs::Owner,
+    shift::Process,
 };
 
 impl Supervisor {
@@ -31,12 +33,15 @@ impl Supervisor {
     pub(super) fn replace(&mut self, program: &Path) -> Result<Infallible, String> {
         self.at_rest()?;
         let listeners = self.network.outlets().listeners().into_iter().collect();
-        let heirlooms = self.heirlooms(&listeners);
+        let links: Vec<_> = self.roles.iter().map(Role::links).collect();
+        let heirlooms = self.heirlooms(&listeners, &links);
         let words: Vec<Heirloom> = heirlooms.iter().map(|(heirloom, _)| heirloom.clone()).collect();
         succession::rehearse(program, &self.mesh, &words)?;
         // What workloads print meanwhile waits in their pipes.
         let logs = self.instances.values().map(|it| &it.log).chain(self.roles.iter().map(Role::log));
         let _held: Vec<_> = logs.map(Pump::hold).collect();
+        // And what proxies ask for, in their links.
+        let _still = self.vendor.hold();
         let error = succession::succeed(program, &self.mesh, &heirlooms);
         Err(format!("{} can't be executed: {error}", program.display()))
     }
@@ -45,6 +50,9 @@ impl Supervisor {
     fn at_rest(&self) -> Result<(), String> {
         if self.closing.is_some() {
             return Err("the mesh is being stopped".into());
+        }
+        if self.roles.iter().any(|role| role.shift.relief().is_some()) {
+            return Err("a proxy is being started: try again in a moment".into());
         }
         if !self.commands.is_empty() {
             return Err(format!(
@@ -65,10 +73,14 @@ impl Supervisor {
     fn heirlooms<'a>(
         &'a self,
         listeners: &'a BTreeMap<u32, Arc<OwnedFd>>,
+        links: &'a [Vec<Arc<OwnedFd>>],
     ) -> Vec<(Heirloom, Vec<BorrowedFd<'a>>)> {
         let since = instance::milliseconds(self.since);
         let mut all = vec![(Heirloom::keeper(since), vec![self.listener.as_fd(), self.network.netns()])];
-        all.extend(self.roles.iter().map(|role| (Heirloom::Role(role.state()), role.descriptors())));
+        all.extend(self.roles.iter().zip(links).map(|(role, links)| {
+            let descriptors = role.descriptors().into_iter().chain(links.iter().map(|it| it.as_fd()));
+            (Heirloom::Role(role.state()), descriptors.collect())
+        }));
         all.extend(self.instances.values().map(|it| {
             let [input, output] = it.log.ends();
             let mut descriptors = vec![it.network.netns.as_fd(), it.network.diag.as_fd(), input, output];
@@ -100,8 +112,8 @@ impl Supervisor {
             }
         }
         for (place, role) in self.roles.iter().enumerate() {
-            if let RoleLife::Alive { pid, .. } = role.life {
-                let run = self.runs.add(pid, Owner::Role(place));
+            for Process { number, pid } in role.shift.in_charge().into_iter().chain(role.shift.draining()) {
+                let run = self.runs.add(pid, Owner::Role { place, number });
                 drop(self.runs.executed(run, Ok(())));
             }
         }
@@ -110,10 +122,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Agent and dns are to be started anew: by the program that took over.
+    /// Agent and dns are to be started anew: by the program that took over. The proxy goes on until it is relieved, which is
+    /// asked for once the new agent has written what a new proxy reads.
     pub(crate) fn renew_roles(&self) {
-        for role in &self.roles {
-            if let RoleLife::Alive { pid, .. } = role.life {
+        for role in self.roles.iter().filter(|role| role.vendor.is_none()) {
+            if let Some(Process { pid, .. }) = role.shift.in_charge() {
                 self.signal(pid, Signal::TERM);
             }
         }
@@ -151,10 +164,44 @@ impl Role {
 
     /// Goes on with the process that an earlier program started.
     pub(crate) fn adopt(&mut self, state: &ChildState) {
-        self.life = match state.pid {
-            Some(pid) => RoleLife::Alive { pid, kill_at: None },
-            None => RoleLife::Waiting { until: Instant::now() },
-        };
+        if let Some(pid) = state.pid {
+            let number = self.shift.next_number();
+            self.shift.take_charge(Process { number, pid });
+        }
         self.resume(state);
+    }
+
+    /// Goes on with the proxies that an earlier program started, whose links these are in the order of [`Role::links`]. The
+    /// proxy of a program that left no link hears that it is gone, and drains.
+    pub(crate) fn adopt_proxies(&mut self, state: &ChildState, links: Vec<OwnedFd>) -> io::Result<()> {
+        let Some(vendor) = self.vendor.clone() else { return Ok(()) };
+        let now = Instant::now();
+        let mut links = links.into_iter();
+        if let Some(pid) = state.pid {
+            let process = Process { number: self.shift.next_number(), pid };
+            match links.next() {
+                Some(link) => {
+                    self.shift.take_charge(process);
+                    vendor.adopt(process.number, link, true)?;
+                }
+                None => self.shift.drains(process, now),
+            }
+        }
+        for pid in &state.draining {
+            let process = Process { number: self.shift.next_number(), pid: *pid };
+            self.shift.drains(process, now);
+            if let Some(link) = links.next() {
+                vendor.adopt(process.number, link, false)?;
+            }
+        }
+        self.resume(state);
+        Ok(())
+    }
+
+    /// Our ends of the links to its processes: the one in charge first, then those that drain.
+    fn links(&self) -> Vec<Arc<OwnedFd>> {
+        let Some(vendor) = &self.vendor else { return Vec::new() };
+        let all = self.shift.in_charge().into_iter().chain(self.shift.draining());
+        all.filter_map(|it| vendor.end_of(it.number)).collect()
     }
 }

@@ -183,6 +183,7 @@ impl Instance {
             keeps_signals_in: true,
             has_network: true,
             has_stdin: false,
+            has_program: false,
         }
     }
 

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 
 use crate::{
     cgroup::Cgroup,
+    confine::{Given, is_reserved},
     logs::{FULL, Pump},
     probe::{Inside, Probe},
     protocol::{EventKind, ExitStatus, InstanceSpec, Response},
@@ -51,6 +52,7 @@ impl Supervisor {
                 spec.id, existing.spec.name
             ));
         }
+        not_reserved(&spec.user)?;
         if !is_file_name(&spec.name) {
             return Err(format!("`{}` can't name a log: use letters, digits, `.`, `-` and `_`", spec.name));
         }
@@ -277,7 +279,8 @@ impl Supervisor {
             let output = instance.log.writer().and_then(|out| Ok((out, instance.log.writer()?)));
             let network = instance.network.netns.as_fd();
             let shim = output.and_then(|(stdout, stderr)| {
-                self.launcher.start(&instance.launch(), Some(network), None, stdout, stderr)
+                let given = Given { network: Some(network), ..Given::default() };
+                self.launcher.start(&instance.launch(), given, stdout, stderr)
             });
             shim.map_err(|error| format!("can't start a process: {error}"))
         });
@@ -409,6 +412,14 @@ pub(super) fn deadline(instance: &Instance) -> Option<Instant> {
         | Life::Failed { .. }
         | Life::Stopped => None,
     }
+}
+
+/// Processes of the mesh itself have users that nobody else is.
+pub(super) fn not_reserved(user: &str) -> Result<(), String> {
+    if is_reserved(user) {
+        return Err(format!("user {user} is kept for processes of the mesh itself: choose another"));
+    }
+    Ok(())
 }
 
 fn unknown(id: u32) -> String {

@@ -11,17 +11,23 @@ use std::{
 };
 
 use crate::{
-    confine::{DEFAULT_PATH, Launch, Launcher, Mounts, Shim},
+    confine::{DEFAULT_PATH, Given, Launch, Launcher, Mounts, Shim},
     logs::{FULL, Pump},
     net::namespace,
     protocol::{ChildState, ExitStatus},
     vend::Vendor,
 };
 
-use super::{backoff::Backoff, instance::milliseconds};
+use super::{
+    Answer,
+    backoff::Backoff,
+    instance::milliseconds,
+    shift::{Process, Shift, Was},
+};
 
-/// Short: while dns is away all questions wait, and those that find no room in its socket are lost.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+/// Short: while dns is away all questions wait, and those that find no room in its socket are lost; while the proxy is away
+/// requests wait.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500)).first_at_once();
 
 /// What the agent keeps of root's powers: it loads programs and changes the mesh's own namespaces.
 const AGENT_CAPABILITIES: [&str; 3] = ["BPF", "PERFMON", "NET_ADMIN"];
@@ -40,23 +46,21 @@ pub(crate) struct Role {
     /// Its stdin, if that is a socket and its stdout is not.
     pub(super) listener: Option<OwnedFd>,
     /// Who gives it sockets, over its stdin.
-    vendor: Option<Arc<Vendor>>,
+    pub(super) vendor: Option<Arc<Vendor>>,
+    /// What it runs, if not the keeper's own program.
+    program: Option<OwnedFd>,
+    /// What its relief runs.
+    relief_program: Option<OwnedFd>,
+    /// Who waits for the relief.
+    pub(super) asked_by: Option<Answer>,
     log: Pump,
-    pub(super) life: RoleLife,
+    pub(super) shift: Shift,
     started: Instant,
     since: SystemTime,
     starts: u32,
     last_exit: Option<ExitStatus>,
     problem: Option<String>,
     backoff: Backoff,
-}
-
-/// What it is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RoleLife {
-    Waiting { until: Instant },
-    Alive { pid: u32, kill_at: Option<Instant> },
-    Ended,
 }
 
 impl Role {
@@ -97,9 +101,10 @@ impl Role {
         Self::new("dns", launch, None, Some(sockets), logs, log)
     }
 
-    /// The proxy: nobody, without capabilities, in a network namespace in which nothing is: all its sockets come from the
-    /// keeper. Of the mesh's files it sees its snapshot.
+    /// The proxy: a user of its own, without capabilities, in a network namespace in which nothing is: all its sockets come
+    /// from the keeper. Of the mesh's files it sees its snapshot.
     pub(crate) fn proxy(
+        user: String,
         command: Vec<String>,
         cgroup: PathBuf,
         logs: &Path,
@@ -108,8 +113,9 @@ impl Role {
         log: Option<(OwnedFd, OwnedFd)>,
     ) -> io::Result<Self> {
         let launch = Launch {
-            user: Some("nobody".into()),
+            user: Some(user),
             mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![snapshot] },
+            keeps_signals_in: true,
             ..base(command, cgroup)
         };
         let (nowhere, ()) = namespace::create(|| ())?;
@@ -137,8 +143,11 @@ impl Role {
             sockets,
             listener: None,
             vendor: None,
+            program: None,
+            relief_program: None,
+            asked_by: None,
             log,
-            life: RoleLife::Waiting { until: Instant::now() },
+            shift: Shift::new(Instant::now()),
             started: Instant::now(),
             since: SystemTime::now(),
             starts: 0,
@@ -148,30 +157,77 @@ impl Role {
         })
     }
 
-    pub(super) fn start(&mut self, launcher: &Launcher) -> io::Result<Shim> {
+    /// Starts the process that is to be in charge; returns its number.
+    pub(super) fn start(&mut self, launcher: &Launcher) -> io::Result<(Shim, u32)> {
+        self.begins();
+        let number = self.shift.next_number();
+        let shim = self.launch(launcher, number, self.program.as_ref())?;
+        self.shift.take_charge(Process { number, pid: shim.pid });
+        Ok((shim, number))
+    }
+
+    /// Starts a process that is to relieve the one in charge, once it is ready; returns its number.
+    pub(super) fn start_relief(
+        &mut self,
+        launcher: &Launcher,
+        program: Option<OwnedFd>,
+    ) -> io::Result<(Shim, u32)> {
+        let number = self.shift.next_number();
+        self.relief_program = program;
+        let shim = self.launch(launcher, number, self.relief_program.as_ref().or(self.program.as_ref()))?;
+        self.shift.begin_relief(Process { number, pid: shim.pid }, Instant::now());
+        Ok((shim, number))
+    }
+
+    /// The relief is in charge.
+    pub(super) fn relieved(&mut self) {
+        self.begins();
+        self.problem = None;
+        if let Some(program) = self.relief_program.take() {
+            self.program = Some(program);
+        }
+    }
+
+    fn begins(&mut self) {
         self.started = Instant::now();
         self.since = SystemTime::now();
         self.starts += 1;
-        let network = self.network.as_ref().map(|it| it.as_fd());
-        let link = self.vendor.as_ref().map(|vendor| vendor.link()).transpose()?;
+    }
+
+    fn launch(&self, launcher: &Launcher, number: u32, program: Option<&OwnedFd>) -> io::Result<Shim> {
+        let link = self.vendor.as_ref().map(|vendor| vendor.link(number)).transpose()?;
         let (stdin, stdout): (_, Stdio) = match &self.sockets {
             Some((stdin, stdout)) => (Some(stdin.as_fd()), stdout.try_clone()?.into()),
             None => (self.listener.as_ref().or(link.as_ref()).map(|it| it.as_fd()), self.log.writer()?),
         };
-        let shim = launcher.start(&self.launch, network, stdin, stdout, self.log.writer()?)?;
-        self.life = RoleLife::Alive { pid: shim.pid, kill_at: None };
-        Ok(shim)
+        let network = self.network.as_ref().map(|it| it.as_fd());
+        let given = Given { network, stdin, program: program.map(|it| it.as_fd()) };
+        launcher.start(&self.launch, given, stdout, self.log.writer()?)
     }
 
-    /// It ended, or could not be started. It will be again, unless `closing`.
-    pub(super) fn ended(&mut self, result: Result<ExitStatus, String>, closing: bool) {
-        match result {
-            Ok(status) => (self.last_exit, self.problem) = (Some(status), None),
-            Err(message) => self.problem = Some(message),
+    /// One of its processes ended, or could not be executed. One that was in charge will be followed by another, unless `closing`.
+    pub(super) fn ended(&mut self, number: u32, result: &Result<ExitStatus, String>, closing: bool) -> Was {
+        if let Some(vendor) = &self.vendor {
+            vendor.unlink(number);
         }
+        let lived = self.started.elapsed();
+        let was = self.shift.ended(number, Instant::now(), closing, || self.backoff.pause(lived));
+        match was {
+            Was::InCharge => match result {
+                Ok(status) => (self.last_exit, self.problem) = (Some(*status), None),
+                Err(message) => self.problem = Some(message.clone()),
+            },
+            Was::Relief => self.relief_program = None,
+            Was::Draining => {}
+        }
+        was
+    }
+
+    /// None of its processes could be made.
+    pub(super) fn failed_to_start(&mut self, error: &io::Error) {
+        self.problem = Some(format!("can't start: {error}"));
         let pause = self.backoff.pause(self.started.elapsed());
-        self.life =
-            if closing { RoleLife::Ended } else { RoleLife::Waiting { until: Instant::now() + pause } };
+        self.shift.failed_to_start(Instant::now(), pause);
     }
 
     pub(super) fn log(&self) -> &Pump {
@@ -187,17 +243,14 @@ impl Role {
     }
 
     pub(super) fn state(&self) -> ChildState {
-        let pid = match self.life {
-            RoleLife::Alive { pid, .. } => Some(pid),
-            RoleLife::Waiting { .. } | RoleLife::Ended => None,
-        };
         ChildState {
             name: self.name.into(),
-            pid,
+            pid: self.shift.in_charge().map(|it| it.pid),
             restarts: self.starts.saturating_sub(1),
             since_ms: milliseconds(self.since),
             last_exit: self.last_exit,
             problem: self.problem.clone(),
+            draining: self.shift.draining().map(|it| it.pid).collect(),
         }
     }
 }
@@ -220,5 +273,6 @@ fn base(command: Vec<String>, cgroup: PathBuf) -> Launch {
         keeps_signals_in: false,
         has_network: false,
         has_stdin: false,
+        has_program: false,
     }
 }

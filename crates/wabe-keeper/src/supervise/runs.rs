@@ -16,8 +16,8 @@ pub(crate) struct RunId(u64);
 pub(super) enum Owner {
     /// The main process of the workload with this id.
     Instance(u32),
-    /// Agent or dns, by its place.
-    Role(usize),
+    /// Agent, dns or proxy, by its place, with the number that the process has there.
+    Role { place: usize, number: u32 },
     /// A command inside a workload, by its number.
     Command(u64),
 }

@@ -178,13 +178,8 @@ pub(super) fn backend(backend: &HttpBackend, route: &ObjectName) -> Value {
     value
 }
 
-/// As backends of all kinds of routes and mirrors have it.
-pub(super) fn reference(
-    service: &ObjectName,
-    port: u16,
-    other: Option<&OtherKind>,
-    route: &ObjectName,
-) -> Value {
+/// As backends and mirrors have it.
+fn reference(service: &ObjectName, port: u16, other: Option<&OtherKind>, route: &ObjectName) -> Value {
     let mut value = json!({ "name": service.name });
     if let Some(other) = other {
         value["group"] = json!(other.group);

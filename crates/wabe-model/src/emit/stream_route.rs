@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    HostPattern, ObjectName, StreamBackend, StreamRule, TcpRoute, TlsRoute,
-    emit::http_route::{parents, reference},
+    HostPattern, ObjectName, StreamRule, TcpRoute, TlsRoute,
+    emit::http_route::{backend, parents},
 };
 
 pub(super) fn tcp_route_spec(route: &TcpRoute) -> Value {
@@ -34,14 +34,6 @@ fn rule(rule: &StreamRule, route: &ObjectName) -> Value {
     let mut value = json!({ "backendRefs": backends });
     if let Some(name) = &rule.name {
         value["name"] = json!(name);
-    }
-    value
-}
-
-fn backend(backend: &StreamBackend, route: &ObjectName) -> Value {
-    let mut value = reference(&backend.service, backend.port, backend.other_kind.as_ref(), route);
-    if backend.weight != 1 {
-        value["weight"] = json!(backend.weight);
     }
     value
 }

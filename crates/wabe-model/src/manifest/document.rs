@@ -15,6 +15,7 @@ use crate::{
         reference_grant::reference_grant,
         scalar::{nearest, shown},
         service::service,
+        stream_route::{tcp_route, tls_route},
         tree::Node,
         workload::workload,
     },
@@ -106,6 +107,14 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             http_route(metadata, &spec).map(Object::HttpRoute)
         }
+        Kind::TlsRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            tls_route(metadata, &spec).map(Object::TlsRoute)
+        }
+        Kind::TcpRoute => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            tcp_route(metadata, &spec).map(Object::TcpRoute)
+        }
         Kind::GrpcRoute => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             grpc_route(metadata, &spec).map(Object::GrpcRoute)
@@ -114,10 +123,6 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             reference_grant(metadata, &spec).map(Object::ReferenceGrant)
         }
-        Kind::TlsRoute | Kind::TcpRoute => root.error(
-            format!("the kind {kind} is not supported yet"),
-            "the nearest is an HTTPRoute attached to a Service",
-        ),
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)

@@ -6,10 +6,11 @@ use std::{
 };
 
 use crate::{
-    AppProtocol, Balance, ClusterIps, Distribution, PortName, Service, ServicePort, TargetPort, Transport,
+    AppProtocol, Balance, ClusterIps, Distribution, Layer7, PortName, Service, ServicePort, TargetPort,
+    Transport,
     manifest::{
         field::{Field, Fields, Shape},
-        metadata::{BALANCE, BALANCES, Metadata},
+        metadata::{BALANCE, BALANCES, LAYER7, Metadata},
         names::{is_dns_label, labels, port, port_name, transport, unicast},
         scalar::{nearest, shown},
     },
@@ -71,6 +72,12 @@ pub(crate) fn service(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Optio
     let layer7 = metadata.as_ref().map(Metadata::layer7);
     let distribution = fields.or("trafficDistribution", None, |it| distribution(it).map(Some));
     settings?;
+    if cluster_ips == Some(ClusterIps::Headless) && layer7 == Some(Some(Layer7::Always)) {
+        return spec.error(
+            "a headless service has no address of its own, by which its callers could be led to the proxy",
+            format!("leave `clusterIP: None` or the annotation {LAYER7} out"),
+        );
+    }
     Some(Service {
         name: metadata?.name,
         selector: selector?,

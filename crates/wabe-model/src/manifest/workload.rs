@@ -232,7 +232,8 @@ fn user(field: &Field<'_>) -> Option<String> {
     // (uid_t) -1 means "leave it as it is" to the kernel: the program would run as root.
     const LAST_UID: i64 = u32::MAX as i64 - 1;
     if field.number().is_some() {
-        return field.integer("a user", 0..=LAST_UID).map(|it| it.to_string());
+        let number = field.integer("a user", 0..=LAST_UID)?;
+        return if RESERVED_UIDS.contains(&number) { kept(field, number) } else { Some(number.to_string()) };
     }
     let text = field.argument()?;
     let unfit = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '/' | ',');
@@ -243,7 +244,20 @@ fn user(field: &Field<'_>) -> Option<String> {
     if text.is_empty() || text.len() > 255 || text.starts_with('-') || text.contains(unfit) || !number_fits {
         return field.error(format!("{} can't be a user", shown(text)), "write a user's name or number");
     }
-    Some(text.to_owned())
+    match text.parse::<i64>() {
+        Ok(number) if RESERVED_UIDS.contains(&number) => kept(field, number),
+        Ok(_) | Err(_) => Some(text.to_owned()),
+    }
+}
+
+/// Processes of meshes have users of their own among these, so that no workload can signal them. The keeper has the last word:
+/// it knows names, too.
+const RESERVED_UIDS: std::ops::RangeInclusive<i64> = 0x5762_0000..=0x5762_ffff;
+
+fn kept(field: &Field<'_>, number: i64) -> Option<String> {
+    let problem = format!("user {number} is kept for processes of the mesh itself");
+    let (first, last) = RESERVED_UIDS.into_inner();
+    field.error(problem, format!("write a user that is not between {first} and {last}"))
 }
 
 /// As in `linux/capability.h`.

@@ -53,6 +53,18 @@ fn workloads() {
                 ],
             ),
             (
+                "  command: [a]\n  user: 1466040320",
+                &[
+                    "6:9: spec.user: user 1466040320 is kept for processes of the mesh itself (write a user that is not between 1466040320 and 1466105855)",
+                ],
+            ),
+            (
+                "  command: [a]\n  user: '1466105855'",
+                &[
+                    "6:9: spec.user: user 1466105855 is kept for processes of the mesh itself (write a user that is not between 1466040320 and 1466105855)",
+                ],
+            ),
+            (
                 "  command: [a]\n  replicas: 1001\n  weight: 0\n  grace: 10\n  egress: all\n  restartPolicy: always\n  serviceAccount: A",
                 &[
                     "6:13: spec.replicas: 1001 is out of range for replicas (0 to 1000 can be used)",

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wabe_model::{ClusterIps, InvalidBackend, Objects, ParentRef, Route, ServicePort, Transport};
 
-use super::table::{attached, may_speak};
+use crate::stream;
 
 /// A statement about a route and one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,8 +46,11 @@ pub enum Reason {
     Accepted,
     /// There is no such service, or no such port of it, or nobody is led from it to the proxy.
     NoMatchingParent,
-    /// A `GRPCRoute` of the same namespace holds instead (GEP-1294).
+    /// A more specific route holds instead: a `GRPCRoute` of the same namespace (GEP-1294), or one that reads what a `TLSRoute` or
+    /// `TCPRoute` would pass on.
     Conflicted,
+    /// The Service says that the port speaks another protocol than the route is about.
+    UnsupportedValue,
     /// All is there.
     ResolvedRefs,
     /// Something that is no service.
@@ -100,22 +103,34 @@ fn accepted(objects: &Objects, route: Route<'_>, parent: &ParentRef) -> Conditio
             format!("service {name} has no such port for TCP; it has {has}"),
         );
     }
-    let meant: Vec<&ServicePort> = meant.into_iter().filter(|port| may_speak(port)).collect();
-    if meant.is_empty() {
-        let message = format!("service {name} says that the port does not speak HTTP");
-        return bad(Reason::NoMatchingParent, message);
-    }
     let (held, lost): (Vec<_>, Vec<_>) =
-        meant.into_iter().partition(|port| attached(objects, service, port).contains(&route));
+        meant.into_iter().partition(|port| stream::holds(objects, service, port, route));
     if let Some(port) = lost.first() {
-        let message =
-            format!("at port {} a GRPCRoute of namespace {} holds", port.port, route.name().namespace);
+        let (reason, message) = lost_at(port, route);
         if held.is_empty() {
-            return bad(Reason::Conflicted, message);
+            return bad(reason, message);
         }
         return Condition { message, ..Condition::good(About::Accepted, Reason::Accepted) };
     }
     Condition::good(About::Accepted, Reason::Accepted)
+}
+
+/// Why a route does not hold at a port that it is attached to.
+fn lost_at(port: &ServicePort, route: Route<'_>) -> (Reason, String) {
+    let number = port.port;
+    if !route.suits(port.protocol()) {
+        let message = format!("port {number} speaks {}, as the Service says", port.protocol().as_str());
+        return (Reason::UnsupportedValue, message);
+    }
+    let winner = match route {
+        Route::Http(_) | Route::Grpc(_) => format!("a GRPCRoute of namespace {}", route.name().namespace),
+        Route::Tls(_) => "an HTTPRoute or GRPCRoute".to_owned(),
+        Route::Tcp(_) => format!(
+            "another TCPRoute of namespace {}, or a route that reads what this one passes on,",
+            route.name().namespace
+        ),
+    };
+    (Reason::Conflicted, format!("at port {number} {winner} holds"))
 }
 
 /// The first thing that is wrong gives the reason; all are told.

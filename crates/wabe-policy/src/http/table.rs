@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    AppProtocol, Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror,
-    ObjectName, Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
+    Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror, ObjectName,
+    Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -104,27 +104,17 @@ impl TableRule {
 ///
 /// Kinds are not mixed: of one namespace's routes, `HTTPRoute`s do not hold where there is a `GRPCRoute` (GEP-1294).
 pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort) -> Vec<Route<'a>> {
-    let named: Vec<Route<'a>> = objects.routes().filter(|it| is_parent(*it, service, port)).collect();
+    let named: Vec<Route<'a>> = objects.routes().filter(|it| it.is_about(service, port)).collect();
     let holds = |route: &Route<'_>| match route {
         Route::Grpc(_) => true,
         Route::Http(_) => !named.iter().any(|other| match other {
             Route::Grpc(grpc) => grpc.name.namespace == route.name().namespace,
-            Route::Http(_) => false,
+            Route::Http(_) | Route::Tls(_) | Route::Tcp(_) => false,
         }),
+        // Their bytes are not read: see `stream`.
+        Route::Tls(_) | Route::Tcp(_) => false,
     };
     named.iter().copied().filter(|it| holds(it)).collect()
-}
-
-/// Whether a port may speak HTTP: what the Service says of it does not exclude it.
-pub fn may_speak(port: &ServicePort) -> bool {
-    match port.protocol() {
-        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => true,
-        AppProtocol::Tls | AppProtocol::Tcp => false,
-    }
-}
-
-fn is_parent(route: Route<'_>, service: &Service, port: &ServicePort) -> bool {
-    route.parents().iter().any(|parent| parent.service == service.name && parent.means(port))
 }
 
 /// The larger one goes first, by the first place that differs.
@@ -161,6 +151,8 @@ fn rows_of(objects: &Objects, route: Route<'_>) -> Vec<Ranked> {
                 }));
             }
         }
+        // Never attached here.
+        Route::Tls(_) | Route::Tcp(_) => {}
     }
     rows
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wabe_model::{Kind, Objects, Service, ServicePort, TcpRoute};
+use wabe_model::{Objects, Route, Service, ServicePort, TcpRoute};
 
-use super::{Outlets, is_attached};
+use super::Outlets;
 
 /// What callers of one service's port get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ impl TcpTable {
         let mut any = false;
         for route in attached(objects, service, port) {
             any = true;
-            let outlets = || Outlets::of(objects, Kind::TcpRoute, &route.name, &route.rule);
+            let outlets = || Outlets::of(objects, Route::Tcp(route));
             if route.name.namespace == service.name.namespace {
                 table.producer.get_or_insert_with(outlets);
             } else {
@@ -51,5 +51,5 @@ pub fn attached<'a>(
     service: &'a Service,
     port: &'a ServicePort,
 ) -> impl Iterator<Item = &'a TcpRoute> {
-    objects.tcp_routes().filter(move |route| is_attached(&route.parents, service, port))
+    objects.tcp_routes().filter(move |route| Route::Tcp(route).is_about(service, port))
 }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use wabe_model::{HostPattern, Kind, Objects, Service, ServicePort, TlsRoute};
+use wabe_model::{HostPattern, Objects, Route, Service, ServicePort, TlsRoute};
 
-use super::{Outlets, is_attached};
+use super::Outlets;
 
 /// What callers of one service's port get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl TlsTable {
             } else {
                 table.consumers.entry(route.name.namespace.clone()).or_default()
             };
-            names.add(route, Outlets::of(objects, Kind::TlsRoute, &route.name, &route.rule));
+            names.add(route, Outlets::of(objects, Route::Tls(route)));
         }
         any.then_some(table)
     }
@@ -115,5 +115,5 @@ pub fn attached<'a>(
     service: &'a Service,
     port: &'a ServicePort,
 ) -> impl Iterator<Item = &'a TlsRoute> {
-    objects.tls_routes().filter(move |route| is_attached(&route.parents, service, port))
+    objects.tls_routes().filter(move |route| Route::Tls(route).is_about(service, port))
 }

@@ -15,10 +15,10 @@ use std::{
 use wabe_model::{Balance, Locality, ObjectName};
 
 use super::{Balancer, Balancers, NoChoice, Outcome, UnderWay, Wish};
-use crate::snapshot::{BackendFacts, EndpointFacts, TrafficPolicy};
+use crate::snapshot::{BackendFacts, EndpointFacts, Speaks, TrafficPolicy};
 
-const OK: Outcome = Outcome::Answered(hyper::StatusCode::OK);
-const ERROR: Outcome = Outcome::Answered(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+const OK: Outcome = Outcome::Answered(http::StatusCode::OK);
+const ERROR: Outcome = Outcome::Answered(http::StatusCode::INTERNAL_SERVER_ERROR);
 
 /// One backend with these endpoints, and what makes others of it.
 struct World {
@@ -33,6 +33,7 @@ impl World {
     fn new(traffic: TrafficPolicy, endpoints: &[(u32, u32)]) -> Self {
         let facts = BackendFacts {
             service: ObjectName::new("shop", "web"),
+            speaks: Speaks::default(),
             port: 80,
             endpoints: endpoints.iter().map(|(workload, weight)| endpoint(*workload, *weight)).collect(),
             traffic,

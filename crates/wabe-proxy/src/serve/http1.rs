@@ -5,7 +5,8 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::{
     net::TcpStream,
     select,
-    time::{Instant, timeout_at},
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
 };
 use wabe_http1::{BodyDecoder, Limits, Refusal, is_persistent, request};
 
@@ -24,6 +25,8 @@ use crate::{
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a connection may do nothing between requests.
 const IDLE: Duration = Duration::from_secs(3600);
+/// The same once the proxy is to end: the next request may be on its way, and is answered with `Connection: close`.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Serves until the caller leaves, an answer says that it is the last, or the proxy is to end. `first` was read already.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: bytes::BytesMut) {
@@ -58,7 +61,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Box::pin(exchange(proxy, caller, head, source, answerer)).await
         };
         match over {
-            Over::Answered if decoder.is_done() && !closes.get() && !*closing.borrow() => {}
+            Over::Answered if decoder.is_done() && !closes.get() => {}
             // What is left of the request's body would be taken for the next request.
             Over::Answered => return close(reader, writer).await,
             Over::Broken => return,
@@ -77,6 +80,13 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
     }
 }
 
+/// Completes once the proxy is to end and a while has gone by.
+pub(super) async fn lingering(closing: &mut watch::Receiver<bool>) {
+    if closing.wait_for(|it| *it).await.is_ok() {
+        sleep(LINGER).await;
+    }
+}
+
 enum Next {
     Request(Box<http::request::Parts>, wabe_http1::Framing),
     /// Nothing more comes, or nothing more is wanted.
@@ -85,11 +95,7 @@ enum Next {
     Slow,
 }
 
-async fn next(
-    reader: &mut Reader,
-    limits: &Limits,
-    closing: &mut tokio::sync::watch::Receiver<bool>,
-) -> Next {
+async fn next(reader: &mut Reader, limits: &Limits, closing: &mut watch::Receiver<bool>) -> Next {
     let mut deadline = None;
     loop {
         match request(&mut reader.buffer, limits) {
@@ -98,14 +104,11 @@ async fn next(
             Err(refusal) => return Next::Refused(refusal),
         }
         let got = if reader.buffer.is_empty() {
-            if *closing.borrow() {
-                return Next::Over;
-            }
             select! {
                 biased;
                 got = reader.fill() => got,
-                _ = closing.changed() => continue,
-                () = tokio::time::sleep(IDLE) => return Next::Over,
+                () = lingering(closing) => return Next::Over,
+                () = sleep(IDLE) => return Next::Over,
             }
         } else {
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + HEAD);

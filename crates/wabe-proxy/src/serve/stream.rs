@@ -1,9 +1,11 @@
 //! Callers whose bytes are carried on as they are: TCP, and TLS that the endpoint ends.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
-use bytes::Bytes;
-use tokio::net::TcpStream;
+use bytes::{Bytes, BytesMut};
+use rustix::net::sockopt::set_socket_linger;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use wabe_model::ObjectName;
 use wabe_policy::stream::{Outlets, tls::TlsRouted};
 
 use crate::{
@@ -11,51 +13,112 @@ use crate::{
     failure::Failure,
     search::{Search, Stream},
     serve::{Caller, Proxy},
-    tunnel,
+    sni, tunnel,
     world::{Service, World},
 };
 
+/// How long a caller has for its ClientHello.
+const HELLO: Duration = Duration::from_secs(10);
+
 /// What chooses where a connection goes.
-pub(super) enum By<'a> {
+pub(super) enum By {
     /// The caller alone.
     Caller,
     /// The name of the server that a TLS caller wants, if it says one.
-    Name(Option<&'a str>),
+    Name(Option<String>),
 }
 
-/// Carries bytes to an endpoint and back, until both have ended. `first` was read already.
-pub(super) async fn serve(
+/// A connection to an endpoint, or why there is none.
+pub(super) struct Opened {
+    record: Record,
+    world: Rc<World>,
+    pub(super) reached: Result<Stream, Failure>,
+}
+
+/// Carries bytes to an endpoint and back, until both have ended.
+pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Service>, stream: TcpStream) {
+    let opened = open(proxy, caller, service, &By::Caller).await;
+    carry(proxy, caller, service, opened, stream, Bytes::new()).await;
+}
+
+/// The same for TLS: if routes choose by the server's name, it is read first.
+pub(super) async fn serve_tls(
     proxy: &Rc<Proxy>,
     caller: &Caller,
     service: &Rc<Service>,
-    stream: TcpStream,
-    first: Bytes,
-    by: By<'_>,
+    mut stream: TcpStream,
 ) {
+    if service.tls.is_none() {
+        return serve(proxy, caller, service, stream).await;
+    }
+    let mut first = BytesMut::with_capacity(4 << 10);
+    let hello = async {
+        loop {
+            match sni::read(&first) {
+                Ok(Some(hello)) => return hello.server_name,
+                // It may go where every name goes, and will be understood there, or not.
+                Err(bad) => {
+                    tracing::debug!(?bad, "no ClientHello");
+                    return None;
+                }
+                Ok(None) => {}
+            }
+            if !matches!(stream.read_buf(&mut first).await, Ok(1..)) {
+                return None;
+            }
+        }
+    };
+    let name = timeout(HELLO, hello).await.ok().flatten();
+    let opened = open(proxy, caller, service, &By::Name(name)).await;
+    carry(proxy, caller, service, opened, stream, first.freeze()).await;
+}
+
+/// Connects to an endpoint.
+pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Service>, by: &By) -> Opened {
     let world = proxy.watched.world();
     let mut record = proxy.log.record(caller, Asked::unknown());
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
-    // The proxy ends when all have.
-    let mut closing = proxy.closing.subscribe();
-    match reach(proxy, caller, service, &world, &by, &mut record).await {
-        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit }) => {
-            record.endpoint = Some(endpoint.workload);
-            let idle = world
-                .backend(&service.name, service.port)
-                .and_then(|it| it.balancer.traffic().pool.stream_idle);
-            let moved = tokio::select! {
-                moved = tunnel::relay(stream, first, to, idle) => moved,
-                // Nobody can tell its ends to come again, so they keep what time there is.
-                () = async { let _ = closing.wait_for(|_| false).await; } => return,
-            };
+    let reached = reach(proxy, caller, service, &world, by, &mut record).await;
+    record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload);
+    Opened { record, world, reached }
+}
+
+/// Carries bytes there and back; `first` was read already.
+pub(super) async fn carry(
+    proxy: &Rc<Proxy>,
+    caller: &Caller,
+    service: &Service,
+    opened: Opened,
+    stream: TcpStream,
+    first: Bytes,
+) {
+    // The proxy ends when all have; nobody can tell the ends of a stream to come again, so they keep what time there is.
+    let _closing = proxy.closing.subscribe();
+    let Opened { record, world, reached } = opened;
+    match reached {
+        Ok(Stream { stream: to, under_way: _under_way, permit: _permit, .. }) => {
+            let backend = world.backend(&service.name, service.port);
+            let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
+            let moved = tunnel::relay(stream, first, to, idle).await;
             record.tunnelled(moved);
         }
         Err(failure) => {
             tracing::debug!(?caller, %failure, "a connection is reset");
-            record.failure = Some(failure);
-            // An end that looks like the endpoint's own would say that all is well.
-            let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO));
+            reset(Opened { record, world, reached: Err(failure) }, &stream);
         }
+    }
+}
+
+/// An end that looks like the endpoint's own would say that all is well.
+fn reset(mut opened: Opened, stream: &TcpStream) {
+    opened.record.failure = opened.reached.err();
+    let _ = set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+impl Opened {
+    /// It was not needed: others tell what became of it.
+    pub(super) fn forget(self) {
+        self.record.forget();
     }
 }
 
@@ -64,18 +127,18 @@ async fn reach(
     caller: &Caller,
     service: &Service,
     world: &World,
-    by: &By<'_>,
+    by: &By,
     record: &mut Record,
 ) -> Result<Stream, Failure> {
     let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
     let outlets = match (by, &service.tls, &service.tcp) {
-        (By::Name(name), Some(tls), _) => match tls.find(namespace, *name) {
+        (By::Name(name), Some(tls), _) => match tls.find(namespace, name.as_deref()) {
             TlsRouted::To(outlets) => Some(outlets),
             TlsRouted::NotFound => return Err(Failure::NoRoute),
             TlsRouted::Unrouted => None,
         },
         (_, _, Some(tcp)) => tcp.find(namespace),
-        _ => None,
+        (By::Caller | By::Name(_), _, None) => None,
     };
     let (name, port) = match outlets {
         Some(outlets) => {
@@ -88,7 +151,7 @@ async fn reach(
     Search::new(proxy, world, caller, backend).stream().await
 }
 
-fn drawn<'a>(proxy: &Proxy, outlets: &'a Outlets) -> Result<(&'a wabe_model::ObjectName, u16), Failure> {
+fn drawn<'a>(proxy: &Proxy, outlets: &'a Outlets) -> Result<(&'a ObjectName, u16), Failure> {
     let weights: Vec<u32> = outlets.backends.iter().map(|it| it.weight).collect();
     let place = proxy.balancers.random().draw(&weights).ok_or(Failure::InvalidBackend)?;
     let outlet = &outlets.backends[place];

@@ -77,7 +77,9 @@ fn post(path: &str, kind: &'static str) -> Request<()> {
 #[test]
 fn a_server_that_knows_http1_only_serves_callers_of_http2() {
     let heard = Heard::default();
-    let scene = Scene::new(&[answering(&heard, OK)]);
+    let scene = Scene::with(&[answering(&heard, OK)], |snapshot| {
+        snapshot["backends"][0]["speaks"] = "Http1".into();
+    });
     run(async {
         let mut caller = caller(&scene).await;
         let request =

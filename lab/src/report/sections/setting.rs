@@ -64,6 +64,14 @@ pub(super) fn limits(digest: &Digest<'_>) -> Vec<Block> {
             .into(),
         "Processor time is that of the generator and of the arm's processes together: ratios of the data paths alone are larger. What the kernel does in nobody's name (in an interrupt while a core is idle, in ksoftirqd) is not in it.".into(),
     ];
+    if results.environment.emulated {
+        limits.push(
+            "Software emulated the machine. It translates each instruction by itself, so what costs a real processor much (a cache \
+             miss, a lock, an interrupt) and what costs it little cost about the same here, and its two cores waited for each other. \
+             How times grow with the number of rules can be seen here; times themselves, and small ratios of them, can't."
+                .into(),
+        );
+    }
     if results.environment.virtualised.is_some() {
         limits.push("The machine is a guest of another: what its host did meanwhile is known only as far as steal tells it.".into());
     }

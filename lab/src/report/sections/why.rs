@@ -60,7 +60,8 @@ fn row(it: &Breakdown) -> Vec<String> {
 
 /// What the rules are and what it takes to change them.
 pub(super) fn rules(digest: &Digest<'_>) -> Vec<Block> {
-    let seconds = |it: f64| Unit::Time.show(it * 1e9);
+    // Wabe tells whole milliseconds.
+    let seconds = |it: f64| if it > 0.0 { Unit::Time.show(it * 1e9) } else { "less than 1 ms".to_owned() };
     let rows: Vec<Vec<String>> = digest
         .results
         .arms

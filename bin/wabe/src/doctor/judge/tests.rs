@@ -11,7 +11,15 @@ use wabe_keeper::{
 use super::*;
 
 fn child(name: &str, pid: Option<u32>) -> ChildState {
-    ChildState { name: name.into(), pid, restarts: 0, since_ms: 0, last_exit: None, problem: None }
+    ChildState {
+        name: name.into(),
+        pid,
+        restarts: 0,
+        since_ms: 0,
+        last_exit: None,
+        problem: None,
+        draining: Vec::new(),
+    }
 }
 
 fn keeper() -> KeeperState {

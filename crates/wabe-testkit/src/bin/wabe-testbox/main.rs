@@ -10,6 +10,7 @@ mod ping;
 mod places;
 mod quic;
 mod report;
+mod rogue;
 mod serve;
 mod sockets;
 mod tcp_semantics;
@@ -47,6 +48,7 @@ wabe-testbox PROGRAM, one of:
   options                                    tries socket options that need a privilege
   foreign-bind SRC ADDR [--timeout MS]       connects from an address that is not ours
   inherited ADDR [--timeout MS]              connects the socket that is stdin
+  proxy --snapshot FILE                      takes the place of the node's proxy, confined as that is, and tries what it must not
   mounts                                     what is mounted where
   tcp-semantics serve --listen ADDR
   tcp-semantics check ADDR [--case NAME] [--count CONNECTIONS] [--bytes EACH] [--timeout MS]
@@ -75,6 +77,7 @@ fn main() -> Result<()> {
         "options" => attack::options()?,
         "foreign-bind" => attack::foreign_bind(&mut args)?,
         "inherited" => attack::inherited(&mut args)?,
+        "proxy" => rogue::run(&args)?,
         "mounts" => places::mounts()?,
         "tcp-semantics" => tcp_semantics::run(&mut args)?,
         kind if sockets::knows(kind) => sockets::run(kind, &mut args)?,

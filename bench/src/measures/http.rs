@@ -1,0 +1,64 @@
+//! Requests per second through one worker.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use crate::{
+    arm::{Arm, Comparison, From, Ratios},
+    place::Place,
+    proxy::{Chain, GRPC_PORT, HTTP2_PORT, Peer, Side, Way},
+    work::Work,
+};
+
+use super::{
+    Prepared,
+    proxies::{self, Wanted},
+};
+
+/// `proxy-requests`. With nginx and HAProxy also in the client's namespace, where Wabe's proxy is reached: so that nobody has to
+/// believe that the way there makes no difference.
+pub(super) fn requests(place: &Place) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let mut arms = proxies::http(place, "requests", &mut prepared)?;
+    let mut near = Chain::new(place, "near")?;
+    let mut there = Vec::new();
+    for peer in [Peer::Nginx, Peer::HaProxy] {
+        let name = format!("{}, in the client's namespace", peer.word());
+        match near.add(place, peer, Side::Client, 0) {
+            Ok(()) => there.push((name, Chain::to(peer, Side::Client, Way::Http))),
+            Err(error) => prepared.missing.push((name, format!("{error:#}"))),
+        }
+    }
+    let near = Rc::new(near);
+    arms.extend(there.into_iter().map(|(name, to)| Arm::new(&name, From::Chain(near.clone()), to)));
+    let title = "proxy-requests: HTTP/1.1 on 32 connections".to_owned();
+    prepared.comparisons.push(Comparison { title, work: Work::Wrk, ratios: Ratios::OfWabe, arms });
+    Ok(prepared)
+}
+
+/// `proxy-http2`. nginx speaks HTTP/1.1 to the server.
+pub(super) fn http2(place: &Place) -> Result<Prepared> {
+    streams(place, "proxy-http2", Way::Http2, HTTP2_PORT, Work::Http2)
+}
+
+/// `proxy-grpc`.
+pub(super) fn grpc(place: &Place) -> Result<Prepared> {
+    streams(place, "proxy-grpc", Way::Grpc, GRPC_PORT, Work::Grpc)
+}
+
+/// 32 under way at once, spread wide and narrow: what a connection costs, and what a stream does.
+fn streams(place: &Place, name: &str, way: Way, port: u16, work: fn(u32, u32) -> Work) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let wanted = Wanted { name, way, routes: 0, peers: &Peer::ALL };
+    let mut arms = proxies::arms(place, wanted, &mut prepared)?;
+    let direct = proxies::direct(&arms, port)?;
+    arms.extend(direct);
+    for (connections, streams) in [(32, 1), (2, 16)] {
+        let title = format!("{name}: {connections} connections, requests under way on each: {streams}");
+        let arms = arms.iter().map(|arm| Arm::new(&arm.name, arm.from.clone(), arm.to.clone())).collect();
+        let work = work(connections, streams);
+        prepared.comparisons.push(Comparison { title, work, ratios: Ratios::OfWabe, arms });
+    }
+    Ok(prepared)
+}

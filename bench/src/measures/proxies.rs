@@ -1,0 +1,90 @@
+//! Proxies side by side: Wabe's first, then its peers.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    arm::{Arm, From, WABE},
+    place::Place,
+    proxy::{self, Chain, Peer, Side, Way, route},
+    server,
+};
+
+use super::Prepared;
+
+/// The names of arms without a proxy.
+pub(crate) const CABLE: &str = "no proxy, a cable";
+pub(crate) const MESH: &str = "no proxy, the mesh";
+
+/// What the arms go through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Tells them from others of the same measure.
+    pub(crate) name: &'a str,
+    pub(crate) way: Way,
+    /// Routes by prefix besides the one for all; the last of them is asked for.
+    pub(crate) routes: usize,
+    pub(crate) peers: &'a [Peer],
+}
+
+/// Sets proxies up. Who can't be had is told in `prepared`.
+///
+/// # Errors
+/// The namespaces can't be made.
+pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -> Result<Vec<Arm>> {
+    let Wanted { name, way, routes, peers } = wanted;
+    let path = if routes == 0 { String::new() } else { route(routes - 1) };
+    let mut arms = Vec::new();
+    match proxy::up(place, name, way, routes) {
+        Ok((mesh, to)) => {
+            arms.push(Arm::mesh(WABE, &mesh, to + &path));
+        }
+        Err(error) => prepared.missing.push((WABE.into(), format!("{error:#}"))),
+    }
+    let mut chain = Chain::new(place, name)?;
+    let mut there = Vec::new();
+    for peer in peers {
+        match chain.add(place, *peer, Side::Between, routes) {
+            Ok(()) => there.push(*peer),
+            Err(error) => prepared.missing.push((peer.word().into(), format!("{error:#}"))),
+        }
+    }
+    let chain = std::rc::Rc::new(chain);
+    for peer in there {
+        let to = Chain::to(peer, Side::Between, way) + &path;
+        arms.push(Arm::new(peer.word(), From::Chain(chain.clone()), to));
+    }
+    Ok(arms)
+}
+
+/// Arms without a proxy: over a cable between two namespaces; and through the mesh, to the workload's own address, if there is
+/// a mesh among `arms`. They are what this machine can at most, with client and server on one core.
+///
+/// # Errors
+/// There are no namespaces among `arms`.
+pub(crate) fn direct(arms: &[Arm], port: u16) -> Result<Vec<Arm>> {
+    let chain = arms.iter().find_map(|arm| match &arm.from {
+        From::Chain(chain) => Some(chain.clone()),
+        From::Bridge(_) | From::Mesh(_) => None,
+    });
+    let to = format!("{}:{port}", Chain::SERVER);
+    let mut direct = vec![Arm::new(CABLE, From::Chain(chain.context("no peer could be had")?), to)];
+    for arm in arms {
+        if let From::Mesh(mesh) = &arm.from {
+            let name = if port == proxy::GRPC_PORT { "grpc" } else { "server" };
+            direct.push(Arm::mesh(MESH, mesh, mesh.workload(name, port)?));
+        }
+    }
+    Ok(direct)
+}
+
+/// Proxies by HTTP/1.1, with those that have none.
+///
+/// # Errors
+/// As [`arms`] and [`direct`].
+pub(crate) fn http(place: &Place, name: &str, prepared: &mut Prepared) -> Result<Vec<Arm>> {
+    let wanted = Wanted { name, way: Way::Http, routes: 0, peers: &Peer::ALL };
+    let mut all = arms(place, wanted, prepared)?;
+    let direct = direct(&all, server::PORT)?;
+    all.extend(direct);
+    Ok(all)
+}

@@ -1,0 +1,102 @@
+//! Meshes whose callers are led to the proxy.
+
+use std::{process::Command, rc::Rc};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::{END_CORE, GRPC_PORT, HTTP2_PORT, PROXY_CORE, Way, route};
+use crate::{
+    command::run,
+    mesh::{Mesh, Wanted, document, service, workload},
+    place::{self, Place},
+    server,
+};
+
+/// A mesh with one service that goes this way, and where that answers. With `routes`, so many by prefix lead to it besides
+/// the one for all (of HTTP/1.1).
+///
+/// # Errors
+/// `wabe` does not know a kind or a field that this needs, with what it says; or callers are not led to the proxy.
+pub(crate) fn up(place: &Place, name: &str, way: Way, routes: usize) -> Result<(Rc<Mesh>, String)> {
+    let more = vec![manifests(place, way, routes)];
+    let mesh = Mesh::up(place, name, &Wanted { more, ..Wanted::default() }, END_CORE)?;
+    let to = mesh.service("proxied", 80)?;
+    apart(&mesh)?;
+    run(mesh.client(&place.program()).args(["probe", &to]))?;
+    // An arm must be what it is called.
+    let status = mesh.status()?;
+    let lanes = status["lanes"].as_array().context("no lanes in the status")?;
+    if !lanes.iter().any(|lane| lane["name"] == "proxy" && lane["count"].as_u64() > Some(0)) {
+        bail!("connections to the service are not led to the proxy: {}", status["lanes"]);
+    }
+    Ok((Rc::new(mesh), to))
+}
+
+/// The proxy alone on its core, everything else of the mesh on the other.
+fn apart(mesh: &Mesh) -> Result<()> {
+    for (process, core) in [("vend", END_CORE), ("agent", END_CORE), ("dns", END_CORE), ("proxy", PROXY_CORE)]
+    {
+        for pid in place::processes(mesh.name(), process) {
+            // All threads: those that it starts later inherit it.
+            run(Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()]))?;
+        }
+    }
+    if mesh.proxy().is_empty() {
+        bail!("the mesh has no process of the proxy");
+    }
+    Ok(())
+}
+
+fn manifests(place: &Place, way: Way, routes: usize) -> String {
+    let http2 = "kubernetes.io/h2c";
+    match way {
+        Way::Http => {
+            let mut text = proxied("server", server::PORT, None) + &http_route("all", None);
+            for number in 0..routes {
+                text += &http_route(&route(number)[1..], Some(&route(number)));
+            }
+            text
+        }
+        Way::Http2 => proxied("server", HTTP2_PORT, Some(http2)) + &http_route("all", None),
+        Way::Grpc => {
+            let command =
+                json!([place.program(), "grpc", format!("0.0.0.0:{GRPC_PORT}"), END_CORE.to_string()]);
+            let readiness = json!({"tcp": {"port": GRPC_PORT}});
+            workload("grpc", &json!({"command": command, "readiness": readiness, "grace": "1s"}))
+                + &proxied("grpc", GRPC_PORT, Some(http2))
+                + &attached("v1", "GRPCRoute", "all", &json!({}))
+        }
+        Way::Tcp => {
+            proxied("server", server::PORT, Some("tcp"))
+                + &attached("v1alpha2", "TCPRoute", "all", &json!({}))
+        }
+    }
+}
+
+/// The service `proxied`.
+fn proxied(app: &str, target: u16, protocol: Option<&str>) -> String {
+    let mut port = json!({"name": "bench", "port": 80, "targetPort": target});
+    if let Some(protocol) = protocol {
+        port["appProtocol"] = protocol.into();
+    }
+    service("proxied", app, &json!([port]))
+}
+
+fn http_route(name: &str, prefix: Option<&str>) -> String {
+    let rule = match prefix {
+        None => json!({}),
+        Some(prefix) => json!({"matches": [{"path": {"type": "PathPrefix", "value": prefix}}]}),
+    };
+    attached("v1", "HTTPRoute", name, &rule)
+}
+
+/// A route of the service with one rule, which leads to the service itself.
+fn attached(version: &str, kind: &str, name: &str, rule: &Value) -> String {
+    let mut rule = rule.clone();
+    rule["backendRefs"] = json!([{"name": "proxied", "port": 80}]);
+    let parent = json!({"group": "", "kind": "Service", "name": "proxied", "port": 80});
+    let metadata = json!({"name": name, "namespace": "bench"});
+    let spec = json!({"parentRefs": [parent], "rules": [rule]});
+    document(&format!("gateway.networking.k8s.io/{version}"), kind, &metadata, &spec)
+}

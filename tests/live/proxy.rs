@@ -1,0 +1,52 @@
+//! The node's proxy as a process: relieved by another one under load, killed, told to end, taken over by somebody.
+
+use serde_json::json;
+use wabe_testkit::TestMesh;
+use wabe_tests::{
+    manifest::{Route, Service, Workload, all},
+    steps,
+};
+
+#[path = "proxy/relief.rs"]
+mod relief;
+#[path = "proxy/taken_over.rs"]
+mod taken_over;
+
+const CALLER: &str = "shop/caller";
+/// Alone may reach what is served by `shop/guarded`.
+const OTHER: &str = "away/caller";
+
+#[test]
+fn proxy() {
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle(CALLER),
+        &Workload::idle(OTHER),
+        &Workload::web("shop/open"),
+        &Workload::web("shop/guarded"),
+        &Service::new("shop/open"),
+        &Service::new("shop/guarded"),
+        &Service::new("shop/web").with("selector", json!({ "app": "open" })),
+        &Route::new(
+            "shop/web",
+            json!([
+                { "matches": [{ "path": { "value": "/guarded" } }], "backendRefs": [Route::backend("guarded", 1)] },
+                { "backendRefs": [Route::backend("open", 1)] },
+            ]),
+        ),
+    ]));
+    steps::run(
+        &mesh,
+        &wabe_tests::steps![
+            relief::three_upgrades_under_load_fail_no_request,
+            relief::an_upgrade_of_the_whole_mesh_under_load_fails_no_request,
+            relief::a_program_that_does_not_serve_changes_nothing,
+            relief::one_that_is_told_to_end_is_followed_at_once,
+            relief::one_that_is_killed_takes_with_it_what_was_under_way_only,
+            taken_over::it_has_no_power,
+            taken_over::it_can_not_be_signalled_by_workloads,
+            taken_over::no_workload_can_be_its_user,
+            taken_over::it_gets_nowhere,
+        ],
+    );
+    mesh.down();
+}

@@ -1,0 +1,109 @@
+//! A proxy that somebody took over has the proxy's user, link and filters, and can do nothing with them that the workloads on
+//! whose behalf it acts could not do themselves.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+use wabe_testkit::{TestMesh, testbox};
+use wabe_tests::{
+    Applied, ask_keeper, eventually,
+    manifest::{Policy, Workload},
+};
+
+use super::{CALLER, OTHER};
+
+/// Users that are kept for processes of meshes.
+const RESERVED: std::ops::Range<u32> = 0x5762_0000..0x5763_0000;
+
+pub(super) fn it_has_no_power(mesh: &TestMesh) {
+    let pid = mesh.machine().role("proxy").expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = |name: &str| {
+        status.lines().find_map(|it| it.strip_prefix(name)).unwrap_or("missing").trim().to_owned()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(line(set), "0000000000000000", "{set} of {status}");
+    }
+    assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1".into(), "2".into()), "{status}");
+    assert_eq!(line("Seccomp_filters:"), "2", "{status}");
+    let users: Vec<u32> = line("Uid:").split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    assert_eq!(users.len(), 4, "{status}");
+    assert!(users.iter().all(|it| *it == users[0] && RESERVED.contains(it)), "{status}");
+}
+
+pub(super) fn it_can_not_be_signalled_by_workloads(mesh: &TestMesh) {
+    let pid = mesh.machine().role("proxy").expect("it runs").to_string();
+    // Commands of `wabe exec` may signal processes of their user.
+    let tried = mesh.exec(CALLER, &["sh", "-c", &format!("kill -TERM {pid}")]);
+    assert!(!tried.status.success(), "{tried}");
+    for line in mesh.testbox(CALLER, &["intrude", &pid]).success().json_lines() {
+        assert_eq!(line["ok"], false, "{line}");
+    }
+}
+
+pub(super) fn no_workload_can_be_its_user(mesh: &TestMesh) {
+    let user = RESERVED.start.to_string();
+    let twin = Workload::idle("shop/twin").with("user", json!(user));
+    let refused = mesh.apply(&twin.to_string());
+    assert!(refused.to_string().contains("kept for processes of the mesh"), "{refused}");
+    let _ = mesh.delete(&twin.to_string());
+}
+
+pub(super) fn it_gets_nowhere(mesh: &TestMesh) {
+    let only = json!([{ "from": [{ "source": { "namespaces": ["away"] } }] }]);
+    let spec =
+        json!({ "selector": { "matchLabels": { "app": "guarded" } }, "action": "ALLOW", "rules": only });
+    let _policy = Applied::new(mesh, Policy::new("shop/guarded-for-away", spec));
+    let keeper = mesh.machine().role("keeper").expect("it runs");
+    let before = descriptors(keeper);
+    let program = testbox();
+    let request = json!({ "relieve_proxy": { "program": program } });
+    let answer = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask_keeper(mesh, &request));
+        eventually("the keeper was flooded", || said(mesh).contains_key("flooded").then_some(()));
+        let during = descriptors(keeper);
+        println!("descriptors of the keeper: {before} before, {during} while 64 000 sockets are asked for");
+        assert!(during < before + 200, "what nobody takes is not made");
+        assert!(mesh.wabe(&["status"]).status.success());
+        asked.join().expect("no panic")
+    });
+    // Asking for too much at once is its end.
+    assert!(answer["error"]["message"].as_str().is_some_and(|it| it.contains("signal 9")), "{answer}");
+    let said = said(mesh);
+    assert!(!said.contains_key("survived"));
+    let reached = |caller: &str, to: &str| {
+        let found = said["connect"].iter().find(|it| it["for"] == caller && it["to"] == to);
+        found.unwrap_or_else(|| panic!("{caller} to {to}: {said:#?}")).clone()
+    };
+    assert_eq!(reached(CALLER, "shop/guarded")["errno"], "EPERM", "as the workload itself");
+    for (caller, to) in [(OTHER, "shop/guarded"), (CALLER, "shop/open"), (OTHER, "shop/open")] {
+        assert_eq!(reached(caller, to)["ok"], true, "{caller} to {to}");
+    }
+    let others = said.iter().filter(|(kind, _)| *kind != "connect").flat_map(|(_, lines)| lines);
+    let others: Vec<_> = others.collect();
+    println!("{} attempts failed", others.len());
+    assert!(others.len() > 20, "{others:#?}");
+    for line in others {
+        assert_eq!(line["ok"], false, "{line}");
+    }
+    assert!(said["mark"].iter().all(|it| it["errno"] == "EPERM"));
+    // The true one goes on.
+    let words = ["curl", "-sS", "--max-time", "10", "http://web.shop/all"];
+    assert_eq!(mesh.exec(CALLER, &words).success().json()["workload"], "open");
+}
+
+/// What it said, by kind; its output is the proxy's log.
+fn said(mesh: &TestMesh) -> BTreeMap<String, Vec<Value>> {
+    let mut all = BTreeMap::<String, Vec<Value>>::new();
+    for line in mesh.wabe(&["logs", "proxy"]).stdout.lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        if let Some(kind) = line["kind"].as_str() {
+            all.entry(kind.into()).or_default().push(line);
+        }
+    }
+    all
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
