@@ -69,6 +69,7 @@ fn conformance() {
             mesh_consumer_route,
             mesh_frontend,
             mesh_frontend_hostname,
+            a_route_says_what_has_become_of_it_and_explain_what_it_does,
         ],
     );
     mesh.down();
@@ -136,6 +137,8 @@ fn mesh_http_route_query_param_matching(mesh: &TestMesh) {
     );
 }
 
+/// The original writes `/named` for what the second backend sees, too; nothing rewrites the path, and its YAML asks for nothing of
+/// the kind.
 fn mesh_http_route_named_rule(mesh: &TestMesh) {
     with!(mesh, "httproute-named-rule", [get("/named").by("echo-v1"), get("/unnamed").by("echo-v2")]);
 }
@@ -351,6 +354,38 @@ fn mesh_frontend_hostname(mesh: &TestMesh) {
             get("/").at("echo-v1").with("Host", "echo-v2").by("echo-v1").told("x-header-set", None),
         ]
     );
+}
+
+/// Besides the originals: `wabe get` and `wabe explain --http` say of these routes what the cases above show.
+fn a_route_says_what_has_become_of_it_and_explain_what_it_does(mesh: &TestMesh) {
+    let manifest = include_str!("conformance/httproute-matching.yaml");
+    let _ = mesh.apply(manifest).success();
+    let routes = mesh.json(&["get", "route"]);
+    let parent = &routes[0]["status"]["parents"][0];
+    assert_eq!(parent["parentRef"]["name"], "echo", "{routes}");
+    let conditions = parent["conditions"].as_array().expect("conditions");
+    assert!(conditions.len() == 3 && conditions.iter().all(|it| it["status"] == "True"), "{routes}");
+    let explained = |words: &[&str]| mesh.json(&[&["explain", CLIENT, "echo:80", "--http"], words].concat());
+    for (words, backend) in [
+        (&["GET /"][..], "echo-v1"),
+        (&["GET /v2/example"], "echo-v2"),
+        (&["GET /", "-H", "Version: two"], "echo-v2"),
+    ] {
+        let told = explained(words);
+        let service = format!("gateway-conformance-mesh/{backend}");
+        assert_eq!(
+            (&told["outcome"], &told["rule"]["kind"]),
+            (&json!("forwarded"), &json!("HTTPRoute")),
+            "{told}"
+        );
+        assert_eq!(told["backends"][0]["service"], *service, "{told}");
+        assert_eq!(told["backends"][0]["endpoints"][0]["workload"], *service, "{told}");
+    }
+    let text = mesh.wabe(&["explain", CLIENT, "echo:80", "--http", "GET /v2"]).success().stdout;
+    assert!(text.contains("echo:80: forwarded") && text.contains("allowed"), "{text}");
+    let _ = mesh.delete(manifest).success();
+    let refused = mesh.wabe(&["explain", CLIENT, "echo:80", "--http", "GET /v2"]);
+    assert!(refused.stderr.contains("nobody looks at requests to it"), "{refused}");
 }
 
 /// A request and what comes of it.
