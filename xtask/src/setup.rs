@@ -10,7 +10,7 @@ use crate::shell::{self, execute, output, root};
 const LINKER: &str = "0.13.0";
 
 /// A file that a package brings, and the package.
-const TOOLS: [(&str, &str); 21] = [
+const TOOLS: [(&str, &str); 23] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
     ("/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src"),

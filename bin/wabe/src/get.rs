@@ -108,6 +108,12 @@ fn summary(object: &Object) -> String {
                 it.from.iter().map(|from| format!("{}s of {}", from.kind, from.namespace)).collect();
             format!("to {}", from.join(", "))
         }
+        Object::RequestLimit(it) => format!("{} in {:?}", it.requests, it.per),
+        Object::FaultInjection(it) => {
+            let delay = it.delay.map(|it| format!("{:?} late", it.time));
+            let abort = it.abort.map(|it| format!("answered by {}", it.status));
+            delay.into_iter().chain(abort).collect::<Vec<_>>().join(", ")
+        }
         Object::AuthorizationPolicy(it) => {
             format!("{:?}, {} rules{}", it.action, it.rules.len(), if it.dry_run { ", dry run" } else { "" })
         }

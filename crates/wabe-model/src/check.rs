@@ -8,8 +8,9 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    Balance, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName,
-    Objects, Parsed, Position, Reference, Route, Service, TargetPort, Workload, manifest::duplicates,
+    Balance, Diagnostic, Diagnostics, HashKey, HttpFilter, InvalidBackend, Kind, Located, Object, ObjectKey,
+    ObjectName, Objects, Parsed, Position, Reference, Route, Service, TargetPort, Workload,
+    manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -222,6 +223,8 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         | Object::TlsRoute(_)
         | Object::TcpRoute(_)
         | Object::ReferenceGrant(_)
+        | Object::RequestLimit(_)
+        | Object::FaultInjection(_)
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,
     }
@@ -241,9 +244,11 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
-        | Object::ReferenceGrant(_) => return Vec::new(),
+        | Object::ReferenceGrant(_)
+        | Object::RequestLimit(_)
+        | Object::FaultInjection(_) => return Vec::new(),
     };
-    let mut found = Vec::new();
+    let mut found = missing_filters(merged, located, route);
     for (index, parent) in route.parents().iter().enumerate() {
         let name = &parent.service;
         let why = match merged.service(name) {
@@ -272,6 +277,34 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         }
         for mirror in rule.mirrors() {
             look(format!("spec.rules[{index}].filters"), mirror.reference(), "nothing gets copies");
+        }
+    }
+    found
+}
+
+/// Wabe's own filters that a route names and that are not there: they may come yet.
+fn missing_filters(merged: &Objects, located: &Located, route: Route<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (index, rule) in route.rules().into_iter().enumerate() {
+        for (place, filter) in rule.filters.iter().enumerate() {
+            let (kind, name, is_there) = match filter {
+                HttpFilter::Limit(name) => (Kind::RequestLimit, name, merged.request_limit(name).is_some()),
+                HttpFilter::Fault(name) => {
+                    (Kind::FaultInjection, name, merged.fault_injection(name).is_some())
+                }
+                HttpFilter::RequestHeaders(_)
+                | HttpFilter::ResponseHeaders(_)
+                | HttpFilter::Redirect(_)
+                | HttpFilter::Rewrite(_)
+                | HttpFilter::Mirror(_) => continue,
+            };
+            if !is_there {
+                let field = format!("spec.rules[{index}].filters[{place}].extensionRef.name");
+                let message =
+                    format!("there is no {kind} {name}; meanwhile such requests are answered by 500");
+                let remedy = "compare it with the objects of the route's namespace";
+                found.push(located.warning(&field, message, remedy));
+            }
         }
     }
     found
@@ -309,6 +342,8 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::TlsRoute(_)
         | Object::TcpRoute(_)
         | Object::ReferenceGrant(_)
+        | Object::RequestLimit(_)
+        | Object::FaultInjection(_)
         | Object::AuthorizationPolicy(_) => return Vec::new(),
     };
     if merged.service(service).is_none() || merged.comes_through_proxy(service) {

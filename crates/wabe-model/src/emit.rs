@@ -4,6 +4,7 @@
 
 mod destination_rule;
 mod grpc_route;
+mod guard;
 mod http_route;
 mod policy;
 mod reference_grant;
@@ -19,6 +20,7 @@ use crate::{
     emit::{
         destination_rule::{destination_rule_annotations, destination_rule_spec},
         grpc_route::grpc_route_spec,
+        guard::{fault_injection_spec, request_limit_spec},
         http_route::http_route_spec,
         policy::policy_spec,
         reference_grant::reference_grant_spec,
@@ -75,6 +77,12 @@ pub fn to_manifest(object: &Object) -> Value {
         }
         Object::ReferenceGrant(grant) => {
             manifest(Kind::ReferenceGrant, metadata(&grant.name), Some(reference_grant_spec(grant)))
+        }
+        Object::RequestLimit(limit) => {
+            manifest(Kind::RequestLimit, metadata(&limit.name), Some(request_limit_spec(limit)))
+        }
+        Object::FaultInjection(fault) => {
+            manifest(Kind::FaultInjection, metadata(&fault.name), Some(fault_injection_spec(fault)))
         }
         Object::AuthorizationPolicy(policy) => {
             let mut metadata = metadata(&policy.name);

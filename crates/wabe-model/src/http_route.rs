@@ -118,6 +118,10 @@ pub enum HttpFilter {
     Rewrite(Rewrite),
     /// `RequestMirror`: another service gets a copy, whose answer nobody waits for. A rule may have several.
     Mirror(Mirror),
+    /// `ExtensionRef` to a `RequestLimit` of the route's namespace.
+    Limit(ObjectName),
+    /// `ExtensionRef` to a `FaultInjection` of the route's namespace.
+    Fault(ObjectName),
 }
 
 /// Changes of headers.

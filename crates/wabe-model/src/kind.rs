@@ -35,11 +35,15 @@ pub enum Kind {
     TcpRoute,
     /// `gateway.networking.k8s.io/v1`
     ReferenceGrant,
+    /// `mesh.wabe.dev/v1alpha1`
+    RequestLimit,
+    /// `mesh.wabe.dev/v1alpha1`
+    FaultInjection,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Namespace,
         Self::ServiceAccount,
         Self::Service,
@@ -52,6 +56,8 @@ impl Kind {
         Self::TlsRoute,
         Self::TcpRoute,
         Self::ReferenceGrant,
+        Self::RequestLimit,
+        Self::FaultInjection,
     ];
 
     /// The word in a manifest's `kind`.
@@ -69,6 +75,8 @@ impl Kind {
             Self::TlsRoute => "TLSRoute",
             Self::TcpRoute => "TCPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::RequestLimit => "RequestLimit",
+            Self::FaultInjection => "FaultInjection",
         }
     }
 
@@ -76,7 +84,9 @@ impl Kind {
     pub fn api_versions(self) -> &'static [&'static str] {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::Service => &["v1"],
-            Self::Workload | Self::MeshConfig => &["mesh.wabe.dev/v1alpha1"],
+            Self::Workload | Self::MeshConfig | Self::RequestLimit | Self::FaultInjection => {
+                &["mesh.wabe.dev/v1alpha1"]
+            }
             Self::HttpRoute | Self::ReferenceGrant => {
                 &["gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1"]
             }
@@ -107,7 +117,9 @@ impl Kind {
             | Self::GrpcRoute
             | Self::TlsRoute
             | Self::TcpRoute
-            | Self::ReferenceGrant => true,
+            | Self::ReferenceGrant
+            | Self::RequestLimit
+            | Self::FaultInjection => true,
         }
     }
 
@@ -125,6 +137,8 @@ impl Kind {
             Self::TlsRoute => "tls",
             Self::TcpRoute => "tcp",
             Self::ReferenceGrant => "grant",
+            Self::RequestLimit => "limit",
+            Self::FaultInjection => "fault",
         }
     }
 }
@@ -140,7 +154,8 @@ impl fmt::Display for Kind {
 #[error(
     "no kind is called {0:?}; use one of namespaces (ns), serviceaccounts (sa), services (svc), workloads (wl), \
      meshconfigs (mc), authorizationpolicies (ap), destinationrules (dr), httproutes (route), grpcroutes (grpc), \
-     tlsroutes (tls), tcproutes (tcp), referencegrants (grant)"
+     tlsroutes (tls), tcproutes (tcp), referencegrants (grant), requestlimits (limit), \
+     faultinjections (fault)"
 )]
 pub struct UnknownKind(String);
 

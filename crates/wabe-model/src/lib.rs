@@ -16,6 +16,7 @@ mod emit;
 mod expression;
 mod files;
 mod grpc_route;
+mod guard;
 mod http_route;
 mod identity;
 mod kind;
@@ -38,6 +39,7 @@ pub use emit::{to_manifest, to_yaml};
 pub use expression::{BadExpression, Expression};
 pub use files::{MAX_FILE_BYTES, read_path};
 pub use grpc_route::{GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule};
+pub use guard::{Abort, Delay, FaultInjection, LimitScope, RequestLimit, Share};
 pub use http_route::{
     HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Mirror, OtherKind, ParentRef,
     PathChange, PathMatch, Redirect, Retry, Rewrite, Timeouts, ValueMatch, ValuePattern,

@@ -4,6 +4,7 @@ mod destination_rule;
 mod document;
 mod field;
 mod grpc_route;
+mod guard;
 mod http_route;
 mod mesh_config;
 mod metadata;

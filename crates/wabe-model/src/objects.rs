@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuthorizationPolicy, DestinationRule, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig, ObjectKey,
-    ObjectName, ParentRef, ReferenceGrant, Service, StreamRule, TcpRoute, TlsRoute, Workload,
+    AuthorizationPolicy, DestinationRule, FaultInjection, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig,
+    ObjectKey, ObjectName, ParentRef, ReferenceGrant, RequestLimit, Service, StreamRule, TcpRoute, TlsRoute,
+    Workload,
 };
 
 /// One object, parsed.
@@ -47,6 +48,10 @@ pub enum Object {
     TcpRoute(TcpRoute),
     /// Who may refer to a namespace's services from another one.
     ReferenceGrant(ReferenceGrant),
+    /// `RequestLimit`
+    RequestLimit(RequestLimit),
+    /// `FaultInjection`
+    FaultInjection(FaultInjection),
 }
 
 impl Object {
@@ -64,6 +69,8 @@ impl Object {
             Self::TlsRoute(route) => (Kind::TlsRoute, route.name.clone()),
             Self::TcpRoute(route) => (Kind::TcpRoute, route.name.clone()),
             Self::ReferenceGrant(grant) => (Kind::ReferenceGrant, grant.name.clone()),
+            Self::RequestLimit(limit) => (Kind::RequestLimit, limit.name.clone()),
+            Self::FaultInjection(fault) => (Kind::FaultInjection, fault.name.clone()),
             Self::AuthorizationPolicy(policy) => (Kind::AuthorizationPolicy, policy.name.clone()),
         };
         ObjectKey { kind, name }
@@ -208,6 +215,18 @@ impl Objects {
             })
             || self.tls_routes().any(|it| attached(&it.parents) || leads(&it.rule))
             || self.tcp_routes().any(|it| attached(&it.parents) || leads(&it.rule))
+    }
+
+    /// The limit of this name.
+    pub fn request_limit(&self, name: &ObjectName) -> Option<&RequestLimit> {
+        let found = self.find(&ObjectKey { kind: Kind::RequestLimit, name: name.clone() });
+        found.and_then(|object| if let Object::RequestLimit(it) = object { Some(it) } else { None })
+    }
+
+    /// The injection of this name.
+    pub fn fault_injection(&self, name: &ObjectName) -> Option<&FaultInjection> {
+        let found = self.find(&ObjectKey { kind: Kind::FaultInjection, name: name.clone() });
+        found.and_then(|object| if let Object::FaultInjection(it) = object { Some(it) } else { None })
     }
 
     /// The workload of this name.

@@ -238,10 +238,12 @@ fn layer_7_is_asked_for_by_an_annotation_of_services_and_workloads() {
     ] {
         for text in [service("{port: 1}", annotation), workload(annotation)] {
             let object = read(&text);
-            let found = match &object {
-                Object::Service(it) => it.layer7,
-                Object::Workload(it) => it.layer7,
-                other => panic!("{other:?}"),
+            let found = if let Object::Service(it) = &object {
+                it.layer7
+            } else if let Object::Workload(it) = &object {
+                it.layer7
+            } else {
+                panic!("{object:?}")
             };
             assert_eq!(found, expected, "{text}");
             assert_eq!(read(&to_yaml(&to_manifest(&object))), object);

@@ -11,5 +11,5 @@ mod table;
 
 pub use conditions::{About, Condition, Reason, Status, conditions};
 pub use find::{HttpRequest, HttpRouter, Routed, joined};
-pub use table::{HttpTable, TableBackend, TableRow, TableRule, attached};
+pub use table::{Guards, HttpTable, TableBackend, TableRow, TableRule, attached};
 pub use wabe_model::InvalidBackend;

@@ -1,9 +1,10 @@
 //! One request and its answer: what is to become of it, and who says so.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, request};
+use tokio::time::sleep;
 
 use crate::{
     access::{Asked, Record},
@@ -14,6 +15,7 @@ use crate::{
     filter,
     forward::{Errand, Forwarded, forward},
     grpc,
+    guard::guard,
     identity::end_hop,
     mirror,
     replay::Replay,
@@ -70,6 +72,19 @@ pub(crate) async fn exchange(
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
     record.rule.clone_from(&rule);
+    if let Some(rule) = &rule {
+        let random = proxy.balancers.random();
+        let burden = match guard(rule, caller.workload, &proxy.passed, random, Instant::now()) {
+            Ok(burden) => burden,
+            Err(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
+        };
+        if let Some(delay) = burden.delay {
+            sleep(delay).await;
+        }
+        if let Some(failure) = burden.abort {
+            return over(refuse(record, answerer, failure, is_grpc).await);
+        }
+    }
     let to = match decision {
         Decision::Fail(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
         Decision::Redirect { status, location } => {

@@ -15,6 +15,12 @@ pub(crate) enum Failure {
     NoRoute,
     /// The rule has no backend, or the one whose turn it was is none.
     InvalidBackend,
+    /// The rule names a filter that there is none of.
+    InvalidFilter,
+    /// More than its RequestLimit lets pass; one may after this time.
+    TooMany(Duration),
+    /// A FaultInjection's, with this status.
+    Injected(u16),
     /// Nobody serves the backend, or nobody could be reached.
     NoHealthyEndpoint,
     /// The kernel refused the connection: the caller itself could not have made it.
@@ -45,7 +51,9 @@ impl Failure {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::InvalidBackend => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InvalidBackend | Self::InvalidFilter => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Policy => StatusCode::FORBIDDEN,
             Self::UnknownService | Self::NoHealthyEndpoint | Self::NoSocket | Self::Overflow => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -72,11 +80,13 @@ impl Failure {
         match self {
             Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
             Self::Policy => PERMISSION_DENIED,
-            Self::Overflow => RESOURCE_EXHAUSTED,
+            Self::Overflow | Self::TooMany(_) => RESOURCE_EXHAUSTED,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
             Self::Malformed(_) | Self::SlowHead | Self::BadHost => INTERNAL,
             Self::UnknownService
             | Self::InvalidBackend
+            | Self::InvalidFilter
+            | Self::Injected(_)
             | Self::NoHealthyEndpoint
             | Self::NoSocket
             | Self::BadAnswer => UNAVAILABLE,
@@ -89,6 +99,9 @@ impl Failure {
             Self::UnknownService => "unknown-service",
             Self::NoRoute => "no-route",
             Self::InvalidBackend => "invalid-backend",
+            Self::InvalidFilter => "invalid-filter",
+            Self::TooMany(_) => "request-limit",
+            Self::Injected(_) => "injected-fault",
             Self::NoHealthyEndpoint => "no-healthy-endpoint",
             Self::Policy => "policy",
             Self::NoSocket => "no-socket",
@@ -108,12 +121,13 @@ impl Failure {
     pub(crate) fn blame(self) -> &'static str {
         match self {
             Self::Policy
+            | Self::TooMany(_)
             | Self::CallerDeadline(_)
             | Self::Malformed(_)
             | Self::SlowHead
             | Self::BadHost
             | Self::Unsupported => "caller",
-            Self::NoRoute | Self::InvalidBackend => "route",
+            Self::NoRoute | Self::InvalidBackend | Self::InvalidFilter | Self::Injected(_) => "route",
             Self::NoHealthyEndpoint
             | Self::Overflow
             | Self::BadAnswer
@@ -138,6 +152,10 @@ impl Failure {
             return (head, Bytes::new());
         }
         head.status = self.status();
+        if let Self::TooMany(time) = self {
+            // Whole seconds (RFC 9110, section 10.2.3), and not too early.
+            head.headers.insert("retry-after", time.as_secs().saturating_add(1).into());
+        }
         head.headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
         (head, text.into())
     }
@@ -149,6 +167,16 @@ impl fmt::Display for Failure {
             Self::UnknownService => "the mesh has no rules for what was dialled (any more): connect again",
             Self::NoRoute => "no rule of the service's routes matches this request",
             Self::InvalidBackend => "the route's rule leads to a service or port that does not exist",
+            Self::InvalidFilter => {
+                "the route's rule names a RequestLimit or FaultInjection that does not exist"
+            }
+            Self::TooMany(time) => {
+                return write!(
+                    formatter,
+                    "more than the route's RequestLimit lets pass; one may in {time:?}"
+                );
+            }
+            Self::Injected(_) => "the route's FaultInjection answers so",
             Self::NoHealthyEndpoint => "no endpoint of the service could be reached",
             Self::Policy => "the caller may not connect to the endpoint; `wabe explain` tells the rule",
             Self::NoSocket => "the keeper gives no socket for this workload",
@@ -183,6 +211,9 @@ mod tests {
             Failure::UnknownService,
             Failure::NoRoute,
             Failure::InvalidBackend,
+            Failure::InvalidFilter,
+            Failure::TooMany(second),
+            Failure::Injected(503),
             Failure::NoHealthyEndpoint,
             Failure::Policy,
             Failure::NoSocket,

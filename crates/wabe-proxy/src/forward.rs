@@ -161,7 +161,9 @@ pub(crate) async fn forward(
                     body.rewind();
                     continue;
                 }
-                under_way.done(Instant::now(), outcome(failure));
+                if let Some(outcome) = outcome(failure) {
+                    under_way.done(Instant::now(), outcome);
+                }
                 let spent = matches!(failure, Failure::RequestTimeout(_) | Failure::CallerDeadline(_));
                 if !again || spent || !may_retry(balancer, &left, &permit) {
                     return Forwarded::Failed(failure);
@@ -208,13 +210,11 @@ fn change(head: &mut response::Parts, changes: &[HeaderChange], set_cookie: Opti
     }
 }
 
-fn outcome(failure: Failure) -> Outcome {
-    match failure {
-        Failure::RequestTimeout(_) | Failure::BackendTimeout(_) | Failure::CallerDeadline(_) => {
-            Outcome::TimedOut
-        }
-        _ => Outcome::Reset,
-    }
+/// What an endpoint is blamed for. A caller that hurries is not its fault.
+fn outcome(failure: Failure) -> Option<Outcome> {
+    let timed_out = matches!(failure, Failure::RequestTimeout(_) | Failure::BackendTimeout(_));
+    let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Reset };
+    (failure.blame() == "upstream").then_some(outcome)
 }
 
 /// RFC 9110, section 9.2.2.

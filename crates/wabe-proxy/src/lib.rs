@@ -23,6 +23,7 @@ mod failure;
 mod filter;
 mod forward;
 mod grpc;
+mod guard;
 mod identity;
 mod keeper;
 mod mirror;

@@ -129,6 +129,8 @@ impl Change<'_> {
                 HttpFilter::RequestHeaders(change) => filter::change(&mut self.head.headers, change),
                 HttpFilter::ResponseHeaders(change) => self.decided.answer.push(change.clone()),
                 HttpFilter::Redirect(wanted) => redirect = Some(wanted),
+                // Looked at before, see `guard`.
+                HttpFilter::Limit(_) | HttpFilter::Fault(_) => {}
                 HttpFilter::Mirror(mirror) => {
                     let drawn = self.random.next() % u64::from(mirror.denominator.max(1));
                     if drawn < u64::from(mirror.numerator) {

@@ -1,8 +1,14 @@
 //! The role: hears the keeper, and ends when it is told to.
 
 use std::{
-    cell::Cell, collections::HashMap, io, net::TcpListener, os::fd::OwnedFd, path::PathBuf, rc::Rc,
-    time::Duration,
+    cell::Cell,
+    collections::HashMap,
+    io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    rc::Rc,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +25,7 @@ use crate::{
     access::Log,
     balance::Balancers,
     confine::{ConfineError, confine},
+    guard::Passed,
     keeper::{Given, Link},
     serve::{Proxy, listen},
     upstream::Pool,
@@ -72,6 +79,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             watched: Watched::new(options.snapshot.clone(), Rc::clone(&balancers)),
             pool: Pool::new(Rc::clone(&link)),
             balancers,
+            passed: Passed::default(),
             log: Rc::new(Log::default()),
             closing: watch::Sender::new(false),
             open: Cell::new(0),
@@ -157,6 +165,7 @@ async fn tick(proxy: Rc<Proxy>) {
         proxy.watched.look();
         proxy.log.flush();
         proxy.pool.sweep();
+        proxy.passed.sweep(Instant::now());
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     balance::Balancers,
     detect::{Detected, PREFACE},
     failure::Failure,
+    guard::Passed,
     upstream::Pool,
     wire::Prefixed,
     world::{self, Service},
@@ -45,6 +46,7 @@ pub(crate) struct Proxy {
     pub(crate) watched: world::Watched,
     pub(crate) pool: Pool,
     pub(crate) balancers: Rc<Balancers>,
+    pub(crate) passed: Passed,
     pub(crate) log: Rc<Log>,
     /// True once no connection gets another request. Each connection listens.
     pub(crate) closing: watch::Sender<bool>,

@@ -156,7 +156,7 @@ impl Pool {
         terms: &ConnectionPool,
     ) -> Result<(Connection, bool), NoConnection> {
         let patience = terms.connect_timeout.unwrap_or(CONNECT);
-        let permit = match limits.connection() {
+        let permit = match limits.connection().or_else(|full| self.give_up_one(limits).ok_or(full)) {
             Ok(permit) => permit,
             Err(_) => match timeout(patience, self.wait(way, limits)).await {
                 Ok(Ok(Room::New(permit))) => permit,
@@ -198,6 +198,15 @@ impl Pool {
                 Ok((Connection::Http2(place), false))
             }
         }
+    }
+
+    /// Closes an idle connection of this backend's that somebody else could have used.
+    fn give_up_one(&self, limits: &Rc<Limits>) -> Option<Permit> {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.values_mut().find(|list| list.iter().any(|it| it.connection.permit.is_of(limits)))?;
+        let place = list.iter().position(|it| it.connection.permit.is_of(limits))?;
+        drop(list.swap_remove(place));
+        limits.connection().ok()
     }
 
     /// Waits until a connection comes free, or there may be one more.

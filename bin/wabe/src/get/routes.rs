@@ -23,7 +23,9 @@ pub(super) fn route(object: &Object) -> Option<Route<'_>> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
-        | Object::ReferenceGrant(_) => None,
+        | Object::ReferenceGrant(_)
+        | Object::RequestLimit(_)
+        | Object::FaultInjection(_) => None,
     }
 }
 

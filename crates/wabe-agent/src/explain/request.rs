@@ -254,6 +254,8 @@ fn filter(filter: &HttpFilter) -> String {
         HttpFilter::Mirror(it) => {
             format!("{} of {} copied to {}:{}", it.numerator, it.denominator, it.service, it.port)
         }
+        HttpFilter::Limit(name) => format!("limited by RequestLimit {name}"),
+        HttpFilter::Fault(name) => format!("made to fail by FaultInjection {name}"),
     }
 }
 

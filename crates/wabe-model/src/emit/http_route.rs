@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Mirror, ObjectName,
+    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Kind, Mirror, ObjectName,
     OtherKind, ParentRef, PathChange, PathMatch, Retry, ValueMatch, ValuePattern,
     manifest::scalar::duration_text,
 };
@@ -130,7 +130,14 @@ pub(super) fn filter(filter: &HttpFilter, route: &ObjectName) -> Value {
             json!({ "type": "URLRewrite", "urlRewrite": value })
         }
         HttpFilter::Mirror(it) => json!({ "type": "RequestMirror", "requestMirror": mirror(it, route) }),
+        HttpFilter::Limit(name) => extension(Kind::RequestLimit, name),
+        HttpFilter::Fault(name) => extension(Kind::FaultInjection, name),
     }
+}
+
+fn extension(kind: Kind, name: &ObjectName) -> Value {
+    let to = json!({ "group": "mesh.wabe.dev", "kind": kind.as_str(), "name": name.name });
+    json!({ "type": "ExtensionRef", "extensionRef": to })
 }
 
 fn mirror(mirror: &Mirror, route: &ObjectName) -> Value {

@@ -8,6 +8,7 @@ use crate::{
         destination_rule::destination_rule,
         field::{Field, Report, Shape},
         grpc_route::grpc_route,
+        guard::{fault_injection, request_limit},
         http_route::http_route,
         mesh_config::mesh_config,
         metadata::{Metadata, metadata},
@@ -123,6 +124,14 @@ pub(crate) fn object(tree: &Arc<Node>, report: &Report<'_>, folder: &Path) -> Op
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             reference_grant(metadata, &spec).map(Object::ReferenceGrant)
         }
+        Kind::RequestLimit => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            request_limit(metadata, &spec).map(Object::RequestLimit)
+        }
+        Kind::FaultInjection => {
+            let (metadata, spec) = metadata_and_spec(&root, kind)?;
+            fault_injection(metadata, &spec).map(Object::FaultInjection)
+        }
         Kind::AuthorizationPolicy => {
             let (metadata, spec) = metadata_and_spec(&root, kind)?;
             authorization_policy(metadata, &spec).map(Object::AuthorizationPolicy)
@@ -140,6 +149,8 @@ fn metadata_and_spec<'a>(root: &Field<'a>, kind: Kind) -> Option<(Option<Metadat
             "write `spec:` with `parentRefs` and `rules`"
         }
         Kind::ReferenceGrant => "write `spec:` with `from` and `to`",
+        Kind::RequestLimit => "write `spec:` with `requests`",
+        Kind::FaultInjection => "write `spec:` with `delay` or `abort`",
         Kind::AuthorizationPolicy => "write `spec: {}` for a policy without rules",
         Kind::MeshConfig => "write `spec: {}` for the defaults",
         Kind::Namespace | Kind::ServiceAccount | Kind::Service | Kind::Workload => "write what it shall be",

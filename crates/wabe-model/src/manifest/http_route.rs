@@ -87,7 +87,11 @@ fn check(
         HttpFilter::Redirect(Redirect { path, .. }) | HttpFilter::Rewrite(Rewrite { path, .. }) => {
             matches!(path, Some(PathChange::Prefix(_)))
         }
-        HttpFilter::RequestHeaders(_) | HttpFilter::ResponseHeaders(_) | HttpFilter::Mirror(_) => false,
+        HttpFilter::RequestHeaders(_)
+        | HttpFilter::ResponseHeaders(_)
+        | HttpFilter::Mirror(_)
+        | HttpFilter::Limit(_)
+        | HttpFilter::Fault(_) => false,
     });
     if replaces_prefix && matches.iter().any(|it| !matches!(it.path, PathMatch::Prefix(_))) {
         let remedy = "match paths by PathPrefix, or write `ReplaceFullPath`";

@@ -99,7 +99,9 @@ fn name(field: &Field<'_>, kind: Kind) -> Option<String> {
         | Kind::GrpcRoute
         | Kind::TlsRoute
         | Kind::TcpRoute
-        | Kind::ReferenceGrant => subdomain_name(field),
+        | Kind::ReferenceGrant
+        | Kind::RequestLimit
+        | Kind::FaultInjection => subdomain_name(field),
         Kind::MeshConfig => match field.text()? {
             MESH_CONFIG_NAME => Some(MESH_CONFIG_NAME.to_owned()),
             other => field.error(
@@ -123,7 +125,9 @@ fn annotations<'a>(field: &Field<'a>, kind: Kind) -> Option<Vec<(&'a str, Field<
         | Kind::GrpcRoute
         | Kind::TlsRoute
         | Kind::TcpRoute
-        | Kind::ReferenceGrant => &[],
+        | Kind::ReferenceGrant
+        | Kind::RequestLimit
+        | Kind::FaultInjection => &[],
     };
     let entries = field.entries()?;
     let mut good = true;

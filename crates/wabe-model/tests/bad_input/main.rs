@@ -34,7 +34,7 @@ fn documents() {
     const KINDS: &str = "Namespace (v1), ServiceAccount (v1), Service (v1), Workload (mesh.wabe.dev/v1alpha1), MeshConfig \
                          (mesh.wabe.dev/v1alpha1), AuthorizationPolicy (security.istio.io/v1), DestinationRule (networking.istio.io/v1), \
                          HTTPRoute (gateway.networking.k8s.io/v1), GRPCRoute (gateway.networking.k8s.io/v1), TLSRoute (gateway.networking.k8s.io/v1), TCPRoute (gateway.networking.k8s.io/v1alpha2), ReferenceGrant \
-                         (gateway.networking.k8s.io/v1)";
+                         (gateway.networking.k8s.io/v1), RequestLimit (mesh.wabe.dev/v1alpha1), FaultInjection (mesh.wabe.dev/v1alpha1)";
     let unknown =
         format!("2:7: kind: unknown kind `Servise` (did you mean `Service`? supported kinds: {KINDS})");
     let missing = format!("1:1: `kind` is missing (supported kinds: {KINDS})");

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    Expression, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror, ObjectName,
-    Objects, PathMatch, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
+    Expression, FaultInjection, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror,
+    ObjectName, Objects, PathMatch, RequestLimit, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -45,6 +45,44 @@ pub struct TableRule {
     pub timeouts: Timeouts,
     /// When a backend is asked again.
     pub retry: Option<Retry>,
+    /// What is looked at before a request goes anywhere.
+    #[serde(default)]
+    pub guards: Guards,
+}
+
+/// Wabe's own filters of a rule, which it names by `extensionRef`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guards {
+    /// How many requests pass.
+    pub limit: Option<RequestLimit>,
+    /// What goes wrong on purpose.
+    pub fault: Option<FaultInjection>,
+    /// One is named that there is none of: requests are answered by 500, as the standard says of filters.
+    pub missing: bool,
+}
+
+impl Guards {
+    fn of(objects: &Objects, filters: &[HttpFilter]) -> Self {
+        let mut guards = Self::default();
+        for filter in filters {
+            match filter {
+                HttpFilter::Limit(name) => {
+                    guards.limit = objects.request_limit(name).cloned();
+                    guards.missing |= guards.limit.is_none();
+                }
+                HttpFilter::Fault(name) => {
+                    guards.fault = objects.fault_injection(name).cloned();
+                    guards.missing |= guards.fault.is_none();
+                }
+                HttpFilter::RequestHeaders(_)
+                | HttpFilter::ResponseHeaders(_)
+                | HttpFilter::Redirect(_)
+                | HttpFilter::Rewrite(_)
+                | HttpFilter::Mirror(_) => {}
+            }
+        }
+        guards
+    }
 }
 
 /// Where requests go.
@@ -180,6 +218,7 @@ fn compile(objects: &Objects, route: Route<'_>, index: usize, rule: RouteRule<'_
         backends: backends.collect(),
         timeouts: Timeouts::default(),
         retry: None,
+        guards: Guards::of(objects, rule.filters),
     }
 }
 

@@ -90,14 +90,15 @@ impl Limits {
         self.take(Overflow::Retries)
     }
 
-    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time.
+    /// Completes once a connection ended or [`Self::returned`] was called: look again then. All are woken each time, as
+    /// not every connection suits everyone.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 
     /// A connection is idle again.
     pub(crate) fn returned(&self) {
-        self.freed.notify_one();
+        self.freed.notify_waiters();
     }
 
     /// How many are in use.
@@ -135,6 +136,11 @@ impl Limits {
 }
 
 impl Permit {
+    /// Whether it was given by these limits.
+    pub(crate) fn is_of(&self, limits: &Rc<Limits>) -> bool {
+        Rc::ptr_eq(&self.limits, limits)
+    }
+
     /// See [`Limits::returned`].
     pub(crate) fn returned(&self) {
         self.limits.returned();
@@ -146,7 +152,7 @@ impl Drop for Permit {
         let counter = self.limits.counter(self.what);
         counter.set(counter.get() - 1);
         match self.what {
-            Overflow::Connections => self.limits.freed.notify_one(),
+            Overflow::Connections => self.limits.freed.notify_waiters(),
             Overflow::Pending | Overflow::Requests | Overflow::Retries => {}
         }
     }

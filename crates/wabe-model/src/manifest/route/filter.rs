@@ -1,10 +1,10 @@
 //! `filters` of rules and backends.
 
 use crate::{
-    HeaderChange, HttpFilter, Mirror, PathChange, Redirect, Rewrite,
+    HeaderChange, HttpFilter, Mirror, ObjectName, PathChange, Redirect, Rewrite,
     manifest::{
         field::{Field, Fields, Shape},
-        names::{is_dns_subdomain, port},
+        names::{is_dns_subdomain, port, subdomain_name},
         route::{NOT_YET, Reference, absolute, one_of_each, reference, token},
         scalar::shown,
     },
@@ -18,14 +18,12 @@ const FILTER: Shape = Shape {
         "requestMirror",
         "requestRedirect",
         "urlRewrite",
+        "extensionRef",
     ],
     ignored: &[],
-    refused: &[
-        ("extensionRef", NOT_YET, "leave the filter out"),
-        ("cors", NOT_YET, "leave the filter out"),
-        ("externalAuth", NOT_YET, "leave the filter out"),
-    ],
+    refused: &[("cors", NOT_YET, "leave the filter out"), ("externalAuth", NOT_YET, "leave the filter out")],
 };
+const EXTENSION: Shape = Shape { known: &["group", "kind", "name"], ignored: &[], refused: &[] };
 const HEADERS: Shape = Shape { known: &["set", "add", "remove"], ignored: &[], refused: &[] };
 const HEADER: Shape = Shape { known: &["name", "value"], ignored: &[], refused: &[] };
 const REDIRECT: Shape =
@@ -54,14 +52,16 @@ enum Type {
     Mirror,
     Redirect,
     Rewrite,
+    Extension,
 }
 
-const TYPES: [(&str, Type, &str); 5] = [
+const TYPES: [(&str, Type, &str); 6] = [
     ("RequestHeaderModifier", Type::Request, "requestHeaderModifier"),
     ("ResponseHeaderModifier", Type::Response, "responseHeaderModifier"),
     ("RequestMirror", Type::Mirror, "requestMirror"),
     ("RequestRedirect", Type::Redirect, "requestRedirect"),
     ("URLRewrite", Type::Rewrite, "urlRewrite"),
+    ("ExtensionRef", Type::Extension, "extensionRef"),
 ];
 
 pub(crate) fn filters(field: &Field<'_>, namespace: &str, place: Place) -> Option<Vec<HttpFilter>> {
@@ -76,7 +76,9 @@ pub(crate) fn filters(field: &Field<'_>, namespace: &str, place: Place) -> Optio
 fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter> {
     let fields = field.fields(&FILTER)?;
     let allowed: &[Type] = match place {
-        Place::HttpRule => &[Type::Request, Type::Response, Type::Mirror, Type::Redirect, Type::Rewrite],
+        Place::HttpRule => {
+            &[Type::Request, Type::Response, Type::Mirror, Type::Redirect, Type::Rewrite, Type::Extension]
+        }
         // Who is sent elsewhere needs no backend.
         Place::HttpBackend => &[Type::Request, Type::Response, Type::Mirror, Type::Rewrite],
         Place::GrpcRule | Place::GrpcBackend => &[Type::Request, Type::Response, Type::Mirror],
@@ -100,7 +102,25 @@ fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter
         Type::Mirror => HttpFilter::Mirror(mirror(&own, namespace)?),
         Type::Redirect => HttpFilter::Redirect(redirect(&own)?),
         Type::Rewrite => HttpFilter::Rewrite(rewrite(&own)?),
+        Type::Extension => extension(&own, namespace)?,
     })
+}
+
+/// Makes a filter of an object's name.
+type Named = fn(ObjectName) -> HttpFilter;
+
+/// One of Wabe's own kinds.
+fn extension(field: &Field<'_>, namespace: &str) -> Option<HttpFilter> {
+    let fields = field.fields(&EXTENSION)?;
+    let group = fields.require("group", "write `group: mesh.wabe.dev`");
+    let group = group.and_then(|it| it.choice(&[("mesh.wabe.dev", ())]));
+    let kind = fields.require("kind", "write RequestLimit or FaultInjection");
+    let kind = kind.and_then(|it| {
+        it.choice(&[("RequestLimit", HttpFilter::Limit as Named), ("FaultInjection", HttpFilter::Fault)])
+    });
+    let name = fields.require("name", "write its name").and_then(|it| subdomain_name(&it));
+    group?;
+    Some(kind?(ObjectName::new(namespace, &name?)))
 }
 
 fn header_change(field: &Field<'_>) -> Option<HeaderChange> {

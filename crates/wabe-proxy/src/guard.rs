@@ -1,0 +1,198 @@
+//! What a rule says before a request goes anywhere: how many pass (`RequestLimit`), and what goes wrong on purpose
+//! (`FaultInjection`).
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use wabe_model::{Delay, FaultInjection, LimitScope, ObjectName, RequestLimit, Share};
+use wabe_policy::http::TableRule;
+
+use crate::{balance::Random, failure::Failure};
+
+/// Whose requests are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Account {
+    limit: ObjectName,
+    route: ObjectName,
+    /// `None` for all.
+    caller: Option<u32>,
+}
+
+/// What passed lately, by all limits. It outlives snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// When each account would be as if nobody had called, if nobody did.
+    accounts: RefCell<HashMap<Account, Instant>>,
+}
+
+/// What a request has to bear before it goes on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Burden {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) abort: Option<Failure>,
+}
+
+/// What the rule's own filters say of a request.
+///
+/// # Errors
+/// It is one too many, or a filter is named that there is none of.
+pub(crate) fn guard(
+    rule: &TableRule,
+    caller: u32,
+    passed: &Passed,
+    random: &Random,
+    now: Instant,
+) -> Result<Burden, Failure> {
+    if rule.guards.missing {
+        return Err(Failure::InvalidFilter);
+    }
+    if let Some(limit) = &rule.guards.limit {
+        passed.admit(limit, &rule.route, caller, now).map_err(Failure::TooMany)?;
+    }
+    Ok(rule.guards.fault.as_ref().map_or_else(Burden::default, |it| burden(it, random)))
+}
+
+impl Passed {
+    /// Lets a request pass, or tells after which time one may.
+    ///
+    /// The generic cell rate algorithm (ITU-T I.371): an account is a bucket that runs full by one request in each `per /
+    /// requests` and holds `burst`, kept as one time.
+    fn admit(
+        &self,
+        limit: &RequestLimit,
+        route: &ObjectName,
+        caller: u32,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let caller = match limit.each {
+            LimitScope::Route => None,
+            LimitScope::Caller => Some(caller),
+        };
+        let account = Account { limit: limit.name.clone(), route: route.clone(), caller };
+        let each = limit.per / limit.requests.max(1);
+        let ahead = each * limit.burst.saturating_sub(1);
+        let mut accounts = self.accounts.borrow_mut();
+        let even = accounts.entry(account).or_insert(now);
+        let from = (*even).max(now);
+        match from.duration_since(now).checked_sub(ahead) {
+            Some(early) if !early.is_zero() => Err(early),
+            Some(_) | None => {
+                *even = from + each;
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets accounts that are as if nobody had called.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.accounts.borrow_mut().retain(|_, even| *even > now);
+    }
+}
+
+fn burden(fault: &FaultInjection, random: &Random) -> Burden {
+    let delay = fault.delay.filter(|it| hits(it.share, random)).map(|Delay { time, .. }| time);
+    let abort = fault.abort.filter(|it| hits(it.share, random)).map(|it| Failure::Injected(it.status));
+    Burden { delay, abort }
+}
+
+fn hits(share: Share, random: &Random) -> bool {
+    random.next() % u64::from(share.denominator.max(1)) < u64::from(share.numerator)
+}
+
+#[cfg(test)]
+mod tests {
+    use wabe_model::Abort;
+
+    use super::*;
+
+    fn limit(requests: u32, burst: u32, each: LimitScope) -> RequestLimit {
+        RequestLimit {
+            name: ObjectName::new("shop", "few"),
+            requests,
+            per: Duration::from_secs(1),
+            burst,
+            each,
+        }
+    }
+
+    /// How many of so many at once pass.
+    fn at_once(passed: &Passed, limit: &RequestLimit, caller: u32, now: Instant) -> usize {
+        let route = ObjectName::new("shop", "web");
+        (0..1000).filter(|_| passed.admit(limit, &route, caller, now).is_ok()).count()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate() {
+        let (passed, limit, start) = (Passed::default(), limit(10, 5, LimitScope::Route), Instant::now());
+        assert_eq!(at_once(&passed, &limit, 1, start), 5);
+        assert_eq!(at_once(&passed, &limit, 1, start + Duration::from_millis(99)), 0);
+        assert_eq!(at_once(&passed, &limit, 1, start + Duration::from_millis(100)), 1);
+        assert_eq!(at_once(&passed, &limit, 1, start + Duration::from_millis(400)), 3);
+        assert_eq!(at_once(&passed, &limit, 1, start + Duration::from_secs(60)), 5, "no more than a burst");
+    }
+
+    #[test]
+    fn over_a_long_time_the_rate_holds() {
+        for (requests, burst) in [(10, 1), (10, 50), (1000, 10), (3, 3)] {
+            let (passed, limit, start) =
+                (Passed::default(), limit(requests, burst, LimitScope::Route), Instant::now());
+            let route = ObjectName::new("shop", "web");
+            let times = (0..100_000_u32).map(|turn| start + Duration::from_micros(100) * turn);
+            let admitted = times.filter(|now| passed.admit(&limit, &route, 1, *now).is_ok()).count();
+            let most = (requests * 10 + burst) as usize;
+            assert!((most - requests as usize..=most).contains(&admitted), "{requests}, {burst}: {admitted}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_when_to_come_again() {
+        let (passed, limit, start) = (Passed::default(), limit(10, 2, LimitScope::Route), Instant::now());
+        let route = ObjectName::new("shop", "web");
+        at_once(&passed, &limit, 1, start);
+        let wait = passed.admit(&limit, &route, 1, start).expect_err("it is one too many");
+        assert_eq!(wait, Duration::from_millis(100));
+        assert_eq!(passed.admit(&limit, &route, 1, start + wait), Ok(()));
+    }
+
+    #[test]
+    fn callers_and_routes_have_accounts_of_their_own() {
+        let (passed, start) = (Passed::default(), Instant::now());
+        let by_caller = limit(10, 2, LimitScope::Caller);
+        assert_eq!((at_once(&passed, &by_caller, 1, start), at_once(&passed, &by_caller, 2, start)), (2, 2));
+        let by_route =
+            RequestLimit { name: ObjectName::new("shop", "all"), ..limit(10, 2, LimitScope::Route) };
+        assert_eq!((at_once(&passed, &by_route, 1, start), at_once(&passed, &by_route, 2, start)), (2, 0));
+        let other = ObjectName::new("shop", "other");
+        assert_eq!(passed.admit(&by_route, &other, 1, start), Ok(()));
+        assert_eq!(passed.accounts.borrow().len(), 4);
+        passed.sweep(start + Duration::from_secs(1));
+        assert!(passed.accounts.borrow().is_empty(), "who has not called lately is forgotten");
+    }
+
+    #[test]
+    fn faults_hit_their_shares() {
+        let random = Random::seeded(3);
+        let share = |numerator, denominator| Share { numerator, denominator };
+        let second = Duration::from_secs(1);
+        for (delay, abort) in [(0, 100), (100, 0), (20, 1), (50, 50)] {
+            let fault = FaultInjection {
+                name: ObjectName::new("shop", "fault"),
+                delay: Some(Delay { time: second, share: share(delay, 100) }),
+                abort: Some(Abort { status: 503, share: share(abort, 100) }),
+            };
+            let all: Vec<_> = (0..20_000).map(|_| burden(&fault, &random)).collect();
+            let delayed = all.iter().filter(|it| it.delay == Some(second)).count();
+            let aborted = all.iter().filter(|it| it.abort == Some(Failure::Injected(503))).count();
+            for (got, wanted) in [(delayed, delay), (aborted, abort)] {
+                let percent = got as f64 / 200.0;
+                assert!((percent - f64::from(wanted)).abs() < 1.5, "{percent} instead of {wanted}");
+                assert!((1..100).contains(&wanted) || got as u32 == wanted * 200, "none and all are exact");
+            }
+        }
+        let none = FaultInjection { name: ObjectName::new("shop", "fault"), delay: None, abort: None };
+        assert_eq!(burden(&none, &random), Burden::default());
+    }
+}
