@@ -272,7 +272,7 @@ pub(crate) struct Flows {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// services, workloads, httproutes, grpcroutes, routes (all of both), authorizationpolicies, destinationrules,
+    /// services, workloads, httproutes, grpcroutes, tlsroutes, tcproutes, routes (of all kinds), authorizationpolicies, destinationrules,
     /// referencegrants, namespaces, serviceaccounts, meshconfigs.
     pub(crate) kind: String,
     /// NAME or NAMESPACE/NAME.

@@ -48,10 +48,10 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Get) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One kind, or those of all routes that have conditions.
+/// One kind, or those of all routes.
 fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
     match word.to_ascii_lowercase().as_str() {
-        "route" | "routes" => Ok(vec![Kind::HttpRoute, Kind::GrpcRoute]),
+        "route" | "routes" => Ok(vec![Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute, Kind::TcpRoute]),
         _ => Ok(vec![word.parse().map_err(Failure::usage)?]),
     }
 }

@@ -9,11 +9,13 @@ use crate::screen::{Colour, Table, paint};
 /// The name by which Wabe says that it wrote a status.
 const CONTROLLER: &str = "mesh.wabe.dev/wabe";
 
-/// The route, if an object is one that has conditions.
+/// The route, if an object is one.
 pub(super) fn route(object: &Object) -> Option<Route<'_>> {
     match object {
         Object::HttpRoute(route) => Some(Route::Http(route)),
         Object::GrpcRoute(route) => Some(Route::Grpc(route)),
+        Object::TlsRoute(route) => Some(Route::Tls(route)),
+        Object::TcpRoute(route) => Some(Route::Tcp(route)),
         Object::Namespace { .. }
         | Object::ServiceAccount { .. }
         | Object::Service(_)
@@ -21,8 +23,6 @@ pub(super) fn route(object: &Object) -> Option<Route<'_>> {
         | Object::MeshConfig(_)
         | Object::AuthorizationPolicy(_)
         | Object::DestinationRule(_)
-        | Object::TlsRoute(_)
-        | Object::TcpRoute(_)
         | Object::ReferenceGrant(_)
         | Object::RequestLimit(_)
         | Object::FaultInjection(_) => None,

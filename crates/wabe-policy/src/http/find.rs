@@ -51,6 +51,8 @@ struct Rows {
     expressions: Vec<usize>,
     /// By the prefix without slashes at its end.
     prefixes: HashMap<String, Vec<usize>>,
+    /// Bytes of the longest of them.
+    longest: usize,
 }
 
 /// The values of a header as one; borrowed unless there are several.
@@ -92,7 +94,9 @@ impl Rows {
                 PathMatch::Exact(path) => made.exact.entry(path.clone()).or_default().push(index),
                 PathMatch::Expression(_) => made.expressions.push(index),
                 PathMatch::Prefix(path) => {
-                    made.prefixes.entry(path.trim_end_matches('/').to_owned()).or_default().push(index);
+                    let prefix = path.trim_end_matches('/');
+                    made.longest = made.longest.max(prefix.len());
+                    made.prefixes.entry(prefix.to_owned()).or_default().push(index);
                 }
             }
         }
@@ -109,8 +113,13 @@ impl Rows {
         let (exact, prefixed) = (self.exact.get(request.path), prefixes(request.path));
         exact.into_iter().for_each(|places| look(places));
         look(&self.expressions);
-        prefixed.filter_map(|it| self.prefixes.get(it)).for_each(|places| look(places));
+        prefixed.filter_map(|it| self.prefixed(it)).for_each(|places| look(places));
         self.rows.get(first)
+    }
+
+    /// Rows with this prefix. A path of thousands of elements must not be looked up thousands of times, in full length.
+    fn prefixed(&self, prefix: &str) -> Option<&Vec<usize>> {
+        if prefix.len() > self.longest { None } else { self.prefixes.get(prefix) }
     }
 
     /// Whether a request is as a row demands, whose exact path or prefix it has.

@@ -29,7 +29,7 @@ fn a_route_is_accepted_where_there_is_something_to_attach_it_to() {
         ("name: two, sectionName: other", Reason::Accepted, ""),
         ("name: gone", Reason::NoMatchingParent, "there is no service shop/gone"),
         ("name: two, port: 83", Reason::NoMatchingParent, "has no such port for TCP; it has 80, 81, 84"),
-        ("name: two, port: 84", Reason::NoMatchingParent, "does not speak HTTP"),
+        ("name: two, port: 84", Reason::UnsupportedValue, "port 84 speaks tcp, as the Service says"),
         ("name: two, port: 82", Reason::NoMatchingParent, "has no such port for TCP"),
         ("name: two, port: 80, sectionName: other", Reason::NoMatchingParent, "has no such port"),
         ("name: headless", Reason::NoMatchingParent, "has no address of its own"),
