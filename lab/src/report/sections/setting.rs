@@ -66,9 +66,9 @@ pub(super) fn limits(digest: &Digest<'_>) -> Vec<Block> {
     ];
     if results.environment.emulated {
         limits.push(
-            "Software emulated the machine. It translates each instruction by itself, so what costs a real processor much (a cache \
-             miss, a lock, an interrupt) and what costs it little cost about the same here, and its two cores waited for each other. \
-             How times grow with the number of rules can be seen here; times themselves, and small ratios of them, can't."
+            "Software emulated the machine, and times are those of no machine that exists. An instruction takes about as long whatever it \
+             does: a cache miss, a lock or an interrupt, which cost a real processor much, cost little here. How times grow with the number \
+             of rules can be seen; times themselves, and small ratios of them, can't."
                 .into(),
         );
     }
