@@ -200,6 +200,29 @@ impl fmt::Display for Policy {
     }
 }
 
+/// An object of any kind. Shown as a YAML document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    version: &'static str,
+    kind: &'static str,
+    metadata: Value,
+    spec: Value,
+}
+
+impl Document {
+    /// `name` is `namespace/name`.
+    pub fn new(version: &'static str, kind: &'static str, name: &str, spec: Value) -> Self {
+        let (namespace, name) = split(name);
+        Self { version, kind, metadata: json!({ "name": name, "namespace": namespace }), spec }
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        document(f, self.version, self.kind, &self.metadata, &self.spec)
+    }
+}
+
 /// Everything shown, one after the other.
 pub fn all(objects: &[&dyn fmt::Display]) -> String {
     objects.iter().map(ToString::to_string).collect()

@@ -10,7 +10,7 @@ use crate::shell::{self, execute, output, root};
 const LINKER: &str = "0.13.0";
 
 /// A file that a package brings, and the package.
-const TOOLS: [(&str, &str); 23] = [
+const TOOLS: [(&str, &str); 25] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
     ("/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src"),
@@ -25,6 +25,9 @@ const TOOLS: [(&str, &str); 23] = [
     ("/usr/bin/hey", "hey"),
     ("/usr/lib/python3/dist-packages/dns/__init__.py", "python3-dnspython"),
     ("/usr/lib/python3/dist-packages/pycares/__init__.py", "python3-pycares"),
+    // Clients and servers for the live tests of layer 7.
+    ("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
+    ("/usr/share/nodejs/ws/package.json", "node-ws"),
     // Proxies that the benchmark compares ours with.
     ("/usr/sbin/haproxy", "haproxy"),
     ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
