@@ -5,7 +5,7 @@ use super::{
     document::Block,
     text::{capital, counted, listed},
 };
-use crate::stats::{Comparison, Measure, Verdict};
+use crate::stats::{Comparison, ENOUGH, Measure, Verdict};
 
 /// What every arm is compared with; it comes last.
 const FLOOR: &str = "none";
@@ -61,12 +61,12 @@ fn warnings(digest: &Digest<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let mut warn = |when: bool, words: String| all.extend(when.then_some(words));
     let rounds = counted(run.rounds as usize, "round", "rounds");
-    warn(
-        run.quick,
-        format!(
-            "This was a quick run of {rounds}: few rounds, so intervals are wide and most verdicts are missing."
-        ),
-    );
+    let wide = if run.rounds < ENOUGH as u32 {
+        "few rounds, so intervals are wide and most verdicts are missing"
+    } else {
+        "short loads and a tenth of the rules, so intervals are wide"
+    };
+    warn(run.quick, format!("This was a quick run of {rounds}: {wide}."));
     let ended = run.ended.as_deref().unwrap_or("no reason is recorded");
     warn(!run.complete, format!("This run is not complete ({ended}): some rounds or points are missing."));
     warn(environment.emulated, "The whole machine was emulated: its times are those of no real machine, and only large ratios mean anything.".into());

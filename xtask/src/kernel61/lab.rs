@@ -1,5 +1,5 @@
-//! The lab on Debian's 6.1 kernel: that kernel has IPVS, which many others lack. What it measures there is marked as emulated,
-//! and is not brought out unless it is.
+//! The lab on Debian's 6.1 kernel: that kernel has IPVS, which many others lack. What it measures there is marked as emulated;
+//! results that are not are an error.
 
 use std::{
     fs::{self, File},
