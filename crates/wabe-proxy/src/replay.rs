@@ -64,9 +64,14 @@ impl<'a> Replay<'a> {
         self.place = 0;
     }
 
+    /// Whether its source has come to its end.
+    pub(crate) fn is_read(&self) -> bool {
+        self.ended.is_some() || self.source.is_done()
+    }
+
     /// All of it, if it was kept and has come to its end.
     pub(crate) fn all(&self) -> Option<&[Bytes]> {
-        (self.keeps.get() && (self.ended.is_some() || self.source.is_done())).then_some(&self.kept)
+        (self.keeps.get() && self.is_read()).then_some(&self.kept)
     }
 
     fn note(&mut self, piece: &Piece) {

@@ -50,13 +50,14 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         };
         closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow());
         let mut decoder = BodyDecoder::new(framing, &limits);
+        let unread = !decoder.is_done();
         let over = {
             let source = match framing {
                 wabe_http1::Framing::None => Source::Nothing,
                 _ => Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing },
             };
             let (method, version) = (head.method.clone(), head.version);
-            let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+            let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread };
             // In a box, as a connection that waits for its next request is to be small.
             Box::pin(exchange(proxy, caller, head, source, answerer)).await
         };
@@ -134,7 +135,7 @@ async fn refuse_and_close(
 ) {
     let closes = Cell::new(true);
     let (method, version) = (http::Method::GET, http::Version::HTTP_11);
-    let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+    let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread: true };
     let mut record = proxy.log.record(caller, Asked::unknown());
     let world = proxy.watched.world();
     (record.service, record.world) = (world.service(caller.dialled), Some(world));

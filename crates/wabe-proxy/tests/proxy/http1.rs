@@ -207,3 +207,24 @@ fn no_server_is_told_at_once() {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
 }
+
+#[test]
+fn who_is_refused_before_its_body_was_read_is_told_that_the_connection_ends() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[answering(&heard, OK)], |snapshot| {
+        // Routes hold for the caller, and match nothing it asks for.
+        let condition = serde_json::json!({ "path": { "exact": "/other" } });
+        let rule = serde_json::json!({
+            "kind": "HTTPRoute", "route": { "namespace": "shop", "name": "web" }, "rule": 0, "name": null,
+            "filters": [], "backends": [], "timeouts": {}, "retry": null,
+        });
+        snapshot["ports"][0]["table"]["producer"] =
+            serde_json::json!([{ "condition": condition, "rule": rule }]);
+    });
+    let get = "GET / HTTP/1.1\r\nhost: web\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 3\r\n\r\nabc";
+    let answer = scene.say(format!("{get}{post}{get}").as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 404 Not Found\r\n").count(), 2, "{answer}");
+    assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
+    assert_eq!(heard.all(), [""; 0]);
+}
