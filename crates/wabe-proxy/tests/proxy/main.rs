@@ -2,4 +2,5 @@
 
 mod http1;
 mod http2;
+mod malformed;
 mod scene;
