@@ -22,7 +22,7 @@ pub fn answering(heard: &Heard, answer: &'static str) -> std::net::SocketAddr {
 }
 
 /// A head with its body, if that has a length or is chunked.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     let mut byte = [0; 1];
     let mut read =

@@ -3,4 +3,5 @@
 mod http1;
 mod http2;
 mod malformed;
+mod retries;
 mod scene;
