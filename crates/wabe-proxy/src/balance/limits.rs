@@ -95,7 +95,7 @@ impl Limits {
         self.freed.notified().await;
     }
 
-    /// A connection is idle again.
+    /// A connection is idle again, or has room for one more request.
     pub(crate) fn returned(&self) {
         self.freed.notify_one();
     }
@@ -138,6 +138,11 @@ impl Permit {
     /// See [`Limits::returned`].
     pub(crate) fn returned(&self) {
         self.limits.returned();
+    }
+
+    /// Where it counts.
+    pub(crate) fn limits(&self) -> &Rc<Limits> {
+        &self.limits
     }
 }
 

@@ -28,7 +28,7 @@ async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
 }
 
 /// A server of gRPC that echoes each message and tells its sum at the end. Its own thread ends with the test.
-fn grpc_echo() -> SocketAddr {
+pub fn grpc_echo() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
     let address = listener.local_addr().expect("bound");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http1::{OK, answering, read_request},
+    http2::grpc_echo,
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -339,6 +340,43 @@ fn beyond_the_limit_of_connections_one_waits_and_the_next_is_refused() {
     assert_answer(&next(), 200, "");
     assert_eq!(heard.all().len(), 2);
     [first].into_iter().chain(others).for_each(|it| it.join().expect("no panic"));
+}
+
+#[test]
+fn a_connection_that_nobody_uses_makes_room_for_one_to_another_endpoint() {
+    let (one, other) = (Heard::default(), Heard::default());
+    let scene = balanced(
+        &[answering(&one, OK), answering(&other, OK)],
+        &json!({ "balance": "round-robin", "pool": { "connections": 1 } }),
+    );
+    for _ in 0..6 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    assert_eq!((one.all().len(), other.all().len()), (3, 3));
+}
+
+#[test]
+fn a_connection_of_many_requests_makes_room_too_once_it_has_none() {
+    let scene = Scene::with(&[grpc_echo(), grpc_echo()], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["speaks"] = "Http2".into();
+        let pool = json!({ "connections": 1, "connectTimeout": { "secs": 10, "nanos": 0 } });
+        snapshot["backends"][0]["traffic"] = json!({ "balance": "round-robin", "pool": pool });
+    });
+    for _ in 0..4 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    // A request is under way until its body has ended; the next one goes to the other endpoint.
+    let mut first = scene.connect();
+    let head = b"POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    first.write_all(head).expect("written");
+    first.read_exact(&mut [0; 12]).expect("it is under way");
+    let mut second = scene.connect();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").expect("written");
+    first.write_all(b"0\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).expect("an answer");
+    assert_answer(&answer, 200, "");
 }
 
 #[test]
