@@ -213,7 +213,21 @@ fn outcome(failure: Failure) -> Outcome {
         Failure::RequestTimeout(_) | Failure::BackendTimeout(_) | Failure::CallerDeadline(_) => {
             Outcome::TimedOut
         }
-        _ => Outcome::Reset,
+        Failure::UnknownService
+        | Failure::NoRoute
+        | Failure::InvalidBackend
+        | Failure::InvalidFilter
+        | Failure::TooMany(_)
+        | Failure::Injected(_)
+        | Failure::NoHealthyEndpoint
+        | Failure::Policy
+        | Failure::NoSocket
+        | Failure::Overflow
+        | Failure::BadAnswer
+        | Failure::Malformed(_)
+        | Failure::SlowHead
+        | Failure::BadHost
+        | Failure::Unsupported => Outcome::Reset,
     }
 }
 

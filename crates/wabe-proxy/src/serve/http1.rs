@@ -8,7 +8,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout_at},
 };
-use wabe_http1::{BodyDecoder, Limits, Refusal, is_persistent, request};
+use wabe_http1::{BodyDecoder, Framing, Limits, Refusal, is_persistent, request};
 
 use crate::{
     access::Asked,
@@ -53,8 +53,10 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         let unread = !decoder.is_done();
         let over = {
             let source = match framing {
-                wabe_http1::Framing::None => Source::Nothing,
-                _ => Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing },
+                Framing::None => Source::Nothing,
+                Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
+                    Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing }
+                }
             };
             let (method, version) = (head.method.clone(), head.version);
             let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread };
@@ -89,7 +91,7 @@ pub(super) async fn lingering(closing: &mut watch::Receiver<bool>) {
 }
 
 enum Next {
-    Request(Box<http::request::Parts>, wabe_http1::Framing),
+    Request(Box<http::request::Parts>, Framing),
     /// Nothing more comes, or nothing more is wanted.
     Over,
     Refused(Refusal),

@@ -58,7 +58,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         };
         match next {
             Some(Ok((request, respond))) => {
-                let (proxy, caller) = (Rc::clone(proxy), caller.clone());
+                let (proxy, caller) = (Rc::clone(proxy), *caller);
                 spawn_local(async move { answer(&proxy, &caller, request, respond).await });
             }
             Some(Err(error)) => {
