@@ -44,7 +44,6 @@ pub(super) async fn watch(
             biased;
             got = from.read_buf(&mut first) => match got {
                 Ok(1..) => watch.hear(Instant::now(), Heard::Caller(&first)),
-                Ok(0) if first.is_empty() => return Watched::Over,
                 Ok(0) => watch.hear(Instant::now(), Heard::CallerEnded(&first)),
                 Err(_) => return Watched::Over,
             },

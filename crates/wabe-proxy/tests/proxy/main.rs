@@ -5,3 +5,4 @@ mod http2;
 mod malformed;
 mod retries;
 mod scene;
+mod streams;
