@@ -10,6 +10,8 @@ use crate::body::{BodyError, Pieces, Source};
 
 /// Longer bodies are sent once and not kept.
 pub(crate) const KEPT: usize = 64 << 10;
+/// The same for bodies that come in more pieces: each holds more memory than it has bytes.
+const PIECES: usize = 1024;
 
 /// A request's body.
 #[derive(Debug)]
@@ -78,7 +80,8 @@ impl<'a> Replay<'a> {
         match piece {
             Piece::Data(data) => {
                 self.bytes += data.len();
-                self.keeps.set(self.keeps.get() && self.bytes <= KEPT);
+                let short = self.bytes <= KEPT && self.kept.len() < PIECES;
+                self.keeps.set(self.keeps.get() && short);
                 if self.keeps.get() {
                     self.kept.push(data.clone());
                 } else {

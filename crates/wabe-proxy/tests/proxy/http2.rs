@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// Runs a test's calls, within [`PATIENCE`].
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("in time") });
 }
 
-async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
+pub async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
     let stream = TcpStream::connect(scene.address).await.expect("connected");
     let (sender, connection) = client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod limits;
 mod malformed;
 mod retries;
 mod scene;

@@ -236,6 +236,18 @@ fn a_short_body_is_sent_again_and_a_long_one_is_not() {
 }
 
 #[test]
+fn a_body_in_very_many_pieces_is_not_sent_again() {
+    for (pieces, status, times) in [(500, 200, 2), (2000, 503, 1)] {
+        let heard = Heard::default();
+        let scene = ruled(&[scripted(&heard, &[UNAVAILABLE, OK])], |rule| rule["retry"] = retry(1));
+        let head = "PUT / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        let request = format!("{head}{}0\r\n\r\n", "1\r\na\r\n".repeat(pieces));
+        assert_answer(&scene.say(request.as_bytes()), status, "");
+        assert_eq!(heard.all().len(), times, "{pieces}");
+    }
+}
+
+#[test]
 fn who_waits_too_long_is_told_which_time_was_up() {
     for (time, reason) in [("request", "request-timeout"), ("backendRequest", "backend-request-timeout")] {
         let heard = Heard::default();
