@@ -22,23 +22,23 @@ const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 3, b'w', b'e', b'b'];
 const MUCH: usize = 96 << 20;
 
 /// Kinds and flags of frames (RFC 9113, section 6).
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A caller of HTTP/2 that has begun, in bytes.
-fn begun(scene: &Scene) -> TcpStream {
+pub fn begun(scene: &Scene) -> TcpStream {
     let mut stream = scene.connect();
     stream.write_all(PREFACE).expect("written");
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).expect("written");
@@ -46,7 +46,7 @@ fn begun(scene: &Scene) -> TcpStream {
 }
 
 /// A proxy before a server of HTTP/1.
-fn scene(heard: &Heard) -> Scene {
+pub fn scene(heard: &Heard) -> Scene {
     Scene::with(&[answering(heard, OK)], |snapshot| {
         snapshot["ports"][0]["protocol"] = "http".into();
         snapshot["backends"][0]["speaks"] = "Http1".into();
