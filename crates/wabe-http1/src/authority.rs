@@ -45,6 +45,20 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Whether a request that came by another protocol says whom it is for as one of HTTP/1.1 must: once at least, in a form that
+/// `Host` may have, and the same if its authority and its `Host` are both there (RFC 9113, section 8.3.1).
+///
+/// # Errors
+/// [`Refusal::HostMissing`], [`Refusal::HostMalformed`], [`Refusal::UserInfo`] or [`Refusal::HostDiffers`].
+pub fn check_host(authority: Option<&[u8]>, host: Option<&[u8]>, default_port: u16) -> Result<(), Refusal> {
+    let parse = |text| Authority::parse(text, Refusal::HostMalformed);
+    match (authority.map(parse).transpose()?, host.map(parse).transpose()?) {
+        (None, None) => Err(Refusal::HostMissing),
+        (Some(one), Some(other)) if !one.is(&other, default_port) => Err(Refusal::HostDiffers),
+        (Some(_), _) | (None, Some(_)) => Ok(()),
+    }
+}
+
 /// Octets of the address with its brackets.
 fn bracketed(text: &[u8]) -> Option<usize> {
     let close = text.iter().position(|it| *it == b']')?;

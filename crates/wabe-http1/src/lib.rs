@@ -29,6 +29,7 @@ mod response;
 mod target;
 mod write;
 
+pub use authority::check_host;
 pub use body::{BodyDecoder, Piece};
 pub use connection::{expects_continue, is_persistent};
 pub use encode::{BodyEncoder, EncodeError};

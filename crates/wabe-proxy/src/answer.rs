@@ -21,6 +21,8 @@ pub(crate) enum Answerer<'a> {
         version: Version,
         /// Whether the connection ends after this answer.
         closes: &'a Cell<bool>,
+        /// Some of the request's body may not have been read.
+        unread: bool,
     },
     /// Nobody waits for it.
     Nobody { method: Method },
@@ -49,7 +51,7 @@ impl<'a> Answerer<'a> {
     pub(crate) fn begin(self, mut head: response::Parts, framing: Framing) -> io::Result<Sink<'a>> {
         match self {
             Self::Nobody { .. } => Ok(Sink::Nothing),
-            Self::Http1 { writer, method, version, closes } => {
+            Self::Http1 { writer, method, version, closes, unread: _ } => {
                 let switches = switches_protocol(&method, head.status);
                 let bodyless = has_no_body(&method, head.status);
                 let framing = match framing {
@@ -85,8 +87,20 @@ impl<'a> Answerer<'a> {
         }
     }
 
-    /// An answer of the proxy's own.
+    /// All of the request was read.
+    pub(crate) fn has_read(&mut self) {
+        match self {
+            Self::Http1 { unread, .. } => *unread = false,
+            Self::Nobody { .. } | Self::Http2 { .. } => {}
+        }
+    }
+
+    /// An answer of the proxy's own. Where not all of the request was read it is the last one on its connection.
     pub(crate) async fn tell(self, head: response::Parts, text: Bytes) -> io::Result<()> {
+        match &self {
+            Self::Http1 { closes, unread: true, .. } => closes.set(true),
+            Self::Http1 { unread: false, .. } | Self::Nobody { .. } | Self::Http2 { .. } => {}
+        }
         let bodyless = has_no_body(self.method(), head.status);
         let framing = Framing::Length(text.len() as u64);
         let mut sink = self.begin(head, framing)?;

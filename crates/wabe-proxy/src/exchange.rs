@@ -127,7 +127,10 @@ pub(crate) async fn exchange(
         (Forwarded::Switched { connection, under_way }, _) => {
             Over::Switched(Box::new(Switched { connection, record, under_way }))
         }
-        (Forwarded::Failed(failure), Some(answerer)) => {
+        (Forwarded::Failed(failure), Some(mut answerer)) => {
+            if body.is_read() {
+                answerer.has_read();
+            }
             over(refuse(record, answerer, failure, is_grpc).await)
         }
         (Forwarded::Forsaken | Forwarded::Failed(_), _) => Over::Broken,

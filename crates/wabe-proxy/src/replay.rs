@@ -10,6 +10,8 @@ use crate::body::{BodyError, Pieces, Source};
 
 /// Longer bodies are sent once and not kept.
 pub(crate) const KEPT: usize = 64 << 10;
+/// The same for bodies that come in more pieces: each holds more memory than it has bytes.
+const PIECES: usize = 1024;
 
 /// A request's body.
 #[derive(Debug)]
@@ -64,16 +66,22 @@ impl<'a> Replay<'a> {
         self.place = 0;
     }
 
+    /// Whether its source has come to its end.
+    pub(crate) fn is_read(&self) -> bool {
+        self.ended.is_some() || self.source.is_done()
+    }
+
     /// All of it, if it was kept and has come to its end.
     pub(crate) fn all(&self) -> Option<&[Bytes]> {
-        (self.keeps.get() && (self.ended.is_some() || self.source.is_done())).then_some(&self.kept)
+        (self.keeps.get() && self.is_read()).then_some(&self.kept)
     }
 
     fn note(&mut self, piece: &Piece) {
         match piece {
             Piece::Data(data) => {
                 self.bytes += data.len();
-                self.keeps.set(self.keeps.get() && self.bytes <= KEPT);
+                let short = self.bytes <= KEPT && self.kept.len() < PIECES;
+                self.keeps.set(self.keeps.get() && short);
                 if self.keeps.get() {
                     self.kept.push(data.clone());
                 } else {

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Uri, Version, header::HeaderValue, request, uri};
+use wabe_http1::{Refusal, check_host};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
@@ -48,6 +49,16 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
     if head.method == Method::CONNECT {
         // Streams can't be handed to a connection that has one request at a time.
         return if head.version == Version::HTTP_2 { Err(Failure::Unsupported) } else { Ok(()) };
+    }
+    if head.version == Version::HTTP_2 {
+        let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
+        let default = if head.uri.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
+        check_host(authority, head.headers.get("host").map(HeaderValue::as_bytes), default)
+            .map_err(Failure::Malformed)?;
+        // What is read as one there may be read as two elsewhere.
+        if head.headers.get_all("content-length").iter().count() > 1 {
+            return Err(Failure::Malformed(Refusal::ContentLengthTwice));
+        }
     }
     // RFC 9112, section 3.2.2: the host of an absolute-form target counts.
     if let Some(authority) = head.uri.authority() {

@@ -24,7 +24,7 @@ pub(crate) struct Moved {
 }
 
 /// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
-/// goes on. An error in one ends both.
+/// goes on. An error in one resets both.
 pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer)) -> Moved {
     let (mut from_caller, mut to_caller) = caller;
     let (mut from_endpoint, mut to_endpoint) = endpoint;
@@ -33,6 +33,10 @@ pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer)
         pour(&mut from_caller, &mut to_endpoint, &there),
         pour(&mut from_endpoint, &mut to_caller, &back)
     );
+    if whole.is_err() {
+        to_caller.reset();
+        to_endpoint.reset();
+    }
     Moved { there: there.get(), back: back.get(), whole: whole.is_ok() }
 }
 
@@ -57,6 +61,10 @@ pub(crate) async fn relay(
         ended = both => ended.is_ok(),
         () = silence(&there, &back, idle) => false,
     };
+    if !whole {
+        to_caller.reset();
+        to_endpoint.reset();
+    }
     Moved { there: there.get(), back: back.get(), whole }
 }
 

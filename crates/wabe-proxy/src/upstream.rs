@@ -65,12 +65,13 @@ pub(crate) enum Connection {
 pub(crate) struct Stream {
     pub(crate) sender: SendRequest<Bytes>,
     taken: Rc<Cell<usize>>,
+    limits: Rc<Limits>,
 }
 
 /// A connection that carries many requests.
 #[derive(Debug)]
 struct Shared {
-    _permit: Permit,
+    permit: Permit,
     sender: SendRequest<Bytes>,
     /// Places that are taken.
     taken: Rc<Cell<usize>>,
@@ -156,7 +157,7 @@ impl Pool {
         terms: &ConnectionPool,
     ) -> Result<(Connection, bool), NoConnection> {
         let patience = terms.connect_timeout.unwrap_or(CONNECT);
-        let permit = match limits.connection().or_else(|full| self.give_up_one(limits).ok_or(full)) {
+        let permit = match self.room(limits) {
             Ok(permit) => permit,
             Err(_) => match timeout(patience, self.wait(way, limits)).await {
                 Ok(Ok(Room::New(permit))) => permit,
@@ -192,21 +193,12 @@ impl Pool {
                         tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
                     }
                 });
-                let shared = Shared { _permit: permit, sender, taken: Rc::default() };
+                let shared = Shared { permit, sender, taken: Rc::default() };
                 let place = shared.place();
                 self.shared.borrow_mut().entry(way).or_default().push(shared);
                 Ok((Connection::Http2(place), false))
             }
         }
-    }
-
-    /// Closes an idle connection of this backend's that somebody else could have used.
-    fn give_up_one(&self, limits: &Rc<Limits>) -> Option<Permit> {
-        let mut idle = self.idle.borrow_mut();
-        let list = idle.values_mut().find(|list| list.iter().any(|it| it.connection.permit.is_of(limits)))?;
-        let place = list.iter().position(|it| it.connection.permit.is_of(limits))?;
-        drop(list.swap_remove(place));
-        limits.connection().ok()
     }
 
     /// Waits until a connection comes free, or there may be one more.
@@ -217,10 +209,37 @@ impl Pool {
             if let Some(connection) = self.used(way) {
                 return Ok(Room::Used(connection));
             }
-            if let Ok(permit) = limits.connection() {
+            if let Ok(permit) = self.room(limits) {
                 return Ok(Room::New(permit));
             }
         }
+    }
+
+    /// Leave for a new connection, if need be in place of one that nobody uses now: it may lead to another endpoint, and would
+    /// keep out who has to go to this one.
+    fn room(&self, limits: &Rc<Limits>) -> Result<Permit, Overflow> {
+        limits
+            .connection()
+            .or_else(|overflow| if self.let_go_of_one(limits) { limits.connection() } else { Err(overflow) })
+    }
+
+    /// Closes the connection under these limits that nobody has used for the longest time.
+    fn let_go_of_one(&self, limits: &Rc<Limits>) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = idle
+            .iter()
+            .flat_map(|(way, list)| list.iter().enumerate().map(move |(place, it)| (*way, place, it)))
+            .filter(|(.., it)| Rc::ptr_eq(it.connection.permit.limits(), limits))
+            .min_by_key(|(.., it)| it.since)
+            .map(|(way, place, _)| (way, place));
+        if let Some((way, place)) = oldest {
+            return idle.get_mut(&way).map(|list| list.remove(place)).is_some();
+        }
+        self.shared.borrow_mut().values_mut().any(|list| {
+            let unused =
+                list.iter().position(|it| it.taken.get() == 0 && Rc::ptr_eq(it.permit.limits(), limits));
+            unused.map(|place| list.swap_remove(place)).is_some()
+        })
     }
 
     /// A bare connection.
@@ -279,13 +298,15 @@ impl Pool {
 impl Shared {
     fn place(&self) -> Stream {
         self.taken.set(self.taken.get() + 1);
-        Stream { sender: self.sender.clone(), taken: Rc::clone(&self.taken) }
+        let limits = Rc::clone(self.permit.limits());
+        Stream { sender: self.sender.clone(), taken: Rc::clone(&self.taken), limits }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.taken.set(self.taken.get() - 1);
+        self.limits.returned();
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use rustix::net::sockopt::set_socket_linger;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{
@@ -133,6 +134,13 @@ impl Writer {
     pub(crate) async fn end(&mut self) -> io::Result<()> {
         self.flush().await?;
         self.half.shutdown().await
+    }
+
+    /// Has the connection reset once both halves are gone: what broke off must not look as if it had come to its end.
+    pub(crate) fn reset(self) {
+        let _ = set_socket_linger(self.half.as_ref(), Some(Duration::ZERO));
+        // Dropped, it would say that all was said.
+        self.half.forget();
     }
 
     fn written(&mut self, bytes: usize) -> io::Result<()> {

@@ -90,15 +90,14 @@ impl Limits {
         self.take(Overflow::Retries)
     }
 
-    /// Completes once a connection ended or [`Self::returned`] was called: look again then. All are woken each time, as
-    /// not every connection suits everyone.
+    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 
-    /// A connection is idle again.
+    /// A connection is idle again, or has room for one more request.
     pub(crate) fn returned(&self) {
-        self.freed.notify_waiters();
+        self.freed.notify_one();
     }
 
     /// How many are in use.
@@ -136,14 +135,14 @@ impl Limits {
 }
 
 impl Permit {
-    /// Whether it was given by these limits.
-    pub(crate) fn is_of(&self, limits: &Rc<Limits>) -> bool {
-        Rc::ptr_eq(&self.limits, limits)
-    }
-
     /// See [`Limits::returned`].
     pub(crate) fn returned(&self) {
         self.limits.returned();
+    }
+
+    /// Where it counts.
+    pub(crate) fn limits(&self) -> &Rc<Limits> {
+        &self.limits
     }
 }
 
@@ -152,7 +151,7 @@ impl Drop for Permit {
         let counter = self.limits.counter(self.what);
         counter.set(counter.get() - 1);
         match self.what {
-            Overflow::Connections => self.limits.freed.notify_waiters(),
+            Overflow::Connections => self.limits.freed.notify_one(),
             Overflow::Pending | Overflow::Requests | Overflow::Retries => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
+use http::Version;
 use tokio::{
     net::TcpStream,
     select,
@@ -50,6 +51,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         };
         closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow());
         let mut decoder = BodyDecoder::new(framing, &limits);
+        let unread = !decoder.is_done();
+        let version = head.version;
         let over = {
             let source = match framing {
                 Framing::None => Source::Nothing,
@@ -57,8 +60,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
                     Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing }
                 }
             };
-            let (method, version) = (head.method.clone(), head.version);
-            let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+            let method = head.method.clone();
+            let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread };
             // In a box, as a connection that waits for its next request is to be small.
             Box::pin(exchange(proxy, caller, head, source, answerer)).await
         };
@@ -66,6 +69,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Over::Answered if decoder.is_done() && !closes.get() => {}
             // What is left of the request's body would be taken for the next request.
             Over::Answered => return close(reader, writer).await,
+            // Where the connection's end is the answer's, it would seem whole.
+            Over::Broken if version == Version::HTTP_10 => return writer.reset(),
             Over::Broken => return,
             Over::Switched(switched) => {
                 let crate::upstream::Http1 { reader: theirs, writer: to_them, .. } = *switched.connection;
@@ -136,7 +141,7 @@ async fn refuse_and_close(
 ) {
     let closes = Cell::new(true);
     let (method, version) = (http::Method::GET, http::Version::HTTP_11);
-    let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes };
+    let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread: true };
     let mut record = proxy.log.record(caller, Asked::unknown());
     let world = proxy.watched.world();
     (record.service, record.world) = (world.service(caller.dialled), Some(world));

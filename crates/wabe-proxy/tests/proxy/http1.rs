@@ -1,8 +1,9 @@
 //! Callers and servers that speak HTTP/1.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    sync::{Mutex, mpsc},
 };
 
 use crate::scene::{Heard, PATIENCE, Scene, server};
@@ -22,7 +23,7 @@ pub fn answering(heard: &Heard, answer: &'static str) -> std::net::SocketAddr {
 }
 
 /// A head with its body, if that has a length or is chunked.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     let mut byte = [0; 1];
     let mut read =
@@ -206,4 +207,56 @@ fn no_server_is_told_at_once() {
     let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
+}
+
+#[test]
+fn who_is_refused_before_its_body_was_read_is_told_that_the_connection_ends() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[answering(&heard, OK)], |snapshot| {
+        // Routes hold for the caller, and match nothing it asks for.
+        let condition = serde_json::json!({ "path": { "exact": "/other" } });
+        let rule = serde_json::json!({
+            "kind": "HTTPRoute", "route": { "namespace": "shop", "name": "web" }, "rule": 0, "name": null,
+            "filters": [], "backends": [], "timeouts": {}, "retry": null,
+        });
+        snapshot["ports"][0]["table"]["producer"] =
+            serde_json::json!([{ "condition": condition, "rule": rule }]);
+    });
+    let get = "GET / HTTP/1.1\r\nhost: web\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 3\r\n\r\nabc";
+    let answer = scene.say(format!("{get}{post}{get}").as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 404 Not Found\r\n").count(), 2, "{answer}");
+    assert_eq!(answer.matches("connection: close\r\n").count(), 1, "{answer}");
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
+fn an_answer_that_breaks_off_does_not_look_whole() {
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let scene = Scene::new(&[server(move |mut stream| {
+        if read_request(&mut stream).is_some() {
+            let part = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+            stream.write_all(part).expect("written");
+            gate.lock().expect("no panic").recv_timeout(PATIENCE).expect("released");
+        }
+    })]);
+    for (version, wanted) in [("1.1", "\r\n\r\n3\r\nabc\r\n"), ("1.0", "\r\n\r\nabc")] {
+        let mut caller = scene.connect();
+        write!(caller, "GET / HTTP/{version}\r\nhost: web\r\nconnection: close\r\n\r\n").expect("written");
+        let mut text = String::new();
+        let mut byte = [0; 1];
+        while !text.ends_with(wanted) {
+            caller.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {text}"));
+            text.push(char::from(byte[0]));
+        }
+        release.send(()).expect("waited for");
+        match (version, caller.read(&mut byte)) {
+            // There is no last chunk.
+            ("1.1", Ok(0)) => {}
+            // The connection's end would be the answer's.
+            ("1.0", Err(error)) if error.kind() == ErrorKind::ConnectionReset => {}
+            (_, other) => panic!("{version}: {other:?}"),
+        }
+    }
 }

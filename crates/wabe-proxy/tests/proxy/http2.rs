@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// Runs a test's calls, within [`PATIENCE`].
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("in time") });
 }
 
-async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
+pub async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
     let stream = TcpStream::connect(scene.address).await.expect("connected");
     let (sender, connection) = client::handshake(stream).await.expect("HTTP/2");
     tokio::spawn(async move {
@@ -28,7 +28,7 @@ async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
 }
 
 /// A server of gRPC that echoes each message and tells its sum at the end. Its own thread ends with the test.
-fn grpc_echo() -> SocketAddr {
+pub fn grpc_echo() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
     let address = listener.local_addr().expect("bound");

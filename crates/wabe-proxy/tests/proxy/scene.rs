@@ -7,7 +7,7 @@ use std::{
     mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -187,14 +187,24 @@ fn give(keeper: &OwnedFd, text: &Value, descriptors: &[OwnedFd]) {
 
 /// What came of several connections.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<Mutex<Vec<String>>>);
+pub struct Heard(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Heard {
     pub fn add(&self, text: impl Into<String>) {
-        self.0.lock().expect("no panic").push(text.into());
+        self.0.0.lock().expect("no panic").push(text.into());
+        self.0.1.notify_all();
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().expect("no panic").clone()
+        self.0.0.lock().expect("no panic").clone()
+    }
+
+    /// All, once there are so many.
+    pub fn wait(&self, count: usize) -> Vec<String> {
+        let (list, more) = &*self.0;
+        let list = list.lock().expect("no panic");
+        let (list, _) = more.wait_timeout_while(list, PATIENCE, |it| it.len() < count).expect("no panic");
+        assert!(list.len() >= count, "{count} are awaited: {list:?}");
+        list.clone()
     }
 }

@@ -1,0 +1,501 @@
+//! What a rule and a DestinationRule say of requests on their way: repetitions, times, copies, limits, ejection, hashes, guards.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    http1::{OK, answering, read_request},
+    http2::grpc_echo,
+    scene::{Heard, PATIENCE, Scene, server},
+};
+
+const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nnope";
+const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+
+/// Before these servers, with one rule for all requests, which the test changes.
+fn ruled(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Scene {
+    Scene::with(servers, |snapshot| add_rule(snapshot, change))
+}
+
+fn add_rule(snapshot: &mut Value, change: impl FnOnce(&mut Value)) {
+    let port = &mut snapshot["ports"][0];
+    port["protocol"] = "http".into();
+    let (service, number) = (port["service"].clone(), port["port"].clone());
+    let mut rule = json!({
+        "kind": "HTTPRoute",
+        "route": { "namespace": "shop", "name": "web" },
+        "rule": 0,
+        "name": null,
+        "filters": [],
+        "backends": [{ "service": service, "port": number, "weight": 1, "invalid": null, "filters": [] }],
+        "timeouts": {},
+        "retry": null,
+    });
+    change(&mut rule);
+    port["table"]["producer"] = json!([{ "condition": { "path": { "prefix": "/" } }, "rule": rule }]);
+}
+
+/// Before these servers, without a rule, but with this policy.
+fn balanced(servers: &[SocketAddr], traffic: &Value) -> Scene {
+    Scene::with(servers, |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["traffic"] = traffic.clone();
+    })
+}
+
+fn retry(attempts: u32) -> Value {
+    json!({ "codes": [503], "attempts": attempts, "backoff": milliseconds(1) })
+}
+
+fn milliseconds(count: u32) -> Value {
+    json!({ "secs": 0, "nanos": count * 1_000_000 })
+}
+
+/// A server whose requests get these answers, one after the other on whatever connection, and the last one from then on. An empty
+/// one closes the connection.
+fn scripted(heard: &Heard, answers: &'static [&'static str]) -> SocketAddr {
+    let (heard, turn) = (heard.clone(), AtomicUsize::new(0));
+    server(move |mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        while let Some(request) = read_request(&mut stream) {
+            let turn = turn.fetch_add(1, Ordering::Relaxed);
+            heard.add(request);
+            let answer = answers[turn.min(answers.len() - 1)];
+            if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A server that reads a request and never answers; its connections end with the proxy's.
+fn silent(heard: &Heard) -> SocketAddr {
+    let heard = heard.clone();
+    server(move |mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            heard.add(request);
+        }
+    })
+}
+
+/// Where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+}
+
+fn get(scene: &Scene) -> String {
+    scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
+}
+
+fn send(scene: &Scene, method: &str, body: &str) -> String {
+    let length = body.len();
+    let head = format!(
+        "{method} / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    scene.say(head.as_bytes())
+}
+
+/// That the answer has this status, and if it is the proxy's own, that this is why; else "".
+#[track_caller]
+fn assert_answer(answer: &str, status: u16, reason: &str) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}, not {answer}");
+    let told = answer.lines().find_map(|line| line.strip_prefix("x-wabe-reason: ")).unwrap_or("");
+    assert_eq!(told, reason, "{answer}");
+}
+
+#[test]
+fn an_answer_that_the_rule_lists_is_asked_for_again() {
+    let heard = Heard::default();
+    let scene = ruled(&[scripted(&heard, &[UNAVAILABLE, OK])], |rule| rule["retry"] = retry(1));
+    assert_answer(&get(&scene), 200, "");
+    assert_eq!(heard.all().len(), 2);
+}
+
+#[test]
+fn an_answer_that_the_rule_does_not_list_is_passed_on() {
+    let heard = Heard::default();
+    let scene = ruled(&[scripted(&heard, &[ERROR, OK])], |rule| rule["retry"] = retry(1));
+    assert_answer(&get(&scene), 500, "");
+    assert_eq!(heard.all().len(), 1);
+}
+
+#[test]
+fn the_repetition_goes_to_another_endpoint() {
+    let (bad, good) = (Heard::default(), Heard::default());
+    let servers = [answering(&bad, UNAVAILABLE), answering(&good, OK)];
+    let scene = ruled(&servers, |rule| rule["retry"] = retry(1));
+    for turn in 1..=10 {
+        assert_answer(&get(&scene), 200, "");
+        assert_eq!(good.all().len(), turn);
+    }
+    assert!(bad.all().len() <= 10, "none is asked twice for one request");
+}
+
+#[test]
+fn when_no_attempt_is_left_the_last_answer_is_the_callers() {
+    let heard = Heard::default();
+    let scene = ruled(&[answering(&heard, UNAVAILABLE)], |rule| rule["retry"] = retry(2));
+    let answer = get(&scene);
+    assert_answer(&answer, 503, "");
+    assert!(answer.ends_with("\r\n\r\nnope"), "{answer}");
+    assert_eq!(heard.all().len(), 3);
+}
+
+#[test]
+fn a_post_that_an_endpoint_may_have_worked_on_is_not_repeated() {
+    for (first, status, reason) in [(UNAVAILABLE, 503, ""), ("", 502, "bad-upstream-answer")] {
+        let heard = Heard::default();
+        let answers: &'static [&'static str] = if first.is_empty() { &["", OK] } else { &[UNAVAILABLE, OK] };
+        let scene = ruled(&[scripted(&heard, answers)], |rule| rule["retry"] = retry(3));
+        assert_answer(&send(&scene, "POST", "abc"), status, reason);
+        assert_eq!(heard.all().len(), 1, "{status}");
+    }
+}
+
+#[test]
+fn a_get_is_repeated_when_the_endpoint_closes_instead_of_answering() {
+    let heard = Heard::default();
+    let scene = ruled(&[scripted(&heard, &["", OK])], |rule| rule["retry"] = retry(1));
+    assert_answer(&get(&scene), 200, "");
+    assert_eq!(heard.all().len(), 2);
+}
+
+#[test]
+fn a_refused_connection_goes_to_the_other_endpoint_whatever_the_method() {
+    let heard = Heard::default();
+    let scene = ruled(&[nobody(), answering(&heard, OK)], |_| {});
+    for turn in 1..=10 {
+        assert_answer(&send(&scene, "POST", "abc"), 200, "");
+        assert_eq!(heard.all().len(), turn);
+    }
+    assert!(heard.all().iter().all(|it| it.ends_with("\r\n\r\nabc")), "{:?}", heard.all());
+}
+
+#[test]
+fn a_kept_connection_that_its_endpoint_closed_is_nobodys_failure() {
+    let (closed, told) = mpsc::channel();
+    let (closed, heard) = (Mutex::new(closed), Heard::default());
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            heard.add(read_request(&mut stream).expect("a request"));
+            stream.write_all(OK.as_bytes()).expect("written");
+            drop(stream);
+            closed.lock().expect("no panic").send(()).expect("the test waits");
+        }
+    });
+    let scene = ruled(&[server], |_| {});
+    for turn in 1..=5 {
+        assert_answer(&send(&scene, "POST", "abc"), 200, "");
+        assert_eq!(heard.all().len(), turn);
+        told.recv_timeout(PATIENCE).expect("closed");
+    }
+}
+
+#[test]
+fn a_kept_connection_that_ends_under_a_request_is_replaced_without_an_attempt() {
+    let heard = Heard::default();
+    // Each connection answers once, and is closed when the second request has come.
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            heard.add(read_request(&mut stream).expect("a request"));
+            stream.write_all(OK.as_bytes()).expect("written");
+            heard.add(read_request(&mut stream).unwrap_or_default());
+        }
+    });
+    let scene = ruled(&[server], |_| {});
+    assert_answer(&get(&scene), 200, "");
+    assert_answer(&get(&scene), 200, "");
+    assert_eq!(heard.wait(3).len(), 3);
+}
+
+#[test]
+fn a_short_body_is_sent_again_and_a_long_one_is_not() {
+    const KEPT: usize = 64 << 10;
+    for (length, status, times) in [(KEPT, 200, 2), (KEPT + 1, 503, 1)] {
+        let heard = Heard::default();
+        let scene = ruled(&[scripted(&heard, &[UNAVAILABLE, OK])], |rule| rule["retry"] = retry(1));
+        let body = "a".repeat(length);
+        assert_answer(&send(&scene, "PUT", &body), status, "");
+        let heard = heard.all();
+        assert_eq!(heard.len(), times, "{length}");
+        assert!(heard.iter().all(|it| it.ends_with(&format!("\r\n\r\n{body}"))), "{length}");
+    }
+}
+
+#[test]
+fn a_body_in_very_many_pieces_is_not_sent_again() {
+    for (pieces, status, times) in [(500, 200, 2), (2000, 503, 1)] {
+        let heard = Heard::default();
+        let scene = ruled(&[scripted(&heard, &[UNAVAILABLE, OK])], |rule| rule["retry"] = retry(1));
+        let head = "PUT / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        let request = format!("{head}{}0\r\n\r\n", "1\r\na\r\n".repeat(pieces));
+        assert_answer(&scene.say(request.as_bytes()), status, "");
+        assert_eq!(heard.all().len(), times, "{pieces}");
+    }
+}
+
+#[test]
+fn who_waits_too_long_is_told_which_time_was_up() {
+    for (time, reason) in [("request", "request-timeout"), ("backendRequest", "backend-request-timeout")] {
+        let heard = Heard::default();
+        let scene = ruled(&[silent(&heard)], |rule| rule["timeouts"][time] = milliseconds(50));
+        assert_answer(&get(&scene), 504, reason);
+        assert_eq!(heard.all().len(), 1, "{time}");
+    }
+}
+
+#[test]
+fn a_try_that_takes_too_long_is_followed_by_another() {
+    let (slow, good) = (Heard::default(), Heard::default());
+    let scene = ruled(&[silent(&slow), answering(&good, OK)], |rule| {
+        rule["timeouts"]["backendRequest"] = milliseconds(500);
+        rule["retry"] = retry(1);
+    });
+    for turn in 1..=4 {
+        assert_answer(&get(&scene), 200, "");
+        assert_eq!(good.all().len(), turn);
+    }
+}
+
+#[test]
+fn the_time_of_a_request_bounds_all_its_tries() {
+    let heard = Heard::default();
+    let scene = ruled(&[silent(&heard)], |rule| {
+        rule["timeouts"] = json!({ "request": milliseconds(500), "backendRequest": milliseconds(20) });
+        rule["retry"] = retry(1000);
+    });
+    assert_answer(&get(&scene), 504, "request-timeout");
+    assert!(heard.all().len() > 1, "{:?}", heard.all());
+}
+
+/// Requests go to the first server, copies to the second one, which is another service's.
+fn mirrored(first: SocketAddr, second: SocketAddr) -> Scene {
+    Scene::with(&[first, second], |snapshot| {
+        let copies = json!({ "namespace": "shop", "name": "copies" });
+        let theirs = snapshot["backends"][0]["endpoints"].as_array_mut().expect("a list").pop();
+        let backend = json!({ "service": copies, "port": 80, "endpoints": [theirs] });
+        snapshot["backends"].as_array_mut().expect("a list").push(backend);
+        let mirror = json!({ "service": copies, "port": 80, "numerator": 100, "denominator": 100 });
+        add_rule(snapshot, |rule| rule["filters"] = json!([{ "mirror": mirror }]));
+    })
+}
+
+#[test]
+fn a_mirror_gets_the_whole_request() {
+    let (heard, copies) = (Heard::default(), Heard::default());
+    let scene = mirrored(answering(&heard, OK), answering(&copies, ERROR));
+    assert_answer(&send(&scene, "POST", "abc"), 200, "");
+    let (request, copy) = (&heard.all()[0], &copies.wait(1)[0]);
+    for part in ["POST / HTTP/1.1\r\n", "host: web\r\n", "content-length: 3\r\n", "\r\n\r\nabc"] {
+        assert!(request.contains(part) && copy.contains(part), "{part:?} in {request} and {copy}");
+    }
+}
+
+#[test]
+fn a_mirror_that_fails_or_is_silent_does_not_matter() {
+    let copies = Heard::default();
+    for mirror in [nobody(), scripted(&copies, &[""]), silent(&copies)] {
+        let heard = Heard::default();
+        let mut scene = mirrored(answering(&heard, OK), mirror);
+        assert_answer(&send(&scene, "POST", "abc"), 200, "");
+        assert_answer(&get(&scene), 200, "");
+        assert_eq!(heard.all().len(), 2);
+        scene.end();
+    }
+}
+
+#[test]
+fn beyond_the_limit_of_connections_one_waits_and_the_next_is_refused() {
+    let heard = Heard::default();
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            while let Some(request) = read_request(&mut stream) {
+                heard.add(request);
+                gate.lock().expect("no panic").recv_timeout(PATIENCE).expect("released");
+                stream.write_all(OK.as_bytes()).expect("written");
+            }
+        }
+    });
+    let pool = json!({ "connections": 1, "pending": 1, "connectTimeout": { "secs": 10, "nanos": 0 } });
+    let scene = Arc::new(balanced(&[server], &json!({ "pool": pool })));
+    let (answered, answers) = mpsc::channel();
+    let ask = || {
+        let (scene, answered) = (Arc::clone(&scene), answered.clone());
+        thread::spawn(move || answered.send(get(&scene)).expect("the test waits"))
+    };
+    let next = || answers.recv_timeout(PATIENCE).expect("an answer");
+    let first = ask();
+    heard.wait(1);
+    // Whichever of these comes later has no place left.
+    let others = [ask(), ask()];
+    assert_answer(&next(), 503, "overflow");
+    assert_eq!(heard.all().len(), 1);
+    release.send(()).expect("waited for");
+    release.send(()).expect("waited for");
+    assert_answer(&next(), 200, "");
+    assert_answer(&next(), 200, "");
+    assert_eq!(heard.all().len(), 2);
+    [first].into_iter().chain(others).for_each(|it| it.join().expect("no panic"));
+}
+
+#[test]
+fn a_connection_that_nobody_uses_makes_room_for_one_to_another_endpoint() {
+    let (one, other) = (Heard::default(), Heard::default());
+    let scene = balanced(
+        &[answering(&one, OK), answering(&other, OK)],
+        &json!({ "balance": "round-robin", "pool": { "connections": 1 } }),
+    );
+    for _ in 0..6 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    assert_eq!((one.all().len(), other.all().len()), (3, 3));
+}
+
+#[test]
+fn a_connection_of_many_requests_makes_room_too_once_it_has_none() {
+    let scene = Scene::with(&[grpc_echo(), grpc_echo()], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["speaks"] = "Http2".into();
+        let pool = json!({ "connections": 1, "connectTimeout": { "secs": 10, "nanos": 0 } });
+        snapshot["backends"][0]["traffic"] = json!({ "balance": "round-robin", "pool": pool });
+    });
+    for _ in 0..4 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    // A request is under way until its body has ended; the next one goes to the other endpoint.
+    let mut first = scene.connect();
+    let head = b"POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    first.write_all(head).expect("written");
+    first.read_exact(&mut [0; 12]).expect("it is under way");
+    let mut second = scene.connect();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").expect("written");
+    first.write_all(b"0\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).expect("an answer");
+    assert_answer(&answer, 200, "");
+}
+
+#[test]
+fn an_endpoint_that_fails_in_a_row_gets_nothing_more() {
+    let (bad, good) = (Heard::default(), Heard::default());
+    let hour = json!({ "secs": 3600, "nanos": 0 });
+    let outliers = json!({
+        "failures": 5, "serverErrors": 2, "interval": hour, "baseEjection": hour,
+        "maxPercent": 100, "minHealthPercent": 0,
+    });
+    let scene = balanced(&[answering(&bad, ERROR), answering(&good, OK)], &json!({ "outliers": outliers }));
+    for _ in 0..200 {
+        if bad.all().len() < 2 {
+            get(&scene);
+        }
+    }
+    assert_eq!(bad.all().len(), 2, "it had its turns");
+    for _ in 0..20 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    assert_eq!(bad.all().len(), 2);
+}
+
+/// Three servers that tell which one they are.
+fn named() -> [SocketAddr; 3] {
+    let heard = Heard::default();
+    [
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nb",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nc",
+    ]
+    .map(|answer| answering(&heard, answer))
+}
+
+/// Which of [`named`] answered, and the cookie that it was set.
+fn asked_with(scene: &Scene, line: &str) -> (char, Option<String>) {
+    let answer =
+        scene.say(format!("GET / HTTP/1.1\r\nhost: web\r\n{line}connection: close\r\n\r\n").as_bytes());
+    assert_answer(&answer, 200, "");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).map(str::to_owned);
+    (answer.chars().last().expect("a body"), cookie)
+}
+
+#[test]
+fn a_header_says_which_endpoint_it_is() {
+    let scene = balanced(&named(), &json!({ "hash": { "header": "x-user" } }));
+    let mut all = BTreeSet::new();
+    for user in 0..20 {
+        let line = format!("x-user: {user}\r\n");
+        let first = asked_with(&scene, &line);
+        assert_eq!(first.1, None);
+        all.insert(first.0);
+        for _ in 0..3 {
+            assert_eq!(asked_with(&scene, &line), first, "{user}");
+        }
+    }
+    assert!(all.len() > 1, "users are spread: {all:?}");
+}
+
+#[test]
+fn a_cookie_that_is_set_leads_back_to_the_endpoint_that_it_came_from() {
+    let cookie = json!({ "name": "cart", "path": "/", "lifetime": { "secs": 60, "nanos": 0 } });
+    let scene = balanced(&named(), &json!({ "hash": { "cookie": cookie } }));
+    let mut all = BTreeSet::new();
+    for _ in 0..20 {
+        let (first, cookie) = asked_with(&scene, "");
+        let cookie = cookie.expect("who comes without it is given one");
+        let (pair, terms) = cookie.split_once(';').expect("terms");
+        assert_eq!(terms, " Max-Age=60; Path=/; HttpOnly");
+        all.insert(first);
+        for _ in 0..3 {
+            assert_eq!(asked_with(&scene, &format!("cookie: other=1; {pair}\r\n")), (first, None), "{pair}");
+        }
+    }
+    assert!(all.len() > 1, "callers are spread: {all:?}");
+}
+
+#[test]
+fn a_request_limit_lets_its_burst_pass_and_refuses_the_rest() {
+    let heard = Heard::default();
+    let scene = ruled(&[answering(&heard, OK)], |rule| {
+        let limit = json!({
+            "name": { "namespace": "shop", "name": "few" },
+            "requests": 1, "per": { "secs": 3600, "nanos": 0 }, "burst": 2, "each": "Route",
+        });
+        rule["guards"] = json!({ "limit": limit, "fault": null, "missing": false });
+    });
+    assert_answer(&get(&scene), 200, "");
+    assert_answer(&get(&scene), 200, "");
+    let refused = get(&scene);
+    assert_answer(&refused, 429, "request-limit");
+    assert!(refused.contains("retry-after: "), "{refused}");
+    assert_eq!(heard.all().len(), 2);
+}
+
+#[test]
+fn a_fault_is_injected_and_a_missing_guard_refused_before_anything_reaches_the_backend() {
+    let name = json!({ "namespace": "shop", "name": "broken" });
+    let all = json!({ "numerator": 100, "denominator": 100 });
+    let fault = json!({ "name": name, "abort": { "status": 418, "share": all } });
+    for (guards, status, reason) in [
+        (json!({ "limit": null, "fault": fault, "missing": false }), 418, "injected-fault"),
+        (json!({ "limit": null, "fault": null, "missing": true }), 500, "invalid-filter"),
+    ] {
+        let heard = Heard::default();
+        let scene = ruled(&[answering(&heard, OK)], |rule| rule["guards"] = guards);
+        assert_answer(&get(&scene), status, reason);
+        assert_eq!(heard.all(), [""; 0]);
+    }
+}
