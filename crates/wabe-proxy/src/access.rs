@@ -229,7 +229,7 @@ impl Record {
 
     /// What went by after both ends changed to something else.
     pub(crate) fn tunnelled(mut self, moved: Moved) {
-        self.bytes.set(moved.back);
+        self.bytes.set(self.bytes.get() + moved.back);
         self.complete = moved.whole;
     }
 

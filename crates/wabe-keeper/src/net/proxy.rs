@@ -19,6 +19,9 @@ use super::{Address, LO, Places, Route, Rtnl, both, namespace};
 
 /// Where marked packets find their way, in a workload's namespace.
 const TABLE: u8 = 77;
+/// The largest packet over `lo`, as Linux had it for many years. With today's 65 536 a segment fills the receive buffer that a
+/// connection begins with: its window closes, and opens for the sender's probes only, five times a second.
+const LO_MTU: u32 = 16_436;
 /// Connections that wait for the proxy, which may be starting anew.
 const QUEUE: i32 = 4096;
 /// The most sockets in a workload's namespace, its own and accepted ones too, with which the proxy is given another. A proxy
@@ -27,6 +30,7 @@ const MOST_SOCKETS: usize = 65_536;
 
 /// Marked packets go no further than the workload's own namespace.
 pub(super) fn lead(inside: &Rtnl, address: Address) -> io::Result<()> {
+    inside.set_mtu(LO, LO_MTU)?;
     for ours in both(address.v4, address.v6) {
         let any: IpAddr =
             if ours.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

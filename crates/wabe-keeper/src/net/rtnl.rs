@@ -96,6 +96,14 @@ impl Rtnl {
         self.change(RouteNetlinkMessage::SetLink(message))
     }
 
+    /// Says how long a packet may be, in octets.
+    pub(super) fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::Mtu(mtu));
+        self.change(RouteNetlinkMessage::SetLink(message))
+    }
+
     /// Says what an interface is for, and that it needs no link-local address.
     pub(super) fn describe(&self, index: u32, alias: &str) -> io::Result<()> {
         let mut message = LinkMessage::default();

@@ -116,6 +116,11 @@ fn reset(mut opened: Opened, stream: &TcpStream) {
 }
 
 impl Opened {
+    /// So much of what the endpoint said went to the caller already.
+    pub(super) fn passed_on(&self, bytes: usize) {
+        self.record.bytes.set(bytes as u64);
+    }
+
     /// It was not needed: others tell what became of it.
     pub(super) fn forget(self) {
         self.record.forget();

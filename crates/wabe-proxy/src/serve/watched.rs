@@ -63,6 +63,7 @@ pub(super) async fn watch(
             Course::PassOn(_) => break,
         }
     }
+    opened.passed_on(greeting.len());
     if from.write_all(&greeting).await.is_ok() {
         stream::carry(proxy, caller, service, opened, from, first.freeze()).await;
     }
