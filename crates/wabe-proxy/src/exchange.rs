@@ -49,7 +49,7 @@ pub(crate) async fn exchange(
     source: Source<'_>,
     answerer: Answerer<'_>,
 ) -> Over {
-    let world = proxy.watched.world();
+    let world = proxy.watched.world_of(caller.dialled);
     let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));

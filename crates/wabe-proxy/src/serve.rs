@@ -148,7 +148,7 @@ async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: 
 }
 
 fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
-    proxy.watched.world().service(dialled).or_else(|| {
+    proxy.watched.world_of(dialled).service(dialled).or_else(|| {
         // The kernel may know of a route a moment before we do.
         proxy.watched.look();
         proxy.watched.world().service(dialled)

@@ -2,14 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs::{self, Metadata},
     io,
     net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use wabe_model::{AppProtocol, ObjectName};
@@ -87,6 +87,11 @@ impl World {
     }
 }
 
+/// How long callers of a service that is no longer led here are served as before.
+const MEMORY: Duration = Duration::from_secs(10);
+/// So many older snapshots are kept at most.
+const MEMORIES: usize = 16;
+
 /// The snapshot's file. What can't be read or understood leaves everything as it was.
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -94,6 +99,8 @@ pub(crate) struct Watched {
     balancers: Rc<Balancers>,
     seen: RefCell<Option<Stamp>>,
     world: RefCell<Rc<World>>,
+    /// What was in force before, and until when: the newest first.
+    before: RefCell<VecDeque<(Instant, Rc<World>)>>,
     /// The file that there is was understood; or there is none yet.
     understood: Cell<bool>,
 }
@@ -108,8 +115,8 @@ struct Stamp {
 
 impl Watched {
     pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
-        let (seen, world) = (RefCell::default(), RefCell::default());
-        let watched = Self { path, balancers, seen, world, understood: Cell::new(true) };
+        let (seen, world, before) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let watched = Self { path, balancers, seen, world, before, understood: Cell::new(true) };
         watched.look();
         watched
     }
@@ -122,6 +129,24 @@ impl Watched {
     /// Whether what there is was understood: not when the agent is of another version.
     pub(crate) fn is_understood(&self) -> bool {
         self.understood.get()
+    }
+
+    /// The same for callers of a service that the newest may know no more: they were led here a moment ago, or have been for long
+    /// and not heard of it. For [`MEMORY`] an older one holds for them.
+    pub(crate) fn world_of(&self, dialled: SocketAddr) -> Rc<World> {
+        let newest = self.world();
+        if newest.service(dialled).is_some() {
+            return newest;
+        }
+        let recent = Instant::now().checked_sub(MEMORY);
+        let before = self.before.borrow();
+        let mut recent = before.iter().take_while(|it| recent.is_none_or(|recent| it.0 > recent));
+        recent.find(|it| it.1.service(dialled).is_some()).map_or(newest, |it| Rc::clone(&it.1))
+    }
+
+    /// Whether callers of it are led here now.
+    pub(crate) fn is_led_here(&self, dialled: SocketAddr) -> bool {
+        self.world.borrow().service(dialled).is_some()
     }
 
     /// Reads the file if it is another one than before: one `stat` if not.
@@ -143,7 +168,11 @@ impl Watched {
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");
-                *self.world.borrow_mut() = Rc::new(World::of(snapshot, &self.balancers));
+                let newest = Rc::new(World::of(snapshot, &self.balancers));
+                let before = self.world.replace(newest);
+                let mut all = self.before.borrow_mut();
+                all.push_front((Instant::now(), before));
+                all.truncate(MEMORIES);
             }
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");

@@ -49,7 +49,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
                 return;
             }
         };
-        closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow());
+        let led_here = proxy.watched.is_led_here(caller.dialled);
+        closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow() || !led_here);
         let mut decoder = BodyDecoder::new(framing, &limits);
         let unread = !decoder.is_done();
         let version = head.version;

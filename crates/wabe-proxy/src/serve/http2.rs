@@ -58,6 +58,11 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         };
         match next {
             Some(Ok((request, respond))) => {
+                if !told && !proxy.watched.is_led_here(caller.dialled) {
+                    // The next connection is led elsewhere.
+                    connection.graceful_shutdown();
+                    told = true;
+                }
                 let (proxy, caller) = (Rc::clone(proxy), *caller);
                 spawn_local(async move { answer(&proxy, &caller, request, respond).await });
             }

@@ -75,7 +75,7 @@ pub(super) async fn serve_tls(
 
 /// Connects to an endpoint.
 pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Service>, by: &By) -> Opened {
-    let world = proxy.watched.world();
+    let world = proxy.watched.world_of(caller.dialled);
     let mut record = proxy.log.record(caller, Asked::unknown());
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;

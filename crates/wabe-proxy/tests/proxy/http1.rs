@@ -260,3 +260,30 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
         }
     }
 }
+
+#[test]
+fn who_is_led_here_no_more_is_served_on_and_told_to_come_again() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    let mut kept = scene.connect();
+    let mut ask = || {
+        kept.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        let mut answer = String::new();
+        let mut byte = [0; 1];
+        while !answer.ends_with("\r\n\r\nok") {
+            kept.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {answer}"));
+            answer.push(char::from(byte[0]));
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        answer.contains("connection: close\r\n")
+    };
+    assert!(!ask());
+    scene.lead_nobody();
+    // It is told with the first answer after the proxy has read the news.
+    while !ask() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // The kernel may have led another one here a moment before.
+    let late = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n");
+    assert!(late.starts_with("HTTP/1.1 200 OK\r\nconnection: close\r\n"), "{late}");
+}

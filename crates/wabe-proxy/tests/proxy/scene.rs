@@ -7,6 +7,7 @@ use std::{
     mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex},
     thread::{self, JoinHandle},
     time::Duration,
@@ -33,7 +34,7 @@ pub struct Scene {
     pub address: SocketAddr,
     keeper: Arc<OwnedFd>,
     proxy: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Serves one connection.
@@ -62,15 +63,12 @@ impl Scene {
     /// The same, with a snapshot that was changed.
     pub fn with(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("snapshot.json");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("non-blocking");
         let address = listener.local_addr().expect("bound");
         let mut snapshot = snapshot(address, servers);
         change(&mut snapshot);
-        // What the test says must be what the proxy reads.
-        let read: Snapshot = serde_json::from_value(snapshot).expect("a snapshot");
-        std::fs::write(&file, serde_json::to_vec(&read).expect("JSON")).expect("written");
+        let file = put(&folder, snapshot);
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
@@ -82,7 +80,12 @@ impl Scene {
         });
         let options = Options { snapshot: file };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
-        Self { address, keeper, proxy: Some(proxy), _folder: folder }
+        Self { address, keeper, proxy: Some(proxy), folder }
+    }
+
+    /// Has it read an empty snapshot: nobody is led there any more.
+    pub fn lead_nobody(&self) {
+        put(&self.folder, json!({ "generation": 2, "workloads": {}, "ports": [], "backends": [] }));
     }
 
     /// A caller.
@@ -121,6 +124,15 @@ impl Drop for Scene {
             self.end();
         }
     }
+}
+
+/// Replaces the snapshot, as the agent does. What the test says must be what the proxy reads.
+fn put(folder: &TempDir, snapshot: Value) -> PathBuf {
+    let read: Snapshot = serde_json::from_value(snapshot).expect("a snapshot");
+    let (new, file) = (folder.path().join("new"), folder.path().join("snapshot.json"));
+    std::fs::write(&new, serde_json::to_vec(&read).expect("JSON")).expect("written");
+    std::fs::rename(&new, &file).expect("replaced");
+    file
 }
 
 fn snapshot(address: SocketAddr, servers: &[SocketAddr]) -> Value {
