@@ -16,7 +16,7 @@ use crate::{
     forward::{Errand, Forwarded, forward},
     grpc,
     guard::guard,
-    identity::end_hop,
+    identity::{end_hop, introduce},
     mirror,
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
@@ -106,6 +106,7 @@ pub(crate) async fn exchange(
         head.headers.insert("upgrade", protocol);
     }
     head.version = Version::HTTP_11;
+    introduce(&mut head.headers, caller.address, caller.dialled);
     let errand = Errand {
         proxy,
         world: &world,
@@ -118,7 +119,7 @@ pub(crate) async fn exchange(
     };
     let mut body = Replay::new(source, errand.may_repeat(&head.method) || !mirrors.is_empty());
     let mut answerer = Some(answerer);
-    let forwarded = forward(&errand, &head, &mut body, &mut answerer, &mut record).await;
+    let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
     if let Some(body) = body.all() {
         mirrors.into_iter().for_each(|it| mirror::send(proxy, &world, caller, &head, body, it));
     }

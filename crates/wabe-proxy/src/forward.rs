@@ -18,7 +18,7 @@ use crate::{
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
     filter, grpc,
-    identity::{Parties, introduce},
+    identity::vouch,
     replay::Replay,
     search::{Reached, Search},
     serve::{Caller, Proxy},
@@ -82,7 +82,7 @@ impl Errand<'_> {
 /// Has the request answered. The answerer is taken once the answer begins.
 pub(crate) async fn forward(
     errand: &Errand<'_>,
-    asked: &request::Parts,
+    head: &mut request::Parts,
     body: &mut Replay<'_>,
     answerer: &mut Option<Answerer<'_>>,
     record: &mut Record,
@@ -95,14 +95,13 @@ pub(crate) async fn forward(
         return Forwarded::Failed(Failure::Overflow);
     };
     let deadline = errand.deadlines(record.began()).into_iter().flatten().min_by_key(|it| it.0);
-    let Hashed { hash, set_cookie } = hash(errand, balancer, asked);
+    let Hashed { hash, set_cookie } = hash(errand, balancer, head);
     let identity = |workload| errand.world.workloads.get(&workload).map(|it| it.identity.as_str());
-    let repeats = errand.may_repeat(&asked.method);
+    let repeats = errand.may_repeat(&head.method);
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
     (search.hash, search.plain) = (hash, errand.changes_protocol);
-    search.grpc = errand.caller.streams && grpc::is_grpc(&asked.headers);
+    search.grpc = errand.caller.streams && grpc::is_grpc(&head.headers);
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
-    let mut head = asked.clone();
     loop {
         let reached = match deadline {
             Some((time, failure)) => timeout_at(time.into(), search.reach()).await.unwrap_or(Err(failure)),
@@ -114,14 +113,7 @@ pub(crate) async fn forward(
         };
         record.tries += 1;
         record.endpoint = Some(endpoint.workload);
-        head.headers.clone_from(&asked.headers);
-        let parties = Parties {
-            caller: errand.caller.address,
-            caller_identity: identity(errand.caller.workload),
-            endpoint_identity: identity(endpoint.workload),
-            dialled: errand.caller.dialled,
-        };
-        introduce(&mut head.headers, &parties);
+        vouch(&mut head.headers, identity(errand.caller.workload), identity(endpoint.workload));
         let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();
@@ -138,7 +130,7 @@ pub(crate) async fn forward(
             heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
             carried: &|data| bytes.set(bytes.get() + data.len() as u64),
         };
-        match attempt(&mut connection, &head, body, answerer, &terms).await {
+        match attempt(&mut connection, head, body, answerer, &terms).await {
             Tried::Relayed { status, whole, reusable } => {
                 (record.status, record.complete) = (Some(status), whole);
                 if let (true, Connection::Http1(connection)) = (reusable, connection) {

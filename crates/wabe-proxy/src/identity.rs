@@ -1,6 +1,9 @@
 //! Headers that say who calls, by what way, and which request it is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{
     HeaderMap,
@@ -10,14 +13,6 @@ use http::{
 /// Of one connection only (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 6] =
     ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
-
-/// Who calls whom.
-pub(crate) struct Parties<'a> {
-    pub(crate) caller: IpAddr,
-    pub(crate) caller_identity: Option<&'a str>,
-    pub(crate) endpoint_identity: Option<&'a str>,
-    pub(crate) dialled: SocketAddr,
-}
 
 /// Takes away what holds for one connection only: the fixed list, and what `connection` names. Returns what the other end wants
 /// to change to (`upgrade`), if it says so.
@@ -41,38 +36,53 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
-/// Says who calls. What the caller says about its identity goes.
-pub(crate) fn introduce(headers: &mut HeaderMap, parties: &Parties<'_>) {
-    let caller = parties.caller.to_canonical();
+/// Adds the caller and the way to the lists of those that the request came by.
+pub(crate) fn introduce(headers: &mut HeaderMap, caller: IpAddr, dialled: SocketAddr) {
+    let (caller, dialled) = (caller.to_canonical(), dialled.ip().to_canonical());
     append(headers, "x-forwarded-for", &caller.to_string());
     headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
-    let node = match caller {
-        IpAddr::V4(v4) => v4.to_string(),
-        // RFC 7239, section 6: in brackets and quotes.
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    append(headers, "forwarded", &format!("for={};by={};proto=http", Node(caller), Node(dialled)));
+}
+
+/// Says whose request it is, to whom. What the caller says about its identity goes.
+pub(crate) fn vouch(headers: &mut HeaderMap, caller: Option<&str>, endpoint: Option<&str>) {
+    let text = match (endpoint, caller) {
+        (Some(endpoint), Some(caller)) => format!("By={endpoint};URI={caller}"),
+        (Some(endpoint), None) => format!("By={endpoint}"),
+        (None, Some(caller)) => format!("URI={caller}"),
+        (None, None) => String::new(),
     };
-    let by = match parties.dialled.ip().to_canonical() {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
-    };
-    append(headers, "forwarded", &format!("for={node};by={by};proto=http"));
-    headers.remove("x-forwarded-client-cert");
-    let mut certificate = Vec::new();
-    certificate.extend(parties.endpoint_identity.map(|it| format!("By={it}")));
-    certificate.extend(parties.caller_identity.map(|it| format!("URI={it}")));
-    if let Ok(value) = HeaderValue::from_str(&certificate.join(";"))
-        && !certificate.is_empty()
-    {
-        headers.insert("x-forwarded-client-cert", value);
+    match HeaderValue::try_from(text) {
+        Ok(value) if !value.is_empty() => {
+            headers.insert("x-forwarded-client-cert", value);
+        }
+        Ok(_) | Err(_) => {
+            headers.remove("x-forwarded-client-cert");
+        }
+    }
+}
+
+/// RFC 7239, section 6: in brackets and quotes if it is IPv6.
+struct Node(IpAddr);
+
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => v4.fmt(formatter),
+            IpAddr::V6(v6) => write!(formatter, "\"[{v6}]\""),
+        }
     }
 }
 
 /// One more entry of a list.
 fn append(headers: &mut HeaderMap, name: &'static str, entry: &str) {
-    let mut list: Vec<String> =
-        headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()).collect();
-    list.push(entry.to_owned());
-    if let Ok(value) = HeaderValue::from_str(&list.join(", ")) {
+    let mut list = Vec::new();
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(entry.as_bytes());
+    if let Ok(value) = HeaderValue::try_from(list) {
         headers.insert(name, value);
     }
 }
@@ -109,15 +119,13 @@ mod tests {
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-client-cert", "URI=spiffe://x/ns/root/sa/root"),
         ]);
-        let parties = Parties {
-            caller: "::ffff:10.8.1.1".parse().expect("an address"),
-            caller_identity: Some("spiffe://x/ns/a/sa/b"),
-            endpoint_identity: Some("spiffe://x/ns/a/sa/c"),
-            dialled: "[fd00::1]:80".parse().expect("an address"),
-        };
-        introduce(&mut all, &parties);
+        let caller = "::ffff:10.8.1.1".parse().expect("an address");
+        introduce(&mut all, caller, "[fd00::1]:80".parse().expect("an address"));
+        vouch(&mut all, Some("spiffe://x/ns/a/sa/b"), Some("spiffe://x/ns/a/sa/c"));
         assert_eq!(all["x-forwarded-for"], "192.0.2.1, 10.8.1.1");
         assert_eq!(all["x-forwarded-client-cert"], "By=spiffe://x/ns/a/sa/c;URI=spiffe://x/ns/a/sa/b");
         assert_eq!(all["forwarded"], "for=10.8.1.1;by=\"[fd00::1]\";proto=http");
+        vouch(&mut all, None, None);
+        assert!(!all.contains_key("x-forwarded-client-cert"), "what is not known is not said");
     }
 }

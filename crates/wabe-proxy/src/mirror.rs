@@ -26,7 +26,7 @@ pub(crate) fn send(
     to: Mirror,
 ) {
     let (proxy, world, caller) = (Rc::clone(proxy), Rc::clone(world), *caller);
-    let (head, body) = (head.clone(), body.to_vec());
+    let (mut head, body) = (head.clone(), body.to_vec());
     spawn_local(async move {
         let errand = Errand {
             proxy: &proxy,
@@ -44,6 +44,6 @@ pub(crate) fn send(
         record.mirror = Some(format!("{}:{}", to.service, to.port));
         let mut body = Replay::of(body);
         let mut nobody = Some(Answerer::Nobody { method: head.method.clone() });
-        let _ = forward(&errand, &head, &mut body, &mut nobody, &mut record).await;
+        let _ = forward(&errand, &mut head, &mut body, &mut nobody, &mut record).await;
     });
 }
