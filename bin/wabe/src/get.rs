@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use wabe_keeper::layout::Mesh;
-use wabe_model::{Kind, Object, Objects, to_manifest, to_yaml};
+use wabe_model::{Kind, Object, Objects, Route, to_manifest, to_yaml};
 
 use crate::{
     ask,
@@ -40,7 +40,7 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Get) -> Result<ExitCode, Failure> {
             line(documents.join("---\n").trim_end())?;
         }
         (Output::Text, ..) => {
-            let routes: Vec<_> = found.iter().filter_map(|object| routes::route(object)).collect();
+            let routes: Vec<_> = found.iter().filter_map(|object| Route::of(object)).collect();
             let only_routes = !routes.is_empty() && routes.len() == found.len();
             line(&if only_routes { routes::table(&routes, &all) } else { table(&found) })?;
         }
@@ -58,7 +58,7 @@ fn kinds(word: &str) -> Result<Vec<Kind>, Failure> {
 
 fn manifest(object: &Object, all: &Objects) -> Value {
     let mut manifest = to_manifest(object);
-    if let Some(route) = routes::route(object) {
+    if let Some(route) = Route::of(object) {
         routes::add_status(&mut manifest, all, route);
     }
     manifest

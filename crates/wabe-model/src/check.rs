@@ -232,22 +232,7 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
 
 /// What a route names and what is not there, or not for it: it may come yet.
 fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
-    let route = match &located.object {
-        Object::HttpRoute(route) => Route::Http(route),
-        Object::GrpcRoute(route) => Route::Grpc(route),
-        Object::TlsRoute(route) => Route::Tls(route),
-        Object::TcpRoute(route) => Route::Tcp(route),
-        Object::Namespace { .. }
-        | Object::ServiceAccount { .. }
-        | Object::Service(_)
-        | Object::Workload(_)
-        | Object::MeshConfig(_)
-        | Object::AuthorizationPolicy(_)
-        | Object::DestinationRule(_)
-        | Object::ReferenceGrant(_)
-        | Object::RequestLimit(_)
-        | Object::FaultInjection(_) => return Vec::new(),
-    };
+    let Some(route) = Route::of(&located.object) else { return Vec::new() };
     let mut found = missing_filters(merged, located, route);
     for (index, parent) in route.parents().iter().enumerate() {
         let name = &parent.service;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppProtocol, GrpcRoute, HttpBackend, HttpFilter, HttpRoute, Kind, Mirror, ObjectName, Objects, OtherKind,
-    ParentRef, Service, ServicePort, StreamRule, TcpRoute, TlsRoute, Transport,
+    AppProtocol, GrpcRoute, HttpBackend, HttpFilter, HttpRoute, Kind, Mirror, Object, ObjectName, Objects,
+    OtherKind, ParentRef, Service, ServicePort, StreamRule, TcpRoute, TlsRoute, Transport,
 };
 
 /// A route of any kind.
@@ -72,6 +72,26 @@ impl InvalidBackend {
 }
 
 impl<'a> Route<'a> {
+    /// The route, if an object is one.
+    pub fn of(object: &'a Object) -> Option<Self> {
+        match object {
+            Object::HttpRoute(route) => Some(Self::Http(route)),
+            Object::GrpcRoute(route) => Some(Self::Grpc(route)),
+            Object::TlsRoute(route) => Some(Self::Tls(route)),
+            Object::TcpRoute(route) => Some(Self::Tcp(route)),
+            Object::Namespace { .. }
+            | Object::ServiceAccount { .. }
+            | Object::Service(_)
+            | Object::Workload(_)
+            | Object::MeshConfig(_)
+            | Object::AuthorizationPolicy(_)
+            | Object::DestinationRule(_)
+            | Object::ReferenceGrant(_)
+            | Object::RequestLimit(_)
+            | Object::FaultInjection(_) => None,
+        }
+    }
+
     /// Its kind.
     pub fn kind(self) -> Kind {
         match self {

@@ -1,33 +1,13 @@
 //! Routes with their conditions: what has become of them, for each service that they are attached to.
 
 use serde_json::{Value, json};
-use wabe_model::{Object, Objects, Route};
+use wabe_model::{Objects, Route};
 use wabe_policy::http::{Condition, Status, conditions};
 
 use crate::screen::{Colour, Table, paint};
 
 /// The name by which Wabe says that it wrote a status.
 const CONTROLLER: &str = "mesh.wabe.dev/wabe";
-
-/// The route, if an object is one.
-pub(super) fn route(object: &Object) -> Option<Route<'_>> {
-    match object {
-        Object::HttpRoute(route) => Some(Route::Http(route)),
-        Object::GrpcRoute(route) => Some(Route::Grpc(route)),
-        Object::TlsRoute(route) => Some(Route::Tls(route)),
-        Object::TcpRoute(route) => Some(Route::Tcp(route)),
-        Object::Namespace { .. }
-        | Object::ServiceAccount { .. }
-        | Object::Service(_)
-        | Object::Workload(_)
-        | Object::MeshConfig(_)
-        | Object::AuthorizationPolicy(_)
-        | Object::DestinationRule(_)
-        | Object::ReferenceGrant(_)
-        | Object::RequestLimit(_)
-        | Object::FaultInjection(_) => None,
-    }
-}
 
 /// Writes `status.parents` into a route's manifest.
 pub(super) fn add_status(manifest: &mut Value, all: &Objects, route: Route<'_>) {
@@ -90,9 +70,9 @@ mod tests {
     #[test]
     fn a_manifest_says_what_has_become_of_the_route_and_can_be_applied_again() {
         let all = objects();
-        let object = all.iter().find(|it| route(it).is_some()).expect("the route");
+        let object = all.iter().find(|it| Route::of(it).is_some()).expect("the route");
         let mut manifest = to_manifest(object);
-        add_status(&mut manifest, &all, route(object).expect("a route"));
+        add_status(&mut manifest, &all, Route::of(object).expect("a route"));
         let parents = manifest["status"]["parents"].as_array().expect("two");
         assert_eq!(parents[0]["parentRef"]["port"], 80);
         assert_eq!(
@@ -107,7 +87,7 @@ mod tests {
     #[test]
     fn a_table_has_a_row_for_each_parent() {
         let all = objects();
-        let routes: Vec<Route<'_>> = all.iter().filter_map(route).collect();
+        let routes: Vec<Route<'_>> = all.iter().filter_map(Route::of).collect();
         let text = table(&routes, &all);
         let rows: Vec<Vec<&str>> =
             text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
