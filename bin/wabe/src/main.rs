@@ -36,6 +36,10 @@ mod workload;
 use cli::{Cli, Command, Debug, Output};
 use failure::Failure;
 
+/// The proxy makes and frees some dozens of small things for each request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.output() == Some(Output::Json);

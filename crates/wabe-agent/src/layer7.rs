@@ -60,8 +60,9 @@ pub(crate) fn snapshot<'a>(
             ports.push(facts);
         }
     }
+    let access_log = objects.mesh_config().access_log;
     if ports.is_empty() {
-        return Snapshot { generation, ..Snapshot::default() };
+        return Snapshot { generation, access_log, ..Snapshot::default() };
     }
     let backends = wanted.into_iter().filter_map(|(name, number)| {
         let service = objects.service(&name)?;
@@ -92,7 +93,7 @@ pub(crate) fn snapshot<'a>(
         Some((instance.id, facts))
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
-    Snapshot { generation, workloads, ports, backends }
+    Snapshot { generation, access_log, workloads, ports, backends }
 }
 
 /// What the proxy has to know of a port whose callers are led to it.

@@ -80,10 +80,10 @@ pub fn write_response_head(out: &mut BytesMut, head: &response::Parts, framing: 
     fields(&head.headers, framing, framing == Framing::None && !nothing, out);
 }
 
-/// One growth of the buffer instead of several.
+/// One growth of the buffer instead of several, if the body is short.
 fn reserve(out: &mut BytesMut, headers: &HeaderMap, line: usize) {
     const OF_A_FIELD: usize = 4;
-    const REST: usize = 64;
+    const REST: usize = 512;
     let fields: usize =
         headers.iter().map(|(name, value)| name.as_str().len() + value.len() + OF_A_FIELD).sum();
     out.reserve(line + fields + REST);

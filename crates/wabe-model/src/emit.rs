@@ -208,6 +208,9 @@ fn mesh_config_spec(config: &MeshConfig) -> Value {
     if config.short_cut != default.short_cut {
         spec.insert("shortCut".into(), json!(config.short_cut));
     }
+    if config.access_log != default.access_log {
+        spec.insert("accessLog".into(), json!(config.access_log));
+    }
     let mut ranges = Map::new();
     for (name, v4, v6) in [
         ("workloads", config.workload_range_v4, config.workload_range_v6),

@@ -48,7 +48,7 @@ pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
 pub use locality::Locality;
 pub use manifest::{Located, Manifest, Parsed, parse};
-pub use mesh_config::MeshConfig;
+pub use mesh_config::{AccessLog, MeshConfig};
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
 pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};

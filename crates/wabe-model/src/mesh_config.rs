@@ -21,6 +21,21 @@ pub struct MeshConfig {
     pub service_range_v6: Option<Ipv6Net>,
     /// Packets between workloads of a node go from interface to interface, past the node's own stack; yes by default.
     pub short_cut: bool,
+    /// Which requests the proxy logs.
+    pub access_log: AccessLog,
+}
+
+/// Which requests and opaque connections have a line in the proxy's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLog {
+    /// All.
+    All,
+    /// Those that were answered with a 5xx, or by the proxy itself, or broke off.
+    #[default]
+    Failures,
+    /// None.
+    None,
 }
 
 impl Default for MeshConfig {
@@ -33,6 +48,7 @@ impl Default for MeshConfig {
             workload_range_v6: None,
             service_range_v6: None,
             short_cut: true,
+            access_log: AccessLog::default(),
         }
     }
 }

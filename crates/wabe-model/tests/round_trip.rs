@@ -8,10 +8,11 @@ use proptest::{
     collection::btree_map, collection::vec, option, prelude::*, sample::select, sample::subsequence,
 };
 use wabe_model::{
-    AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule, DirectionLimits,
-    Distribution, Egress, HashCookie, HashKey, Layer7, Manifest, MeshConfig, Object, ObjectName, Operation,
-    OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service, ServicePort, Source,
-    StringMatch, TargetPort, Transport, Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
+    AccessLog, AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule,
+    DirectionLimits, Distribution, Egress, HashCookie, HashKey, Layer7, Manifest, MeshConfig, Object,
+    ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service,
+    ServicePort, Source, StringMatch, TargetPort, Transport, Workload, WorkloadLimits, WorkloadPort, parse,
+    to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -330,12 +331,14 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
     };
     let ranges = (option::of(v4(0)), option::of(v4(1)), option::of(v6(0)), option::of(v6(1)));
     let domain = prop_oneof![Just("cluster.local".to_owned()), "[a-z0-9._-]{1,10}"];
-    (domain, dns_label(), ranges, any::<bool>()).prop_map(
+    let logs = prop_oneof![Just(AccessLog::All), Just(AccessLog::Failures), Just(AccessLog::None)];
+    (domain, dns_label(), ranges, any::<bool>(), logs).prop_map(
         |(
             trust_domain,
             root_namespace,
             (workload_range_v4, service_range_v4, workload_range_v6, service_range_v6),
             short_cut,
+            access_log,
         )| {
             MeshConfig {
                 trust_domain,
@@ -345,6 +348,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
                 workload_range_v6,
                 service_range_v6,
                 short_cut,
+                access_log,
             }
         },
     )

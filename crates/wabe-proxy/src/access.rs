@@ -1,4 +1,4 @@
-//! The access log: one JSON line for each request or opaque connection, written when it is over.
+//! The access log: one JSON line for each request or opaque connection that `accessLog` asks for, written when it is over.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
-use wabe_model::ObjectName;
+use wabe_model::{AccessLog, ObjectName};
 use wabe_policy::http::TableRule;
 
 use crate::{
@@ -53,7 +53,6 @@ impl Asked {
 pub(crate) struct Record {
     log: Rc<Log>,
     began: Instant,
-    time: f64,
     caller: Caller,
     asked: Asked,
     pub(crate) world: Option<Rc<World>>,
@@ -192,8 +191,7 @@ impl Log {
         Record {
             log: Rc::clone(self),
             began: Instant::now(),
-            time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |it| it.as_secs_f64()),
-            caller: *caller,
+            caller: caller.clone(),
             asked,
             world: None,
             service: None,
@@ -238,6 +236,23 @@ impl Record {
         self.forgotten = true;
     }
 
+    /// Whether it ended as it should.
+    fn is_well(&self) -> bool {
+        let is_answered = !self.status.is_some_and(|it| it.is_server_error());
+        is_answered && self.complete && self.failure.is_none()
+    }
+
+    /// Whether a line is asked for. Before there is a snapshot nobody has said.
+    fn is_told(&self) -> bool {
+        let asked = self.world.as_ref().map_or_else(AccessLog::default, |it| it.access_log);
+        !self.forgotten
+            && match asked {
+                AccessLog::All => true,
+                AccessLog::Failures => !self.is_well(),
+                AccessLog::None => false,
+            }
+    }
+
     fn line(&self) -> Line<'_> {
         let name = |id: u32| Name {
             id,
@@ -248,8 +263,10 @@ impl Record {
                 .map(|it| (it.namespace.as_str(), it.name.as_str())),
         };
         let service = self.service.as_ref();
+        let took = self.began.elapsed();
+        let began = SystemTime::now().checked_sub(took).and_then(|it| it.duration_since(UNIX_EPOCH).ok());
         Line {
-            time: self.time,
+            time: began.map_or(0.0, |it| it.as_secs_f64()),
             caller: name(self.caller.workload),
             service: Shown(ServicePort { service: service.map(Rc::as_ref), dialled: self.caller.dialled }),
             route: match (&self.rule, &self.outlets) {
@@ -272,7 +289,7 @@ impl Record {
             tries: (self.tries > 1).then_some(self.tries),
             bytes: self.bytes.get(),
             complete: self.complete,
-            microseconds: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             request_id: self.request_id.as_ref().and_then(|it| it.to_str().ok()).map(|it| cut(it, ID)),
         }
     }
@@ -280,7 +297,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.forgotten {
+        if !self.is_told() {
             return;
         }
         let full = {

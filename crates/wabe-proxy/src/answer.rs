@@ -4,7 +4,11 @@ use std::{cell::Cell, io};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, Method, Response, StatusCode, Version, header::HeaderValue, response};
+use http::{
+    HeaderMap, Method, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HeaderValue},
+    response,
+};
 use wabe_http1::{BodyEncoder, Framing, write_response_head};
 
 use crate::{
@@ -67,9 +71,9 @@ impl<'a> Answerer<'a> {
                 }
                 if !switches {
                     if closes.get() {
-                        head.headers.insert("connection", HeaderValue::from_static("close"));
+                        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
                     } else if version == Version::HTTP_10 {
-                        head.headers.insert("connection", HeaderValue::from_static("keep-alive"));
+                        head.headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
                     }
                 }
                 let framing = if bodyless || switches { Framing::None } else { framing };
@@ -139,5 +143,5 @@ fn has_no_body(method: &Method, status: StatusCode) -> bool {
 
 /// What a head says of its body's length.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get("content-length")?.to_str().ok()?.parse().ok()
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -4,7 +4,11 @@ use std::{future::poll_fn, io, pin::pin, task::Poll, time::Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use http::{Method, Request, StatusCode, request, response};
+use http::{
+    Method, Request, StatusCode,
+    header::{CONNECTION, HOST, UPGRADE},
+    request, response,
+};
 use tokio::{select, time::sleep_until};
 use wabe_http1::{
     BodyDecoder, BodyEncoder, Framing, Limits, Refusal, is_persistent, response, write_request_head,
@@ -116,8 +120,8 @@ pub(crate) async fn attempt<'a>(
     let switches = switches_protocol(&head.method, status);
     let protocol = end_hop(&mut answer.headers);
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        answer.headers.insert("connection", http::HeaderValue::from_static("upgrade"));
-        protocol.map(|protocol| answer.headers.insert("upgrade", protocol));
+        answer.headers.insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
+        protocol.map(|protocol| answer.headers.insert(UPGRADE, protocol));
     }
     (terms.change)(&mut answer);
     let callers = answerer.take().expect("invariant: taken once");
@@ -188,7 +192,7 @@ fn streamed(head: &request::Parts) -> Request<()> {
     *request.version_mut() = http::Version::HTTP_2;
     let headers = request.headers_mut();
     *headers = head.headers.clone();
-    let host = headers.remove("host");
+    let host = headers.remove(HOST);
     let mut target = head.uri.clone().into_parts();
     target.scheme = Some(http::uri::Scheme::HTTP);
     target.authority = host.and_then(|it| it.as_bytes().try_into().ok());

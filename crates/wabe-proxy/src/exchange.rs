@@ -1,9 +1,13 @@
 //! One request and its answer: what is to become of it, and who says so.
 
-use std::{rc::Rc, time::Instant};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, Version, request};
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
+    header::{CONNECTION, LOCATION, UPGRADE},
+    request,
+};
 use tokio::time::sleep;
 
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
     forward::{Errand, Forwarded, forward},
     grpc,
     guard::guard,
-    identity::{end_hop, introduce},
+    identity::{REQUEST_ID, end_hop},
     mirror,
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
@@ -49,32 +53,27 @@ pub(crate) async fn exchange(
     source: Source<'_>,
     answerer: Answerer<'_>,
 ) -> Over {
-    let world = proxy.watched.world_of(caller.dialled);
+    let (world, service) = proxy.watched.in_force(caller.dialled);
     let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
     let is_grpc = grpc::is_grpc(&head.headers);
-    let Some(service) = world.service(caller.dialled) else {
+    let Some(service) = service else {
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };
     record.service = Some(Rc::clone(&service));
     if let Err(failure) = normalise(&mut head, caller.dialled) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
-    if !head.headers.contains_key("x-request-id")
-        && let Ok(id) = HeaderValue::from_str(&proxy.balancers.random().request_id())
-    {
-        head.headers.insert("x-request-id", id);
-    }
-    record.request_id = head.headers.get("x-request-id").cloned();
+    record.request_id = Some(request_id(proxy, &mut head.headers));
     let upgrade = end_hop(&mut head.headers).filter(|it| !caller.streams && it != "h2c");
     let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
-    record.rule.clone_from(&rule);
-    if let Some(rule) = &rule {
+    record.rule = rule.cloned();
+    if let Some(rule) = rule {
         let random = proxy.balancers.random();
-        let burden = match guard(rule, caller.workload, &proxy.passed, random, Instant::now()) {
+        let burden = match guard(rule, caller.workload, &proxy.passed, random, record.began()) {
             Ok(burden) => burden,
             Err(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
         };
@@ -91,7 +90,7 @@ pub(crate) async fn exchange(
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
             if let Ok(location) = HeaderValue::from_str(&location) {
-                head.headers.insert("location", location);
+                head.headers.insert(LOCATION, location);
             }
             answer.iter().for_each(|it| filter::change(&mut head.headers, it));
             record.status = Some(head.status);
@@ -102,17 +101,17 @@ pub(crate) async fn exchange(
     };
     let changes_protocol = upgrade.is_some() || head.method == Method::CONNECT;
     if let Some(protocol) = upgrade {
-        head.headers.insert("connection", HeaderValue::from_static("upgrade"));
-        head.headers.insert("upgrade", protocol);
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, protocol);
     }
     head.version = Version::HTTP_11;
-    introduce(&mut head.headers, caller.address, caller.dialled);
+    caller.introduction.give(&mut head.headers);
     let errand = Errand {
         proxy,
         world: &world,
         caller,
-        to: (&to.0, to.1),
-        rule: rule.as_deref(),
+        to,
+        rule: rule.map(Arc::as_ref),
         answer: &answer,
         patience: if is_grpc { grpc::patience(&head.headers) } else { None },
         changes_protocol,
@@ -136,6 +135,17 @@ pub(crate) async fn exchange(
         }
         (Forwarded::Forsaken | Forwarded::Failed(_), _) => Over::Broken,
     }
+}
+
+/// What the caller calls this request, or a name for it if it has none.
+fn request_id(proxy: &Proxy, headers: &mut HeaderMap) -> HeaderValue {
+    if let Some(id) = headers.get(&REQUEST_ID) {
+        return id.clone();
+    }
+    let id = HeaderValue::from_bytes(&proxy.balancers.random().request_id());
+    let id = id.expect("invariant: hexadecimal digits and dashes");
+    headers.insert(&REQUEST_ID, id.clone());
+    id
 }
 
 fn over(told: bool) -> Over {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, request, response};
+use http::{HeaderValue, Method, header::SET_COOKIE, request, response};
 use tokio::time::{sleep, timeout_at};
 use wabe_model::{HeaderChange, ObjectName, Retry};
 use wabe_policy::http::TableRule;
@@ -40,7 +40,7 @@ pub(crate) struct Errand<'a> {
     /// The rule that led there, if one did.
     pub(crate) rule: Option<&'a TableRule>,
     /// What is done to the answer's head.
-    pub(crate) answer: &'a [HeaderChange],
+    pub(crate) answer: &'a [&'a HeaderChange],
     /// How long the caller itself waits.
     pub(crate) patience: Option<Duration>,
     /// It is the last one on its connection, which carries something else then.
@@ -91,12 +91,11 @@ pub(crate) async fn forward(
         return Forwarded::Failed(Failure::NoHealthyEndpoint);
     };
     let balancer = &backend.balancer;
-    let Ok(_request) = balancer.limits().request(Instant::now()) else {
+    let Ok(_request) = balancer.limits().request(record.began()) else {
         return Forwarded::Failed(Failure::Overflow);
     };
     let deadline = errand.deadlines(record.began()).into_iter().flatten().min_by_key(|it| it.0);
     let Hashed { hash, set_cookie } = hash(errand, balancer, head);
-    let identity = |workload| errand.world.workloads.get(&workload).map(|it| it.identity.as_str());
     let repeats = errand.may_repeat(&head.method);
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
     (search.hash, search.plain) = (hash, errand.changes_protocol);
@@ -113,7 +112,7 @@ pub(crate) async fn forward(
         };
         record.tries += 1;
         record.endpoint = Some(endpoint.workload);
-        vouch(&mut head.headers, identity(errand.caller.workload), identity(endpoint.workload));
+        vouch(&mut head.headers, errand.world.identities(errand.caller.workload, endpoint.workload));
         let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();
@@ -196,10 +195,10 @@ fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &request::Parts) -> Hash
     hashed(key, &asked, errand.proxy.balancers.random())
 }
 
-fn change(head: &mut response::Parts, changes: &[HeaderChange], set_cookie: Option<&str>) {
+fn change(head: &mut response::Parts, changes: &[&HeaderChange], set_cookie: Option<&str>) {
     changes.iter().for_each(|it| filter::change(&mut head.headers, it));
     if let Some(cookie) = set_cookie.and_then(|it| HeaderValue::from_str(it).ok()) {
-        head.headers.append("set-cookie", cookie);
+        head.headers.append(SET_COOKIE, cookie);
     }
 }
 

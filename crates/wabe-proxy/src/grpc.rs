@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, header::CONTENT_TYPE};
 
 /// Whether a request is one of gRPC's (its PROTOCOL-HTTP2.md): failures are told by `grpc-status` then.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get("content-type") else { return false };
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
     let Some(rest) = kind.as_bytes().strip_prefix(b"application/grpc") else { return false };
     matches!(rest.first(), None | Some(b'+' | b';'))
 }

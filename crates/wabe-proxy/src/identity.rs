@@ -1,65 +1,94 @@
 //! Headers that say who calls, by what way, and which request it is.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt, net::IpAddr};
 
 use http::{
     HeaderMap,
-    header::{HeaderName, HeaderValue},
+    header::{CONNECTION, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
+/// What this request is called, wherever it goes.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
 /// Of one connection only (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [&str; 6] =
-    ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+static HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 /// Takes away what holds for one connection only: the fixed list, and what `connection` names. Returns what the other end wants
 /// to change to (`upgrade`), if it says so.
 pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let mut named: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all("connection") {
-        let words = value.to_str().unwrap_or_default().split(',');
-        named.extend(words.filter_map(|word| word.trim().parse().ok()));
-    }
-    let upgrade = named.iter().any(|it| it == "upgrade").then(|| headers.get("upgrade").cloned()).flatten();
+    let named = named_by_connection(headers);
+    let upgrade = if named.contains(&UPGRADE) { headers.get(UPGRADE).cloned() } else { None };
     // Trailers are understood here, whatever else `te` says.
-    let trailers = headers.get("te").is_some_and(|it| {
+    let trailers = headers.get(TE).is_some_and(|it| {
         it.to_str().is_ok_and(|it| it.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers")))
     });
-    for name in named.iter().map(HeaderName::as_str).chain(HOP_BY_HOP) {
+    for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     if trailers {
-        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     upgrade
 }
 
-/// Adds the caller and the way to the lists of those that the request came by.
-pub(crate) fn introduce(headers: &mut HeaderMap, caller: IpAddr, dialled: SocketAddr) {
-    let (caller, dialled) = (caller.to_canonical(), dialled.ip().to_canonical());
-    append(headers, "x-forwarded-for", &caller.to_string());
-    headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
-    append(headers, "forwarded", &format!("for={};by={};proto=http", Node(caller), Node(dialled)));
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let words = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    words.filter_map(|word| word.trim().parse().ok()).collect()
 }
 
-/// Says whose request it is, to whom. What the caller says about its identity goes.
-pub(crate) fn vouch(headers: &mut HeaderMap, caller: Option<&str>, endpoint: Option<&str>) {
+/// What requests of one connection are told to come from: written once.
+#[derive(Debug)]
+pub(crate) struct Introduction {
+    address: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+impl Introduction {
+    pub(crate) fn new(caller: IpAddr, dialled: IpAddr) -> Self {
+        let (caller, dialled) = (caller.to_canonical(), dialled.to_canonical());
+        let value = |text: String| HeaderValue::try_from(text).expect("invariant: addresses are ASCII");
+        Self {
+            address: value(caller.to_string()),
+            forwarded: value(format!("for={};by={};proto=http", Node(caller), Node(dialled))),
+        }
+    }
+
+    /// Adds the caller and the way to the lists of those that the request came by.
+    pub(crate) fn give(&self, headers: &mut HeaderMap) {
+        append(headers, &FORWARDED_FOR, &self.address);
+        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+        append(headers, &FORWARDED, &self.forwarded);
+    }
+}
+
+/// How it is said whose request it is, to whom; `None` if neither is known.
+pub(crate) fn identities(caller: Option<&str>, endpoint: Option<&str>) -> Option<HeaderValue> {
     let text = match (endpoint, caller) {
         (Some(endpoint), Some(caller)) => format!("By={endpoint};URI={caller}"),
         (Some(endpoint), None) => format!("By={endpoint}"),
         (None, Some(caller)) => format!("URI={caller}"),
-        (None, None) => String::new(),
+        (None, None) => return None,
     };
-    match HeaderValue::try_from(text) {
-        Ok(value) if !value.is_empty() => {
-            headers.insert("x-forwarded-client-cert", value);
-        }
-        Ok(_) | Err(_) => {
-            headers.remove("x-forwarded-client-cert");
-        }
-    }
+    HeaderValue::try_from(text).ok()
+}
+
+/// Says so. What the caller says about its identity goes.
+pub(crate) fn vouch(headers: &mut HeaderMap, identities: Option<HeaderValue>) {
+    match identities {
+        Some(identities) => headers.insert(&CLIENT_CERT, identities),
+        None => headers.remove(&CLIENT_CERT),
+    };
 }
 
 /// RFC 7239, section 6: in brackets and quotes if it is IPv6.
@@ -75,16 +104,19 @@ impl fmt::Display for Node {
 }
 
 /// One more entry of a list.
-fn append(headers: &mut HeaderMap, name: &'static str, entry: &str) {
+fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &HeaderValue) {
     let mut list = Vec::new();
     for value in headers.get_all(name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
-    list.extend_from_slice(entry.as_bytes());
-    if let Ok(value) = HeaderValue::try_from(list) {
-        headers.insert(name, value);
-    }
+    let entry = if list.is_empty() {
+        Some(entry.clone())
+    } else {
+        list.extend_from_slice(entry.as_bytes());
+        HeaderValue::try_from(list).ok()
+    };
+    entry.map(|entry| headers.insert(name, entry));
 }
 
 #[cfg(test)]
@@ -120,12 +152,12 @@ mod tests {
             ("x-forwarded-client-cert", "URI=spiffe://x/ns/root/sa/root"),
         ]);
         let caller = "::ffff:10.8.1.1".parse().expect("an address");
-        introduce(&mut all, caller, "[fd00::1]:80".parse().expect("an address"));
-        vouch(&mut all, Some("spiffe://x/ns/a/sa/b"), Some("spiffe://x/ns/a/sa/c"));
+        Introduction::new(caller, "fd00::1".parse().expect("an address")).give(&mut all);
+        vouch(&mut all, identities(Some("spiffe://x/ns/a/sa/b"), Some("spiffe://x/ns/a/sa/c")));
         assert_eq!(all["x-forwarded-for"], "192.0.2.1, 10.8.1.1");
         assert_eq!(all["x-forwarded-client-cert"], "By=spiffe://x/ns/a/sa/c;URI=spiffe://x/ns/a/sa/b");
         assert_eq!(all["forwarded"], "for=10.8.1.1;by=\"[fd00::1]\";proto=http");
-        vouch(&mut all, None, None);
+        vouch(&mut all, identities(None, None));
         assert!(!all.contains_key("x-forwarded-client-cert"), "what is not known is not said");
     }
 }

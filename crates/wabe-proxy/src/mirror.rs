@@ -23,9 +23,9 @@ pub(crate) fn send(
     caller: &Caller,
     head: &request::Parts,
     body: &[Bytes],
-    to: Mirror,
+    to: &Mirror,
 ) {
-    let (proxy, world, caller) = (Rc::clone(proxy), Rc::clone(world), *caller);
+    let (proxy, world, caller, to) = (Rc::clone(proxy), Rc::clone(world), caller.clone(), to.clone());
     let (mut head, body) = (head.clone(), body.to_vec());
     spawn_local(async move {
         let errand = Errand {

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, Method, Uri, Version, header::HeaderValue, request, uri};
+use http::{
+    HeaderMap, Method, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, HeaderValue},
+    request, uri,
+};
 use wabe_http1::{Refusal, check_host};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
@@ -11,9 +15,9 @@ use crate::{balance::Random, failure::Failure, filter, world::Service};
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub(crate) enum Decision {
+pub(crate) enum Decision<'a> {
     /// It goes to a service's port.
-    Forward { service: ObjectName, port: u16 },
+    Forward { service: &'a ObjectName, port: u16 },
     /// The caller is sent elsewhere.
     Redirect { status: u16, location: String },
     /// The proxy answers.
@@ -22,26 +26,26 @@ pub(crate) enum Decision {
 
 /// What was decided, and by which rule.
 #[derive(Debug)]
-pub(crate) struct Decided {
-    pub(crate) decision: Decision,
+pub(crate) struct Decided<'a> {
+    pub(crate) decision: Decision<'a>,
     /// `None` if no route holds for the caller.
-    pub(crate) rule: Option<Arc<TableRule>>,
+    pub(crate) rule: Option<&'a Arc<TableRule>>,
     /// What is done to the answer's head, in this order.
-    pub(crate) answer: Vec<HeaderChange>,
+    pub(crate) answer: Vec<&'a HeaderChange>,
     /// Who else gets this request.
-    pub(crate) mirrors: Vec<Mirror>,
+    pub(crate) mirrors: Vec<&'a Mirror>,
 }
 
 /// Brings a request's head into one form: an origin-form target, and its host in `host`.
 pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Result<(), Failure> {
-    let hosts = head.headers.get_all("host").iter().count();
+    let hosts = head.headers.get_all(HOST).iter().count();
     if hosts == 0
         && head.version == Version::HTTP_10
         && head.uri.authority().is_none()
         && let Ok(host) = HeaderValue::from_str(&dialled.to_string())
     {
         // It need not say one, but whoever is asked in HTTP/1.1 must be told.
-        head.headers.insert("host", host);
+        head.headers.insert(HOST, host);
     }
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
         return Err(Failure::BadHost);
@@ -53,17 +57,17 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
     if head.version == Version::HTTP_2 {
         let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
         let default = if head.uri.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
-        check_host(authority, head.headers.get("host").map(HeaderValue::as_bytes), default)
+        check_host(authority, head.headers.get(HOST).map(HeaderValue::as_bytes), default)
             .map_err(Failure::Malformed)?;
         // What is read as one there may be read as two elsewhere.
-        if head.headers.get_all("content-length").iter().count() > 1 {
+        if head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
             return Err(Failure::Malformed(Refusal::ContentLengthTwice));
         }
     }
     // RFC 9112, section 3.2.2: the host of an absolute-form target counts.
     if let Some(authority) = head.uri.authority() {
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Failure::BadHost)?;
-        head.headers.insert("host", host);
+        head.headers.insert(HOST, host);
         let mut parts = uri::Parts::default();
         parts.path_and_query =
             Some(head.uri.path_and_query().cloned().unwrap_or_else(|| uri::PathAndQuery::from_static("/")));
@@ -73,36 +77,35 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
 }
 
 /// Decides, and changes the head as the rule's filters say.
-pub(crate) fn decide(
-    service: &Service,
+pub(crate) fn decide<'a>(
+    service: &'a Service,
     namespace: &str,
     head: &mut request::Parts,
     random: &Random,
     dialled_port: u16,
-) -> Decided {
+) -> Decided<'a> {
     let (rule, matched) = match find(service, namespace, head) {
         Routed::Rule(rule, matched) => (rule, matched),
         Routed::NotFound => return Decided::of(Decision::Fail(Failure::NoRoute)),
         Routed::Unrouted => {
-            return Decided::of(Decision::Forward { service: service.name.clone(), port: service.port });
+            return Decided::of(Decision::Forward { service: &service.name, port: service.port });
         }
     };
-    let mut decided =
-        Decided { rule: Some(Arc::clone(rule)), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
+    let mut decided = Decided { rule: Some(rule), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
     let mut change = Change { head, matched, random, decided: &mut decided };
     if let Some(redirect) = change.apply(&rule.filters) {
         decided.decision = redirected(redirect, head, matched, dialled_port);
         return decided;
     }
-    let weights: Vec<u32> = rule.backends.iter().map(|it| it.weight).collect();
-    let Some(backend) = random.draw(&weights).map(|place| &rule.backends[place]) else { return decided };
+    let weights = rule.backends.iter().map(|it| it.weight);
+    let Some(backend) = random.draw(weights).map(|place| &rule.backends[place]) else { return decided };
     if backend.invalid.is_some() {
         return decided;
     }
     let mut change = Change { head, matched, random, decided: &mut decided };
     decided.decision = match change.apply(&backend.filters) {
         Some(redirect) => redirected(redirect, head, matched, dialled_port),
-        None => Decision::Forward { service: backend.service.clone(), port: backend.port },
+        None => Decision::Forward { service: &backend.service, port: backend.port },
     };
     decided
 }
@@ -124,36 +127,36 @@ fn redirected(
     head: &request::Parts,
     matched: &PathMatch,
     dialled_port: u16,
-) -> Decision {
-    let host = head.headers.get("host").map(|it| String::from_utf8_lossy(it.as_bytes()));
+) -> Decision<'static> {
+    let host = head.headers.get(HOST).map(|it| String::from_utf8_lossy(it.as_bytes()));
     let host = host.unwrap_or_default();
     let location = filter::location(redirect, &head.uri, matched, &host, dialled_port);
     Decision::Redirect { status: redirect.status, location }
 }
 
 /// A head that filters change, and what they say of the answer.
-struct Change<'a> {
+struct Change<'a, 'f> {
     head: &'a mut request::Parts,
     matched: &'a PathMatch,
     random: &'a Random,
-    decided: &'a mut Decided,
+    decided: &'a mut Decided<'f>,
 }
 
-impl Change<'_> {
+impl<'f> Change<'_, 'f> {
     /// Applies filters in their order; returns where the caller is sent, if anywhere.
-    fn apply<'f>(&mut self, filters: &'f [HttpFilter]) -> Option<&'f Redirect> {
+    fn apply(&mut self, filters: &'f [HttpFilter]) -> Option<&'f Redirect> {
         let mut redirect = None;
         for filter in filters {
             match filter {
                 HttpFilter::RequestHeaders(change) => filter::change(&mut self.head.headers, change),
-                HttpFilter::ResponseHeaders(change) => self.decided.answer.push(change.clone()),
+                HttpFilter::ResponseHeaders(change) => self.decided.answer.push(change),
                 HttpFilter::Redirect(wanted) => redirect = Some(wanted),
                 // Looked at before, see `guard`.
                 HttpFilter::Limit(_) | HttpFilter::Fault(_) => {}
                 HttpFilter::Mirror(mirror) => {
                     let drawn = self.random.next() % u64::from(mirror.denominator.max(1));
                     if drawn < u64::from(mirror.numerator) {
-                        self.decided.mirrors.push(mirror.clone());
+                        self.decided.mirrors.push(mirror);
                     }
                 }
                 HttpFilter::Rewrite(rewrite) => {
@@ -164,7 +167,7 @@ impl Change<'_> {
                     }
                     let host = rewrite.hostname.as_ref();
                     if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
-                        self.head.headers.insert("host", host);
+                        self.head.headers.insert(HOST, host);
                     }
                 }
             }
@@ -173,8 +176,8 @@ impl Change<'_> {
     }
 }
 
-impl Decided {
-    fn of(decision: Decision) -> Self {
+impl<'a> Decided<'a> {
+    fn of(decision: Decision<'a>) -> Self {
         Self { decision, rule: None, answer: Vec::new(), mirrors: Vec::new() }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
+    pin::pin,
     rc::Rc,
     time::Duration,
 };
@@ -26,6 +27,7 @@ use crate::{
     detect::{Detected, PREFACE},
     failure::Failure,
     guard::Passed,
+    identity::Introduction,
     upstream::Pool,
     wire::Prefixed,
     world::{self, Service},
@@ -57,13 +59,15 @@ pub(crate) struct Proxy {
 }
 
 /// Whose connection it is, and what was dialled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) workload: u32,
     pub(crate) address: IpAddr,
     pub(crate) dialled: SocketAddr,
     /// It speaks HTTP/2.
     pub(crate) streams: bool,
+    /// How its requests tell of it.
+    pub(crate) introduction: Rc<Introduction>,
 }
 
 /// Takes the connections of one workload, until the task is ended.
@@ -94,7 +98,9 @@ pub(crate) async fn listen(proxy: Rc<Proxy>, workload: u32, listener: StdListene
 async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, peer: SocketAddr) {
     let Ok(dialled) = stream.local_addr() else { return };
     let dialled = SocketAddr::new(dialled.ip().to_canonical(), dialled.port());
-    let mut caller = Caller { workload, address: peer.ip().to_canonical(), dialled, streams: false };
+    let introduction = Rc::new(Introduction::new(peer.ip(), dialled.ip()));
+    let address = peer.ip().to_canonical();
+    let mut caller = Caller { workload, address, dialled, streams: false, introduction };
     let Some(service) = known(proxy, dialled) else {
         tracing::debug!(?caller, "dialled no service that is led here");
         return;
@@ -122,14 +128,15 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
 
 /// Reads until it is clear whether the caller speaks HTTP/2.
 async fn version(proxy: &Proxy, stream: &mut TcpStream) -> Option<(BytesMut, bool)> {
-    let mut closing = proxy.closing.subscribe();
+    let mut lingering = pin!(http1::lingering(proxy.closing.subscribe()));
+    let mut silence = pin!(sleep(SILENCE));
     let mut first = BytesMut::with_capacity(4 << 10);
     while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
         let got = select! {
             biased;
             got = stream.read_buf(&mut first) => got,
-            () = http1::lingering(&mut closing) => return None,
-            () = sleep(SILENCE) => return None,
+            () = &mut lingering => return None,
+            () = &mut silence => return None,
         };
         if !matches!(got, Ok(1..)) {
             return None;
@@ -148,7 +155,7 @@ async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: 
 }
 
 fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
-    proxy.watched.world_of(dialled).service(dialled).or_else(|| {
+    proxy.watched.in_force(dialled).1.or_else(|| {
         // The kernel may know of a route a moment before we do.
         proxy.watched.look();
         proxy.watched.world().service(dialled)

@@ -7,7 +7,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_model::{AppProtocol, Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection};
+use wabe_model::{
+    AccessLog, AppProtocol, Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection,
+};
 use wabe_policy::{
     http::HttpTable,
     stream::{tcp::TcpTable, tls::TlsTable},
@@ -18,6 +20,9 @@ use wabe_policy::{
 pub struct Snapshot {
     /// The generation that it was made for.
     pub generation: u64,
+    /// What is logged.
+    #[serde(default)]
+    pub access_log: AccessLog,
     /// Workloads by id.
     pub workloads: BTreeMap<u32, WorkloadFacts>,
     /// The ports of services whose callers are led here.

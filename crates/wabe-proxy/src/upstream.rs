@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::poll_fn,
     io,
     net::{SocketAddr, TcpStream as StdStream},
@@ -14,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 use wabe_http1::{BodyDecoder, Framing};
@@ -95,8 +95,10 @@ pub(crate) struct Http1 {
 #[derive(Debug)]
 pub(crate) struct Pool {
     link: Rc<Link>,
-    idle: RefCell<HashMap<Way, Vec<Kept>>>,
-    shared: RefCell<HashMap<Way, Vec<Shared>>>,
+    idle: RefCell<FxHashMap<Way, Vec<Kept>>>,
+    shared: RefCell<FxHashMap<Way, Vec<Shared>>>,
+    /// When [`Pool::sweep`] was called last: near enough to now, and no look at the clock for each request.
+    swept: Cell<Instant>,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,7 @@ pub(crate) enum NoConnection {
 
 impl Pool {
     pub(crate) fn new(link: Rc<Link>) -> Self {
-        Self { link, idle: RefCell::default(), shared: RefCell::default() }
+        Self { link, idle: RefCell::default(), shared: RefCell::default(), swept: Cell::new(Instant::now()) }
     }
 
     /// A connection that was used before. It may be about to be closed by its other end.
@@ -270,12 +272,13 @@ impl Pool {
         connection.permit.returned();
         connection.reader.rest();
         connection.writer.rest();
-        self.idle.borrow_mut().entry(way).or_default().push(Kept { connection, since: Instant::now() });
+        self.idle.borrow_mut().entry(way).or_default().push(Kept { connection, since: self.swept.get() });
     }
 
     /// Lets go of what nobody used for long, and of what was closed.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
+        self.swept.set(now);
         self.idle.borrow_mut().retain(|_, list| {
             list.retain(|it| {
                 now.duration_since(it.since) < it.connection.idle && it.connection.reader.is_quiet()

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fs::{self, Metadata},
     io,
     net::{IpAddr, SocketAddr},
@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_model::{AppProtocol, ObjectName};
+use http::HeaderValue;
+use rustc_hash::FxHashMap;
+use wabe_model::{AccessLog, AppProtocol, ObjectName};
 use wabe_policy::{
     http::HttpRouter,
     stream::{tcp::TcpTable, tls::TlsTable},
@@ -20,15 +22,22 @@ use wabe_policy::{
 
 use crate::{
     balance::{Balancer, Balancers},
+    identity::identities,
     snapshot::{BackendFacts, Snapshot, Speaks, WorkloadFacts},
 };
+
+/// So many texts are kept at most, of some hundred bytes each.
+const PAIRS: usize = 4096;
 
 /// What the proxy goes by.
 #[derive(Debug, Default)]
 pub(crate) struct World {
+    pub(crate) access_log: AccessLog,
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
-    services: HashMap<(IpAddr, u16), Rc<Service>>,
-    backends: HashMap<ObjectName, Vec<Backend>>,
+    services: FxHashMap<(IpAddr, u16), Rc<Service>>,
+    backends: FxHashMap<ObjectName, Vec<Backend>>,
+    /// What [`identities`] says of a caller and an endpoint.
+    identities: RefCell<FxHashMap<(u32, u32), Option<HeaderValue>>>,
 }
 
 /// A port of a service that requests may go to.
@@ -52,8 +61,8 @@ pub(crate) struct Service {
 
 impl World {
     pub(crate) fn of(snapshot: Snapshot, balancers: &Balancers) -> Self {
-        let Snapshot { workloads, ports, backends, .. } = snapshot;
-        let mut services = HashMap::new();
+        let Snapshot { generation: _, access_log, workloads, ports, backends } = snapshot;
+        let mut services = FxHashMap::default();
         for facts in ports {
             let router = HttpRouter::new(&facts.table);
             let service = Rc::new(Service {
@@ -67,18 +76,29 @@ impl World {
             services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
         }
         balancers.update(&backends, Instant::now());
-        let mut ports: HashMap<ObjectName, Vec<Backend>> = HashMap::new();
+        let mut ports: FxHashMap<ObjectName, Vec<Backend>> = FxHashMap::default();
         for BackendFacts { service, port, speaks, .. } in backends {
             if let Some(balancer) = balancers.backend(&service, port) {
                 ports.entry(service).or_default().push(Backend { port, speaks, balancer });
             }
         }
-        Self { workloads, services, backends: ports }
+        Self { access_log, workloads, services, backends: ports, identities: RefCell::default() }
     }
 
     /// The service that was dialled.
     pub(crate) fn service(&self, dialled: SocketAddr) -> Option<Rc<Service>> {
         self.services.get(&(dialled.ip().to_canonical(), dialled.port())).cloned()
+    }
+
+    /// How an endpoint is told whose request it gets: written once for each two.
+    pub(crate) fn identities(&self, caller: u32, endpoint: u32) -> Option<HeaderValue> {
+        let mut known = self.identities.borrow_mut();
+        if known.len() > PAIRS {
+            known.clear();
+        }
+        let identity = |workload| self.workloads.get(&workload).map(|it| it.identity.as_str());
+        let both = known.entry((caller, endpoint));
+        both.or_insert_with(|| identities(identity(caller), identity(endpoint))).clone()
     }
 
     /// Who serves a service's port.
@@ -131,17 +151,18 @@ impl Watched {
         self.understood.get()
     }
 
-    /// The same for callers of a service that the newest may know no more: they were led here a moment ago, or have been for long
-    /// and not heard of it. For [`MEMORY`] an older one holds for them.
-    pub(crate) fn world_of(&self, dialled: SocketAddr) -> Rc<World> {
+    /// The same for callers of this service, and the service. The newest may know it no more: they were led here a moment ago,
+    /// or have been for long and not heard of it. For [`MEMORY`] an older one holds for them.
+    pub(crate) fn in_force(&self, dialled: SocketAddr) -> (Rc<World>, Option<Rc<Service>>) {
         let newest = self.world();
-        if newest.service(dialled).is_some() {
-            return newest;
+        if let Some(service) = newest.service(dialled) {
+            return (newest, Some(service));
         }
         let recent = Instant::now().checked_sub(MEMORY);
         let before = self.before.borrow();
         let mut recent = before.iter().take_while(|it| recent.is_none_or(|recent| it.0 > recent));
-        recent.find(|it| it.1.service(dialled).is_some()).map_or(newest, |it| Rc::clone(&it.1))
+        let remembered = recent.find_map(|it| Some((Rc::clone(&it.1), Some(it.1.service(dialled)?))));
+        remembered.unwrap_or((newest, None))
     }
 
     /// Whether callers of it are led here now.

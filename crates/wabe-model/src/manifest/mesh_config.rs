@@ -3,7 +3,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
-    MeshConfig,
+    AccessLog, MeshConfig,
     manifest::{
         field::{Field, Shape},
         metadata::Metadata,
@@ -13,11 +13,15 @@ use crate::{
 };
 
 const SPEC: Shape = Shape {
-    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut"],
+    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut", "accessLog"],
     ignored: &[],
     refused: &[],
 };
 const RANGES: Shape = Shape { known: &["workloads", "services"], ignored: &[], refused: &[] };
+
+/// As they are written.
+pub(crate) const ACCESS_LOGS: [(&str, AccessLog); 3] =
+    [("all", AccessLog::All), ("failures", AccessLog::Failures), ("none", AccessLog::None)];
 
 /// Of one family each.
 type Ranges = (Option<Ipv4Net>, Option<Ipv6Net>);
@@ -35,6 +39,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         apart(field, workloads, services).then_some((workloads, services))
     });
     let short_cut = fields.or("shortCut", default.short_cut, Field::boolean);
+    let access_log = fields.or("accessLog", default.access_log, |field| field.choice(&ACCESS_LOGS));
     metadata?;
     let ((workload_range_v4, workload_range_v6), (service_range_v4, service_range_v6)) = ranges?;
     Some(MeshConfig {
@@ -45,6 +50,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         workload_range_v6,
         service_range_v6,
         short_cut: short_cut?,
+        access_log: access_log?,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
 };
 
+use rustc_hash::FxHashMap;
 use wabe_model::{HttpMatch, PathMatch, ValueMatch, ValuePattern};
 
 use super::table::{HttpTable, TableRow, TableRule};
@@ -47,10 +48,10 @@ pub struct HttpRouter {
 #[derive(Debug, Default)]
 struct Rows {
     rows: Vec<TableRow>,
-    exact: HashMap<String, Vec<usize>>,
+    exact: FxHashMap<String, Vec<usize>>,
     expressions: Vec<usize>,
     /// By the prefix without slashes at its end.
-    prefixes: HashMap<String, Vec<usize>>,
+    prefixes: FxHashMap<String, Vec<usize>>,
     /// Bytes of the longest of them.
     longest: usize,
 }

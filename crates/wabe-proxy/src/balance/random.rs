@@ -28,30 +28,31 @@ impl Random {
     }
 
     /// A place drawn by weight; `None` if all are 0.
-    pub(crate) fn draw(&self, weights: &[u32]) -> Option<usize> {
-        let total: u64 = weights.iter().copied().map(u64::from).sum();
+    pub(crate) fn draw(&self, mut weights: impl Iterator<Item = u32> + Clone) -> Option<usize> {
+        let total: u64 = weights.clone().map(u64::from).sum();
         if total == 0 {
             return None;
         }
         let mut drawn = self.next() % total;
-        weights.iter().position(|weight| {
-            let hit = drawn < u64::from(*weight);
-            drawn = drawn.saturating_sub(u64::from(*weight));
+        weights.position(|weight| {
+            let hit = drawn < u64::from(weight);
+            drawn = drawn.saturating_sub(u64::from(weight));
             hit
         })
     }
 
     /// 128 random bits, as a UUID of version 4.
-    pub(crate) fn request_id(&self) -> String {
-        let (high, low) = (self.next(), self.next());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xfff,
-            0x8000 | (low >> 48) & 0x3fff,
-            low & 0xffff_ffff_ffff
-        )
+    pub(crate) fn request_id(&self) -> [u8; 36] {
+        const VERSION: u64 = 0x4000;
+        const VARIANT: u64 = 0x8000 << 48;
+        let high = self.next() & !0xf000 | VERSION;
+        let low = self.next() & (u64::MAX >> 2) | VARIANT;
+        let mut digits =
+            (0..16).rev().map(|it| high >> (4 * it)).chain((0..16).rev().map(|it| low >> (4 * it)));
+        std::array::from_fn(|place| match place {
+            8 | 13 | 18 | 23 => b'-',
+            _ => b"0123456789abcdef"[(digits.next().unwrap_or_default() & 15) as usize],
+        })
     }
 }
 
@@ -71,17 +72,19 @@ mod tests {
         let random = Random::seeded(1);
         let mut drawn = [0_u32; 3];
         for _ in 0..10_000 {
-            drawn[random.draw(&[90, 10, 0]).expect("some weigh")] += 1;
+            drawn[random.draw([90, 10, 0].into_iter()).expect("some weigh")] += 1;
         }
         assert!((8_700..9_300).contains(&drawn[0]) && drawn[2] == 0, "{drawn:?}");
-        assert_eq!((random.draw(&[0, 0]), random.draw(&[])), (None, None));
+        assert_eq!((random.draw([0, 0].into_iter()), random.draw([].into_iter())), (None, None));
     }
 
     #[test]
     fn names_of_requests_are_uuids() {
-        let name = Random::default().request_id();
+        let name = String::from_utf8(Random::default().request_id().to_vec()).expect("ASCII");
         let lengths: Vec<_> = name.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{name}");
-        assert!(name.split('-').nth(2).is_some_and(|it| it.starts_with('4')));
+        assert!(name.split('-').nth(2).is_some_and(|it| it.starts_with('4')), "{name}");
+        assert!(name.split('-').nth(3).is_some_and(|it| it.starts_with(['8', '9', 'a', 'b'])), "{name}");
+        assert!(name.bytes().all(|it| it == b'-' || it.is_ascii_hexdigit()), "{name}");
     }
 }

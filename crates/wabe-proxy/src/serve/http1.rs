@@ -1,13 +1,21 @@
 //! A caller that speaks HTTP/1: its requests, one after the other.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::Version;
 use tokio::{
     net::TcpStream,
     select,
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 use wabe_http1::{BodyDecoder, Framing, Limits, Refusal, is_persistent, request};
 
@@ -24,7 +32,7 @@ use crate::{
 
 /// How long a caller has for a request's head, once it has begun one.
 const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may do nothing between requests.
+/// How long a connection may do nothing between requests, at least; twice as long at most.
 const IDLE: Duration = Duration::from_secs(3600);
 /// The same once the proxy is to end: the next request may be on its way, and is answered with `Connection: close`.
 const LINGER: Duration = Duration::from_secs(5);
@@ -33,11 +41,13 @@ const LINGER: Duration = Duration::from_secs(5);
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: bytes::BytesMut) {
     let (mut reader, mut writer) = split(stream);
     reader.buffer = first;
-    let mut closing = proxy.closing.subscribe();
+    let (idle, lingering) = (pin!(sleep(IDLE)), pin!(lingering(proxy.closing.subscribe())));
+    let closing = proxy.closing.subscribe();
+    let mut patience = Patience { idle, lingering, closing, served: false, asleep: false };
     let limits = Limits::default();
     let closes = Cell::new(false);
     loop {
-        let (head, framing) = match next(&mut reader, &limits, &mut closing).await {
+        let (head, framing) = match next(&mut reader, &limits, &mut patience).await {
             Next::Request(head, framing) => (*head, framing),
             Next::Over => return,
             Next::Refused(refusal) => {
@@ -49,8 +59,9 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
                 return;
             }
         };
+        patience.served = true;
         let led_here = proxy.watched.is_led_here(caller.dialled);
-        closes.set(!is_persistent(head.version, &head.headers) || *closing.borrow() || !led_here);
+        closes.set(!is_persistent(head.version, &head.headers) || patience.is_closing() || !led_here);
         let mut decoder = BodyDecoder::new(framing, &limits);
         let unread = !decoder.is_done();
         let version = head.version;
@@ -89,9 +100,49 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
 }
 
 /// Completes once the proxy is to end and a while has gone by.
-pub(super) async fn lingering(closing: &mut watch::Receiver<bool>) {
+pub(super) async fn lingering(mut closing: watch::Receiver<bool>) {
     if closing.wait_for(|it| *it).await.is_ok() {
         sleep(LINGER).await;
+    }
+}
+
+/// What ends the wait for a request. Made once for each connection: timers of each request would cost more than they are for.
+struct Patience<'a, L> {
+    idle: Pin<&'a mut Sleep>,
+    lingering: Pin<&'a mut L>,
+    closing: watch::Receiver<bool>,
+    /// There was a request since `idle` was set.
+    served: bool,
+    /// Both know whom to wake.
+    asleep: bool,
+}
+
+impl<L: Future<Output = ()>> Patience<'_, L> {
+    async fn ends(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // They wake this task; until then it is of no use to ask them.
+        if self.asleep && !self.idle.is_elapsed() && matches!(self.closing.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        self.asleep = true;
+        if self.lingering.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        while self.idle.as_mut().poll(context).is_ready() {
+            if !mem::take(&mut self.served) {
+                return Poll::Ready(());
+            }
+            self.idle.as_mut().reset(Instant::now() + IDLE);
+        }
+        Poll::Pending
+    }
+
+    /// Whether the answer to this request is to be the last.
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
     }
 }
 
@@ -103,7 +154,11 @@ enum Next {
     Slow,
 }
 
-async fn next(reader: &mut Reader, limits: &Limits, closing: &mut watch::Receiver<bool>) -> Next {
+async fn next<L: Future<Output = ()>>(
+    reader: &mut Reader,
+    limits: &Limits,
+    patience: &mut Patience<'_, L>,
+) -> Next {
     let mut deadline = None;
     loop {
         match request(&mut reader.buffer, limits) {
@@ -115,8 +170,7 @@ async fn next(reader: &mut Reader, limits: &Limits, closing: &mut watch::Receive
             select! {
                 biased;
                 got = reader.fill() => got,
-                () = lingering(closing) => return Next::Over,
-                () = sleep(IDLE) => return Next::Over,
+                () = patience.ends() => return Next::Over,
             }
         } else {
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + HEAD);

@@ -4,7 +4,10 @@ use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use h2::{RecvStream, server};
-use http::{Request, header::HeaderValue};
+use http::{
+    Request,
+    header::{COOKIE, HeaderValue},
+};
 use tokio::{select, task::spawn_local, time::timeout};
 
 use crate::{
@@ -63,7 +66,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
                     connection.graceful_shutdown();
                     told = true;
                 }
-                let (proxy, caller) = (Rc::clone(proxy), *caller);
+                let (proxy, caller) = (Rc::clone(proxy), caller.clone());
                 spawn_local(async move { answer(&proxy, &caller, request, respond).await });
             }
             Some(Err(error)) => {
@@ -85,11 +88,11 @@ async fn answer(
     let _closing = proxy.closing.subscribe();
     let (mut head, stream) = request.into_parts();
     // RFC 9113, section 8.2.3: crumbs of one header.
-    let crumbs: Vec<&[u8]> = head.headers.get_all("cookie").iter().map(HeaderValue::as_bytes).collect();
+    let crumbs: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
         && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
-        head.headers.insert("cookie", cookie);
+        head.headers.insert(COOKIE, cookie);
     }
     let source = if stream.is_end_stream() { Source::Nothing } else { Source::Http2(Box::new(stream)) };
     let answerer = Answerer::Http2 { respond, method: head.method.clone() };

@@ -75,7 +75,7 @@ pub(super) async fn serve_tls(
 
 /// Connects to an endpoint.
 pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Service>, by: &By) -> Opened {
-    let world = proxy.watched.world_of(caller.dialled);
+    let (world, _) = proxy.watched.in_force(caller.dialled);
     let mut record = proxy.log.record(caller, Asked::unknown());
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;
@@ -157,8 +157,8 @@ async fn reach(
 }
 
 fn drawn<'a>(proxy: &Proxy, outlets: &'a Outlets) -> Result<(&'a ObjectName, u16), Failure> {
-    let weights: Vec<u32> = outlets.backends.iter().map(|it| it.weight).collect();
-    let place = proxy.balancers.random().draw(&weights).ok_or(Failure::InvalidBackend)?;
+    let weights = outlets.backends.iter().map(|it| it.weight);
+    let place = proxy.balancers.random().draw(weights).ok_or(Failure::InvalidBackend)?;
     let outlet = &outlets.backends[place];
     if outlet.invalid.is_some() { Err(Failure::InvalidBackend) } else { Ok((&outlet.service, outlet.port)) }
 }
