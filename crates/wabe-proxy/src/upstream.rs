@@ -144,9 +144,14 @@ impl Pool {
             Speech::Http2 => {
                 let mut shared = self.shared.borrow_mut();
                 let list = shared.get_mut(&way)?;
-                list.retain_mut(|it| is_open(&mut it.sender));
-                let roomy = |it: &&Shared| it.taken.get() < it.sender.current_max_send_streams();
-                list.iter().find(roomy).map(|it| Connection::Http2(it.place()))
+                let roomy = |it: &Shared| it.taken.get() < it.sender.current_max_send_streams();
+                while let Some(place) = list.iter().position(roomy) {
+                    if is_open(&mut list[place].sender) {
+                        return Some(Connection::Http2(list[place].place()));
+                    }
+                    list.swap_remove(place);
+                }
+                None
             }
         }
     }
