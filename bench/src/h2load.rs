@@ -6,6 +6,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{command::run, work::url};
 
+/// So many requests of each stream show that an arm answers.
+const FEW: u64 = 20;
+
 /// Requests per second on `(connections, streams of each)`. Every answer must be 2xx with a body of `bytes`: a failed call of
 /// gRPC is a 200 too, but without a body.
 ///
@@ -19,8 +22,12 @@ pub(crate) fn rate(
     words: &[&str],
     bytes: u64,
 ) -> Result<f64> {
-    let (connections, streams) = (connections.to_string(), streams.to_string());
-    command.args(["-t1", "-c", &connections, "-m", &streams, "-D", &time.as_secs().to_string()]);
+    // It measures time in whole seconds: less than one is asked for by a number of requests.
+    let amount = match time.as_secs() {
+        0 => ["-n".to_owned(), (u64::from(connections * streams) * FEW).to_string()],
+        seconds => ["-D".to_owned(), seconds.to_string()],
+    };
+    command.args(["-t1", "-c", &connections.to_string(), "-m", &streams.to_string()]).args(amount);
     let text = run(command.args(words).arg(url(to)))?;
     parse(&text, bytes).with_context(|| format!("h2load at {to}"))
 }

@@ -53,7 +53,7 @@ pub(crate) struct Load {
     pub(crate) core: usize,
 }
 
-/// What `wrk` and `h2load` need at least.
+/// What `wrk` needs at least.
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a scheduled request may take. If more than a hundredth fails, this is the percentile, as it is at least that.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,7 +90,7 @@ impl Work {
                 pinned(from, "h2load", load.core),
                 to,
                 (*connections, *streams),
-                load.time.max(SECOND),
+                load.time,
                 &[],
                 64,
             ),
@@ -105,14 +105,7 @@ impl Work {
                     "te: trailers",
                 ];
                 let command = pinned(from, "h2load", load.core);
-                h2load::rate(
-                    command,
-                    to,
-                    (*connections, *streams),
-                    load.time.max(SECOND),
-                    &words,
-                    grpc::BYTES as u64,
-                )
+                h2load::rate(command, to, (*connections, *streams), load.time, &words, grpc::BYTES as u64)
             }
             Self::OneByOne => {
                 let told = lab_load(place, from, to, load, &["--closed", "--connections", "1"])?;

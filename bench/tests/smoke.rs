@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// The benchmark runs once at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 1;
 
 #[test]
 fn measures_connections_and_leaves_nothing() {

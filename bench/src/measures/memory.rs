@@ -36,7 +36,7 @@ struct Taken {
 /// `proxy-memory`: every proxy is started anew for each sample, as most keep what they once had.
 pub(super) fn memory(place: &Place, quick: bool) -> Result<Prepared> {
     let mut prepared = Prepared::default();
-    let (count, rounds) = (idle(quick), if quick { 2 } else { 5 });
+    let (count, rounds) = (idle(quick), if quick { 1 } else { 5 });
     let titles = [
         ("proxy-memory: resident, without connections".to_owned(), "MB", 1e6),
         (format!("proxy-memory: resident, for each of {count} idle connections"), "kB", 1e3),
