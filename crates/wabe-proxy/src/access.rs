@@ -17,6 +17,7 @@ use wabe_policy::http::TableRule;
 
 use crate::{
     failure::Failure,
+    figures::{Ended, Tally},
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -32,6 +33,8 @@ const ID: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     lines: RefCell<Vec<u8>>,
+    /// What is counted of the same.
+    pub(crate) tally: Tally,
 }
 
 /// What was asked for, as far as it was understood.
@@ -238,6 +241,22 @@ impl Record {
         self.forgotten = true;
     }
 
+    /// Requests only, and no copies of them.
+    fn count(&self) {
+        if self.mirror.is_none() && (self.asked.method.is_some() || self.status.is_some()) {
+            self.log.tally.count(&Ended {
+                world: self.world.as_ref(),
+                caller: self.caller.workload,
+                service: self.service.as_ref(),
+                rule: self.rule.as_ref(),
+                status: self.status,
+                failure: self.failure,
+                tries: self.tries,
+                took: self.began.elapsed(),
+            });
+        }
+    }
+
     fn line(&self) -> Line<'_> {
         let name = |id: u32| Name {
             id,
@@ -283,6 +302,7 @@ impl Drop for Record {
         if self.forgotten {
             return;
         }
+        self.count();
         let full = {
             let mut lines = self.log.lines.borrow_mut();
             if serde_json::to_writer(&mut *lines, &self.line()).is_ok() {
