@@ -45,6 +45,8 @@ fn layer7() {
             no_endpoint_is_said_at_once,
             the_proxy_has_no_power,
             explain_and_flows_say_that_the_proxy_is_between,
+            explain_shows_how_the_proxy_finds_endpoints,
+            every_request_is_counted_once_whichever_proxy_served_it,
             a_killed_proxy_is_back_and_connections_wait,
             a_route_that_is_deleted_leaves_the_service_direct,
         ],
@@ -216,6 +218,69 @@ fn explain_and_flows_say_that_the_proxy_is_between(mesh: &TestMesh) {
         (of_caller("proxy") && of_caller("direct")).then_some(flows)
     });
     assert!(!lines.is_empty());
+}
+
+fn explain_shows_how_the_proxy_finds_endpoints(mesh: &TestMesh) {
+    let _ = told(mesh, CALLER, &["http://web.shop/all"]);
+    let explained = eventually("the proxy tells", || {
+        let explained = mesh.json(&["explain", CALLER, "web.shop:80", "--http", "GET /all"]);
+        explained["backends"][0]["endpoints"][0]["live"]["latency"].as_u64().map(|_| explained)
+    });
+    assert!(explained["figuresAge"].as_u64().is_some_and(|it| it < 4_000), "{explained}");
+    let live = &explained["backends"][0]["endpoints"][0]["live"];
+    assert_eq!(
+        (&live["underWay"], &live["warmth"], &live["ejectedFor"]),
+        (&json!(0), &json!(100), &json!(null))
+    );
+    let text = mesh.wabe(&["explain", CALLER, "web.shop:80", "--http", "GET /all"]).success().stdout;
+    assert!(text.contains("endpoints as the proxy found them"), "{text}");
+}
+
+fn every_request_is_counted_once_whichever_proxy_served_it(mesh: &TestMesh) {
+    let counted = |more: &[&str]| {
+        let scrape = mesh.wabe(&["metrics"]).success().stdout;
+        let ours = |line: &&str| {
+            let wanted = ["source_workload_namespace=\"away\"", "destination_service=\"shop/web\""];
+            wanted.iter().chain(more).all(|it| line.contains(it))
+        };
+        let value = |line: &str| line.rsplit(' ').next().and_then(|it| it.parse::<u64>().ok());
+        scrape.lines().filter(ours).filter_map(value).sum::<u64>()
+    };
+    let good =
+        ["istio_requests_total{", "route=\"shop/web\",rule=\"2\",response_code=\"200\",response_flags=\"-\""];
+    let bad = ["istio_requests_total{", "rule=\"-\",response_code=\"404\",response_flags=\"no-route\""];
+    let took = ["istio_request_duration_milliseconds_count{", "rule=\"2\""];
+    let all = || (counted(&good), counted(&bad), counted(&took));
+    let (before_good, before_bad, before_took) = all();
+    let ask = |count: u32, path: &str| {
+        let url = format!("http://web.shop{path}?[1-{count}]");
+        let asked = mesh.exec(OTHER, &["curl", "-sS", "-o", "/dev/null", "--max-time", "60", &url]).success();
+        drop(asked);
+    };
+    let expect = |good: u64, bad: u64| {
+        let expected = (before_good + good, before_bad + bad, before_took + good);
+        eventually("all are counted", || (all() == expected).then_some(()));
+    };
+    ask(1000, "/all");
+    ask(10, "/nothing");
+    expect(1000, 10);
+    for upgrade in 1..=2 {
+        let before = mesh.machine().role("proxy");
+        let _ = mesh.wabe(&["upgrade", "proxy"]).success();
+        eventually("another proxy", || (mesh.machine().role("proxy") != before).then_some(()));
+        ask(100, "/all");
+        expect(1000 + 100 * upgrade, 10);
+    }
+    // The agent knows nothing but what is in the files.
+    let _ = mesh.machine().kill_role("agent");
+    eventually("the agent answers", || mesh.wabe(&["metrics"]).status.success().then_some(()));
+    expect(1200, 10);
+    // All of it was told already.
+    let killed = mesh.machine().kill_role("proxy");
+    eventually("another proxy", || mesh.machine().role("proxy").filter(|it| *it != killed));
+    ask(5, "/all");
+    expect(1205, 10);
+    assert_eq!(all(), (before_good + 1205, before_bad + 10, before_took + 1205), "and stays so");
 }
 
 fn a_killed_proxy_is_back_and_connections_wait(mesh: &TestMesh) {

@@ -107,13 +107,14 @@ impl Scrape {
             } else {
                 let (row, value) = line.rsplit_once(' ').expect("a value");
                 let name = row.split('{').next().expect("a name");
-                let suffix = match family.1 {
-                    "counter" => "_total",
-                    "info" => "_info",
-                    "gauge" => "",
+                let suffixes: &[&str] = match family.1 {
+                    "counter" => &["_total"],
+                    "info" => &["_info"],
+                    "gauge" => &[""],
+                    "histogram" => &["_bucket", "_count", "_sum"],
                     other => panic!("no type {other}"),
                 };
-                assert_eq!(name, format!("{}{suffix}", family.0), "{line}");
+                assert!(suffixes.iter().any(|suffix| name == format!("{}{suffix}", family.0)), "{line}");
                 assert!(row.matches('{').count() == row.matches('}').count(), "{line}");
                 let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
                 assert!(rows.insert(row.to_owned(), value).is_none(), "{line}: twice");

@@ -27,6 +27,7 @@ use crate::{
     api,
     balance::outcomes::Watched,
     datagrams,
+    figures::Ledger,
     flows::{self, FlowLog, SharedNames},
     metrics,
     reconcile::{Engine, Input, Parts, RecoverError, Running},
@@ -144,7 +145,7 @@ pub fn run(mesh: &Mesh) -> Result<(), AgentError> {
         &inputs,
     )
     .map_err(|message| failed("carry jobs to the keeper")(io::Error::other(message)))?;
-    metrics::serve(&mesh.metrics_socket(), scrapes, &inputs, &log, processes(mesh))
+    metrics::serve(&mesh.metrics_socket(), scrapes, &inputs, &log, processes(mesh), Ledger::of(mesh))
         .map_err(failed("serve metrics"))?;
     api::serve(&mesh.agent_socket(), inputs, log).map_err(failed("listen on its socket"))?;
     tracing::info!(mesh = mesh.name(), "the agent answers");

@@ -14,6 +14,7 @@ mod balance;
 mod datagrams;
 mod datapath;
 pub mod explain;
+pub mod figures;
 pub mod flows;
 mod instance_spec;
 mod layer7;

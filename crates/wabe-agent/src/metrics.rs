@@ -4,8 +4,9 @@
 
 use wabe_keeper::protocol::ChildState;
 
-use crate::api::Status;
+use crate::{api::Status, figures::Sums};
 
+mod requests;
 mod serve;
 mod text;
 mod traffic;
@@ -19,7 +20,7 @@ use text::{
 };
 
 /// Everything as OpenMetrics text.
-pub(crate) fn render(status: &Status, processes: &[ChildState], traffic: &Traffic) -> String {
+pub(crate) fn render(status: &Status, processes: &[ChildState], traffic: &Traffic, sums: &Sums) -> String {
     let mut text = Text::default();
     text.family("wabe_build", Kind::Info, "the agent's version");
     text.row("_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -55,11 +56,12 @@ pub(crate) fn render(status: &Status, processes: &[ChildState], traffic: &Traffi
     }
     text.family("wabe_process_restarts", Gauge, "how often the keeper started a process of the mesh again");
     for process in processes {
-        text.row("", &[("process", &process.name)], process.restarts.into());
+        text.row("", &[("process", &process.name)], process.restarts);
     }
     workloads(&mut text, status);
     services(&mut text, status);
     traffic.render(&mut text);
+    requests::render(&mut text, sums);
     text.end()
 }
 
@@ -77,11 +79,11 @@ fn all_reasons(status: &Status) -> Vec<(&str, u64)> {
 fn workloads(text: &mut Text, status: &Status) {
     text.family("wabe_workload_replicas", Gauge, "replicas that there should be");
     for workload in &status.workloads {
-        text.row("", &labels(&workload.name), workload.wanted.into());
+        text.row("", &labels(&workload.name), workload.wanted);
     }
     text.family("wabe_workload_ready", Gauge, "replicas that are ready");
     for workload in &status.workloads {
-        text.row("", &labels(&workload.name), workload.ready.into());
+        text.row("", &labels(&workload.name), workload.ready);
     }
     text.family(
         "wabe_workload_restarts",
@@ -89,7 +91,7 @@ fn workloads(text: &mut Text, status: &Status) {
         "how often the processes of the replicas were started again",
     );
     for workload in &status.workloads {
-        let restarts = workload.instances.iter().map(|it| u64::from(it.restarts)).sum();
+        let restarts: u64 = workload.instances.iter().map(|it| u64::from(it.restarts)).sum();
         text.row("", &labels(&workload.name), restarts);
     }
 }
@@ -120,10 +122,18 @@ fn labels(name: &str) -> [(&'static str, &str); 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use wabe_model::ObjectName;
+    use wabe_proxy::figures::{Answers, BackendFigures, Figures, Requests, Rule, Subject};
+
     use super::*;
-    use crate::api::{
-        CounterStatus, EndpointStatus, Flow, FlowKind, InstanceStatus, MapStatus, ServiceStatus,
-        WorkloadStatus,
+    use crate::{
+        api::{
+            CounterStatus, EndpointStatus, Flow, FlowKind, InstanceStatus, MapStatus, ServiceStatus,
+            WorkloadStatus,
+        },
+        figures::Live,
     };
 
     /// A status with something of everything.
@@ -184,6 +194,43 @@ mod tests {
         Flow { kind, ..serde_json::from_str(text).expect("a flow") }
     }
 
+    fn sums() -> Sums {
+        let name = ObjectName::new;
+        let rule = Rule { kind: "HTTPRoute".into(), route: name("shop", "canary"), rule: "first".into() };
+        let (source, service) = (Some(name("shop", "front")), Some(name("shop", "web")));
+        let subject = Subject { source, service: service.clone(), rule: Some(rule) };
+        let mut durations = [0; 15];
+        (durations[0], durations[14]) = (2, 1);
+        let answers = vec![
+            Answers { code: 200, reason: None, count: 2 },
+            Answers { code: 503, reason: Some("overflow".into()), count: 1 },
+        ];
+        let requests = Requests { answers: answers.clone(), retries: 4, durations, microseconds: 12_500_250 };
+        let backend = BackendFigures {
+            service: name("shop", "web"),
+            port: 80,
+            connections: 3,
+            pending: 2,
+            requests: 1,
+            ejections: 0,
+            ejected: 1,
+            endpoints: Vec::new(),
+        };
+        let unknown = BackendFigures { service: name("shop", "evil"), ..backend.clone() };
+        let figures = |backends| Figures { backends, ..Figures::default() };
+        let (fresh, old) = (Duration::from_millis(1900), Duration::from_secs(60));
+        Sums {
+            requests: [(subject, requests)].into(),
+            other: Requests { answers, ..Requests::default() },
+            ejections: [((name("shop", "web"), 80), 7)].into(),
+            live: vec![
+                Live { figures: figures(vec![backend.clone(), unknown]), age: fresh },
+                Live { figures: figures(vec![backend.clone()]), age: fresh },
+                Live { figures: figures(vec![backend]), age: old },
+            ],
+        }
+    }
+
     fn rendered() -> String {
         let mut traffic = Traffic::default();
         traffic.add(&flow(FlowKind::Opened));
@@ -197,7 +244,7 @@ mod tests {
             problem: None,
             draining: Vec::new(),
         };
-        render(&status(), &[dns], &traffic)
+        render(&status(), &[dns], &traffic, &sums())
     }
 
     #[test]
@@ -231,11 +278,40 @@ mod tests {
             "wabe_map_limit{map=\"TICKETS\"} 8",
             "wabe_workload_restarts{namespace=\"shop\",workload=\"web\"} 2",
             "wabe_service_endpoints{namespace=\"shop\",service=\"web\",state=\"ejected\"} 1",
+            "wabe_backend_connections{namespace=\"shop\",service=\"web\",port=\"80\"} 6",
+            "wabe_backend_pending{namespace=\"shop\",service=\"web\",port=\"80\"} 4",
+            "wabe_backend_requests{namespace=\"shop\",service=\"web\",port=\"80\"} 2",
+            "wabe_backend_ejected{namespace=\"shop\",service=\"web\",port=\"80\"} 2",
+            "wabe_backend_ejections_total{namespace=\"shop\",service=\"web\",port=\"80\"} 7",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("evil"), "{text}");
         let bytes = text.lines().find(|it| it.starts_with("istio_tcp_sent_bytes_total{reporter=\"source\""));
         assert!(bytes.is_some_and(|it| it.ends_with(" 20")), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn requests_are_told_by_route_code_and_reason() {
+        let text = rendered();
+        let labels = "reporter=\"waypoint\",source_workload=\"front\",source_workload_namespace=\"shop\",\
+                      destination_service=\"shop/web\",destination_service_name=\"web\",\
+                      destination_service_namespace=\"shop\",request_protocol=\"http\",\
+                      route_kind=\"HTTPRoute\",route=\"shop/canary\",rule=\"first\"";
+        let of = |family: &str, more: &str, value: &str| format!("{family}{{{labels}{more}}} {value}");
+        for line in [
+            of("istio_requests_total", ",response_code=\"200\",response_flags=\"-\"", "2"),
+            of("istio_requests_total", ",response_code=\"503\",response_flags=\"overflow\"", "1"),
+            of("istio_request_duration_milliseconds_bucket", ",le=\"0.5\"", "2"),
+            of("istio_request_duration_milliseconds_bucket", ",le=\"10000.0\"", "2"),
+            of("istio_request_duration_milliseconds_bucket", ",le=\"+Inf\"", "3"),
+            of("istio_request_duration_milliseconds_count", "", "3"),
+            of("istio_request_duration_milliseconds_sum", "", "12500.25"),
+            of("wabe_request_retries_total", "", "4"),
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains("source_workload=\"other\""), "{text}");
     }
 }

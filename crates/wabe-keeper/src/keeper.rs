@@ -119,9 +119,10 @@ pub fn run_keeper(mesh: Mesh, programs: Programs, ready: impl FnOnce()) -> Resul
     make_folder(&mesh.logs_dir(), 0o700).map_err(failed("make the folder of logs"))?;
     make_folder(&mesh.names_dir(), 0o755).map_err(failed("make the folder of names"))?;
     make_folder(&mesh.proxy_dir(), 0o755).map_err(failed("make the folder of the proxy"))?;
+    make_folder(&mesh.figures_dir(), 0o700).map_err(failed("make the folder of the proxy's figures"))?;
     let network = NodeNetwork::create(&file)?;
     let messages = channel();
-    let vendor = Arc::new(Vendor::new(network.outlets(), messages.0.clone()));
+    let vendor = Arc::new(Vendor::new(network.outlets(), mesh.figures_dir(), messages.0.clone()));
     let roles = roles(&mesh, &file, &network, &vendor, &programs, Vec::new())?;
     supervise(mesh, file, (network, vendor, messages), programs, roles, listener, |_| Ok(()), ready)
 }
@@ -139,6 +140,7 @@ pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> 
         succession::inherit().map_err(failed("take over from an earlier program"))?;
     make_cgroups(&file).map_err(failed("make its cgroups"))?;
     make_folder(&mesh.proxy_dir(), 0o755).map_err(failed("make the folder of the proxy"))?;
+    make_folder(&mesh.figures_dir(), 0o700).map_err(failed("make the folder of the proxy's figures"))?;
     let mut places = Vec::new();
     for LeftInstance { state, descriptors: [netns, ..], proxy } in &mut instances {
         let spec = &state.spec;
@@ -149,7 +151,7 @@ pub fn resume_keeper(mesh: Mesh, programs: Programs) -> Result<(), KeeperError> 
     }
     let network = NodeNetwork::resume(&file, node, places)?;
     let messages = channel();
-    let vendor = Arc::new(Vendor::new(network.outlets(), messages.0.clone()));
+    let vendor = Arc::new(Vendor::new(network.outlets(), mesh.figures_dir(), messages.0.clone()));
     let roles = roles(&mesh, &file, &network, &vendor, &programs, left)?;
     let inherit = |supervisor: &mut Supervisor| {
         supervisor.take_over(since_ms, instances)?;

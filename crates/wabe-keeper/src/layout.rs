@@ -140,6 +140,11 @@ impl Mesh {
         self.proxy_dir().join("snapshot.json")
     }
 
+    /// What proxies have counted, a file for each: for root only, the proxies get theirs handed over.
+    pub fn figures_dir(&self) -> PathBuf {
+        self.run_dir().join("figures")
+    }
+
     /// What workloads, agent, dns and proxy print.
     pub fn logs_dir(&self) -> PathBuf {
         self.run_dir().join("logs")

@@ -9,6 +9,7 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard,
         mpsc::{Receiver, Sender, SyncSender, sync_channel},
@@ -33,6 +34,8 @@ use crate::{
     supervise::{Message, Word},
 };
 
+mod figures;
+
 /// The most sockets that come with one packet. A proxy that asks for more at once is none of ours.
 const MOST: usize = 64;
 /// The longest packet that the proxy may send.
@@ -53,6 +56,8 @@ enum Given {
     Forget { workload: u32 },
     /// All listeners that there are were told.
     Complete,
+    /// A file for what the proxy counts, which comes with it.
+    Figures,
     /// Sockets to connect with on a workload's behalf, which come with it; none if it is gone, or has too many.
     Sockets { workload: u32, v6: bool },
 }
@@ -76,6 +81,8 @@ type Packet = (Given, Vec<Arc<OwnedFd>>);
 #[derive(Debug)]
 pub(crate) struct Vendor {
     outlets: Outlets,
+    /// The folder for what proxies count.
+    figures: PathBuf,
     links: Mutex<Vec<Link>>,
     /// Read while a packet is answered, written to keep all links as they are.
     turns: Arc<RwLock<()>>,
@@ -92,20 +99,29 @@ struct Link {
 
 impl Vendor {
     /// What proxies say of themselves goes to `outbox`.
-    pub(crate) fn new(outlets: Outlets, outbox: Sender<Message>) -> Self {
-        Self { outlets, links: Mutex::default(), turns: Arc::default(), outbox }
+    pub(crate) fn new(outlets: Outlets, figures: PathBuf, outbox: Sender<Message>) -> Self {
+        Self { outlets, figures, links: Mutex::default(), turns: Arc::default(), outbox }
     }
 
     /// A new link for the proxy of this number; returns the proxy's end of it.
     pub(crate) fn link(&self, number: u32) -> io::Result<OwnedFd> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        self.adopt(number, ours, true)?;
+        let file = figures::make(&self.figures);
+        if let Err(error) = &file {
+            tracing::warn!(%error, "what this proxy counts is not told");
+        }
+        let first = file.ok().map(|file| (Given::Figures, vec![Arc::new(OwnedFd::from(file))]));
+        self.serve(number, ours, first, true)?;
         Ok(theirs)
     }
 
     /// Goes on with a link that was made before, by an earlier program perhaps. A proxy that serves is told all listeners.
     pub(crate) fn adopt(&self, number: u32, ours: OwnedFd, serves: bool) -> io::Result<()> {
+        self.serve(number, ours, None, serves)
+    }
+
+    fn serve(&self, number: u32, ours: OwnedFd, first: Option<Packet>, serves: bool) -> io::Result<()> {
         let socket = Arc::new(ours);
         let (packets, waiting) = sync_channel(BEHIND);
         start("proxy-gives", {
@@ -124,6 +140,9 @@ impl Vendor {
         })?;
         // Those made while this lock is held are told twice, which does no harm; none is missed.
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packet) = first {
+            packets.try_send(packet).map_err(|_| io::ErrorKind::WouldBlock)?;
+        }
         if serves {
             let listeners = self.outlets.listeners().into_iter();
             let told = listeners.map(|(workload, listener)| (Given::Listen { workload }, vec![listener]));
@@ -311,6 +330,7 @@ mod tests {
         let sockets = Given::Sockets { workload: 7, v6: true };
         assert_eq!(text(&sockets), r#"{"sockets":{"workload":7,"v6":true}}"#);
         assert_eq!(text(&Given::Complete), r#""complete""#);
+        assert_eq!(text(&Given::Figures), r#""figures""#);
         let wanted = |text: &str| serde_json::from_str::<Wanted>(text).expect("a wish");
         let sockets = wanted(r#"{"sockets":{"workload":7,"v4":8,"v6":0}}"#);
         assert!(matches!(sockets, Wanted::Sockets { workload: 7, v4: 8, v6: 0 }));

@@ -17,6 +17,7 @@ use wabe_policy::http::TableRule;
 
 use crate::{
     failure::Failure,
+    figures::{Ended, Tally},
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -32,6 +33,8 @@ const ID: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     lines: RefCell<Vec<u8>>,
+    /// What is counted of the same.
+    pub(crate) tally: Tally,
 }
 
 /// What was asked for, as far as it was understood.
@@ -245,12 +248,27 @@ impl Record {
     /// Whether a line is asked for. Before there is a snapshot nobody has said.
     fn is_told(&self) -> bool {
         let asked = self.world.as_ref().map_or_else(AccessLog::default, |it| it.access_log);
-        !self.forgotten
-            && match asked {
-                AccessLog::All => true,
-                AccessLog::Failures => !self.is_well(),
-                AccessLog::None => false,
-            }
+        match asked {
+            AccessLog::All => true,
+            AccessLog::Failures => !self.is_well(),
+            AccessLog::None => false,
+        }
+    }
+
+    /// Requests only, and no copies of them.
+    fn count(&self) {
+        if self.mirror.is_none() && (self.asked.method.is_some() || self.status.is_some()) {
+            self.log.tally.count(&Ended {
+                world: self.world.as_ref(),
+                caller: self.caller.workload,
+                service: self.service.as_ref(),
+                rule: self.rule.as_ref(),
+                status: self.status,
+                failure: self.failure,
+                tries: self.tries,
+                took: self.began.elapsed(),
+            });
+        }
     }
 
     fn line(&self) -> Line<'_> {
@@ -297,6 +315,10 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.forgotten {
+            return;
+        }
+        self.count();
         if !self.is_told() {
             return;
         }

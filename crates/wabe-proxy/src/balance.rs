@@ -17,6 +17,7 @@ use crate::snapshot::{BackendFacts, EndpointFacts};
 
 mod backend;
 mod ejection;
+mod figures;
 mod hash;
 mod limits;
 mod load;

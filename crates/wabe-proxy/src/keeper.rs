@@ -35,6 +35,8 @@ pub(crate) enum Given {
     Forget { workload: u32 },
     /// All listeners that there are were told.
     Complete,
+    /// A file for what is counted, which comes with it.
+    Figures,
     /// Sockets, which come with it; none if the workload is gone.
     Sockets { workload: u32, v6: bool },
 }

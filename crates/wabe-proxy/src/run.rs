@@ -106,6 +106,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
         hearing.abort();
         ticking.abort();
         proxy.log.flush();
+        proxy.log.tally.write(&proxy.balancers, Instant::now());
         Ok(())
     })
 }
@@ -139,6 +140,10 @@ async fn hear(
                 link.ready();
                 continue;
             }
+            Given::Figures => {
+                descriptors.pop().into_iter().for_each(|file| proxy.log.tally.write_to(file));
+                continue;
+            }
             Given::Sockets { .. } => continue,
         };
         let Some(listeners) = &mut listeners else { continue };
@@ -164,6 +169,7 @@ async fn tick(proxy: Rc<Proxy>) {
         ticks.tick().await;
         proxy.watched.look();
         proxy.log.flush();
+        proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();
         proxy.passed.sweep(Instant::now());
     }

@@ -1,14 +1,16 @@
-//! `wabe explain --http`: what would become of a request. Reads what the proxy reads, so it works with agent and proxy dead.
+//! `wabe explain --http`: what would become of a request. Reads what the proxy reads, so it works with agent and proxy dead; what the proxy told of its
+//! endpoints is added if there is something.
 
-use std::{fs, net::IpAddr, process::ExitCode};
+use std::{fs, net::IpAddr, process::ExitCode, time::Duration};
 
 use wabe_abi::TCP;
 use wabe_agent::{
     Published,
     explain::{
         Question, Verdict, explain,
-        request::{Asked, BackendView, EndpointView, Outcome, RequestExplanation, explain_request},
+        request::{Asked, BackendView, EndpointView, LiveView, Outcome, RequestExplanation, explain_request},
     },
+    figures::{self, Live},
 };
 use wabe_datapath::Pinned;
 use wabe_keeper::layout::Mesh;
@@ -45,12 +47,14 @@ pub(super) fn run(
     let snapshot: Snapshot = serde_json::from_slice(&bytes).map_err(|error| {
         Failure::environment(format!("what the proxy reads can't be understood: {error}"))
     })?;
-    let told = explain_request(&snapshot, &asked).ok_or_else(|| {
+    let mut told = explain_request(&snapshot, &asked).ok_or_else(|| {
         Failure::refused(format!(
             "{} is no port of a service with routes: nobody looks at requests to it; leave --http out",
             target::show(sent.destination, sent.port)
         ))
     })?;
+    let live = figures::live(mesh);
+    live.last().into_iter().for_each(|it| told.add(it));
     match arguments.plain.output {
         Output::Json => json(&told)?,
         Output::Text | Output::Yaml => {
@@ -63,7 +67,7 @@ pub(super) fn run(
                 };
                 explain(tables, names, &question).is_some_and(|it| it.verdict == Verdict::Allowed)
             };
-            print(&asked, &told, admits)?;
+            print(&asked, &told, live.last(), admits)?;
         }
     }
     Ok(match told.outcome {
@@ -97,6 +101,7 @@ fn asked(sent: &Sent<'_>, text: &str, headers: &[String]) -> Result<Asked, Failu
 fn print(
     asked: &Asked,
     told: &RequestExplanation,
+    live: Option<&Live>,
     admits: impl Fn(&EndpointView) -> bool,
 ) -> Result<(), Failure> {
     let (word, colour) = match told.outcome {
@@ -117,6 +122,20 @@ fn print(
     }
     line(&format!("  generation {}", told.generation))?;
     if !told.backends.is_empty() {
+        line(&match live {
+            None => paint(
+                "  the proxy does not run, or has told nothing yet: how endpoints are is not known",
+                Colour::Yellow,
+            ),
+            Some(it) if it.is_fresh() => format!("  endpoints as the proxy found them {:.1?} ago", it.age),
+            Some(it) => {
+                let old = format!(
+                    "  endpoints as the proxy found them {:.0?} ago: it is stuck, or stopped",
+                    it.age
+                );
+                paint(&old, Colour::Yellow)
+            }
+        })?;
         line("")?;
         line(&backends(&told.backends, admits))?;
     }
@@ -125,7 +144,7 @@ fn print(
 
 /// A row for each backend, and below it one for each endpoint.
 fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> String {
-    let mut table = Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "WHAT"]);
+    let mut table = Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "UNDER WAY", "LATENCY", "WHAT"]);
     for it in all {
         let what = match it.invalid {
             Some(why) => paint(&format!("500: {why}"), Colour::Red),
@@ -137,6 +156,8 @@ fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> Stri
             String::new(),
             it.weight.to_string(),
             format!("{:.1} %", it.share * 100.0),
+            String::new(),
+            String::new(),
             what,
         ]);
         for endpoint in &it.endpoints {
@@ -144,16 +165,31 @@ fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> Stri
                 true => paint("allowed", Colour::Green),
                 false => paint("403: refused by policy", Colour::Red),
             };
+            let [under_way, latency, more] = endpoint.live.as_ref().map_or_else(Default::default, score);
             table.row([
                 String::new(),
                 format!("{} {}", endpoint.workload, target::show(endpoint.address, endpoint.port)),
                 endpoint.weight.to_string(),
                 String::new(),
-                verdict,
+                under_way,
+                latency,
+                verdict + &more,
             ]);
         }
     }
     table.text()
+}
+
+/// Requests under way, latency, and what keeps requests from it.
+fn score(it: &LiveView) -> [String; 3] {
+    let latency = |it| format!("{:.1?}", Duration::from_micros(it));
+    let out = it.ejected_for.map(|it| {
+        let text = format!("; ejected for {:.1?} more", Duration::from_millis(it));
+        paint(&text, Colour::Red)
+    });
+    let warms = (it.warmth < 100).then(|| format!("; warms up: {} % of its weight", it.warmth));
+    let more = [out, warms].into_iter().flatten().collect();
+    [it.under_way.to_string(), it.latency.map_or("-".into(), latency), more]
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use serde::Serialize;
 use wabe_model::{HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
 use wabe_policy::http::{HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, joined};
-use wabe_proxy::{EndpointFacts, Snapshot};
+use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures};
+
+use crate::figures::Live;
 
 /// A request that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct RequestExplanation {
     pub rule: Option<RuleView>,
     /// Where the request may go; of a rule, by weight. None if nobody but the proxy answers.
     pub backends: Vec<BackendView>,
+    /// How old what the proxy told of its endpoints is, in milliseconds; `None` if no proxy that runs has told anything.
+    pub figures_age: Option<u64>,
 }
 
 /// What becomes of a request.
@@ -114,6 +118,44 @@ pub struct EndpointView {
     pub port: u16,
     /// Its weight.
     pub weight: u32,
+    /// How the proxy finds it; `None` if it does not say.
+    pub live: Option<LiveView>,
+}
+
+/// What the choice among endpoints goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveView {
+    /// Requests under way there.
+    pub under_way: u32,
+    /// What it is expected to take, in microseconds: the latest latencies count most, slow ones at once. `None` if it never
+    /// answered.
+    pub latency: Option<u64>,
+    /// The share of its weight that holds now, 1 to 100 percent: less while it warms up.
+    pub warmth: u32,
+    /// For how many more milliseconds it gets nothing.
+    pub ejected_for: Option<u64>,
+}
+
+impl RequestExplanation {
+    /// Adds what a proxy told. Numbers only, of endpoints that there are.
+    pub fn add(&mut self, told: &Live) {
+        self.figures_age = Some(u64::try_from(told.age.as_millis()).unwrap_or(u64::MAX));
+        for view in &mut self.backends {
+            let same = |it: &&BackendFigures| it.port == view.port && it.service.to_string() == view.service;
+            let Some(figures) = told.figures.backends.iter().find(same) else { continue };
+            for endpoint in &mut view.endpoints {
+                let figures = figures.endpoints.iter().find(|it| it.workload == endpoint.id);
+                let weight = endpoint.weight.max(1);
+                endpoint.live = figures.map(|it| LiveView {
+                    under_way: it.under_way,
+                    latency: it.latency,
+                    warmth: it.weight / weight,
+                    ejected_for: it.ejected_for,
+                });
+            }
+        }
+    }
 }
 
 /// Decides as the proxy would; `None` if the caller is not led there from what it dials.
@@ -131,6 +173,7 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
         outcome,
         rule,
         backends,
+        figures_age: None,
     };
     let itself = || BackendView {
         service: facts.service.to_string(),
@@ -203,6 +246,7 @@ fn endpoints(snapshot: &Snapshot, asked: &Asked, service: &ObjectName, port: u16
             address: if asked.destination.is_ipv4() { it.v4.into() } else { it.v6.into() },
             port: it.port,
             weight: it.weight,
+            live: None,
         }
     };
     backend.into_iter().flat_map(|it| &it.endpoints).map(view).collect()

@@ -22,6 +22,7 @@ use wabe_keeper::protocol::ChildState;
 use super::render;
 use crate::{
     api::{Reply, Request},
+    figures::Ledger,
     flows::FlowLog,
     reconcile::Input,
 };
@@ -30,6 +31,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a connection could not be accepted (no descriptors left, say).
 const BREATH: Duration = Duration::from_millis(100);
+/// How often what ended proxies counted is summed up.
+const SUM_UP: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 8 << 10;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -43,6 +46,7 @@ struct Sources {
     inputs: Sender<Input>,
     flows: Arc<FlowLog>,
     processes: Processes,
+    ledger: Arc<Ledger>,
 }
 
 /// Answers at `socket`, for root only, and at `listener`, for everybody on the machine, until the process ends.
@@ -52,14 +56,27 @@ pub(crate) fn serve(
     inputs: &Sender<Input>,
     flows: &Arc<FlowLog>,
     processes: Processes,
+    ledger: Ledger,
 ) -> io::Result<()> {
-    let sources = Sources { inputs: inputs.clone(), flows: Arc::clone(flows), processes };
+    let (inputs, flows, ledger) = (inputs.clone(), Arc::clone(flows), Arc::new(ledger));
+    let sources = Sources { inputs, flows, processes, ledger };
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let unix = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    let of_ended = sources.clone();
+    let sum_up = move || {
+        loop {
+            thread::sleep(SUM_UP);
+            // Whether anybody scrapes or not: the keeper makes few files.
+            if of_ended.ledger.has_ended() {
+                drop(scrape(&of_ended));
+            }
+        }
+    };
+    thread::Builder::new().name("figures".into()).spawn(sum_up)?;
     let of_unix = sources.clone();
     let answer = move || {
         for stream in unix.incoming() {
@@ -169,5 +186,6 @@ fn scrape(sources: &Sources) -> Option<String> {
     let (replies, answers) = mpsc::channel();
     sources.inputs.send(Input::Request(Request::Status, replies)).ok()?;
     let Reply::Status(status) = answers.recv().ok()? else { return None };
-    Some(render(&status, &(sources.processes)(), &sources.flows.traffic()))
+    let sums = sources.ledger.sums(&status);
+    Some(render(&status, &(sources.processes)(), &sources.flows.traffic(), &sums))
 }

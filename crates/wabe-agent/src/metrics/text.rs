@@ -1,7 +1,7 @@
 //! OpenMetrics 1.0 text: what a scrape looks like on the wire. Written here because a scrape is one snapshot that is
 //! thrown away; libraries for it keep registries of counters that the kernel has already.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// What a family counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often something was of which size, by upper ends.
+    Histogram,
     /// Says something in its labels.
     Info,
 }
@@ -19,6 +21,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
             Self::Info => "info",
         }
     }
@@ -38,8 +41,8 @@ impl Text {
         let _ = writeln!(self.text, "# TYPE {name} {}\n# HELP {name} {help}", kind.name());
     }
 
-    /// A row of the family; `suffix` is `_total` for counters, `_info` for infos.
-    pub(super) fn row(&mut self, suffix: &str, labels: &[(&str, &str)], value: u64) {
+    /// A row of the family; `suffix` is `_total` for counters, `_info` for infos, `_bucket`, `_count` and `_sum` for histograms.
+    pub(super) fn row(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl fmt::Display) {
         self.text.push_str(self.family);
         self.text.push_str(suffix);
         for (place, (name, value)) in labels.iter().enumerate() {

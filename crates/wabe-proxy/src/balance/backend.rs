@@ -121,13 +121,11 @@ impl Balancer {
     }
 
     /// Ejections ever.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what tells people of it does not ask yet"))]
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.get()
     }
 
     /// What is known of each endpoint.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what tells people of it does not ask yet"))]
     pub(crate) fn scores(&self, now: Instant) -> Vec<Score> {
         let traffic = self.traffic();
         let score = |it: &Rc<Endpoint>| Score {

@@ -101,7 +101,6 @@ impl Limits {
     }
 
     /// How many are in use.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what tells people of it does not ask yet"))]
     pub(crate) fn in_use(&self, what: Overflow) -> u32 {
         self.counter(what).get()
     }

@@ -24,7 +24,7 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4
 const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
 /// Before these servers, with one rule for all requests, which the test changes.
-fn ruled(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Scene {
+pub fn ruled(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Scene {
     Scene::with(servers, |snapshot| add_rule(snapshot, change))
 }
 

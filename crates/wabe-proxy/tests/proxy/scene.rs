@@ -19,7 +19,10 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wabe_proxy::{Options, Snapshot};
+use wabe_proxy::{
+    Options, Snapshot,
+    figures::{self, Figures},
+};
 
 /// The caller's number.
 pub const CALLER: u32 = 7;
@@ -73,6 +76,8 @@ impl Scene {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
         let keeper = Arc::new(ours);
+        let figures = std::fs::File::create_new(folder.path().join("figures")).expect("a file");
+        give(&keeper, &json!("figures"), &[OwnedFd::from(figures)]);
         give(&keeper, &json!({ "listen": { "workload": CALLER } }), &[OwnedFd::from(listener)]);
         thread::spawn({
             let keeper = Arc::clone(&keeper);
@@ -107,6 +112,11 @@ impl Scene {
             Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(&answer)),
         }
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// What it told last.
+    pub fn figures(&self) -> Option<Figures> {
+        figures::read(&std::fs::read(self.folder.path().join("figures")).expect("read"))
     }
 
     /// Ends it, as its keeper's end does.

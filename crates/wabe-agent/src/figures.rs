@@ -1,0 +1,270 @@
+//! What the node's proxies have counted, of those that ended too. Files of [`wabe_proxy::figures`], one for each proxy, which the
+//! keeper makes; of those whose proxy has ended the sums are kept in another one.
+//!
+//! Proxies are not trusted: of what they say only names count that the mesh has, so they can make up numbers but no labels.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, TryLockError},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+use wabe_keeper::layout::Mesh;
+use wabe_model::ObjectName;
+use wabe_proxy::{
+    Snapshot,
+    figures::{self, EVERY, Figures, Requests, Subject},
+};
+
+use crate::api::Status;
+
+/// Subjects of proxies that ended, of which those beyond are counted together.
+const MOST: usize = 4096;
+/// The sums; a name that the keeper gives to no file.
+const ENDED: &str = ".ended";
+
+/// What a proxy that lives has told.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The last that it told.
+    pub figures: Figures,
+    /// How long ago.
+    pub age: Duration,
+}
+
+impl Live {
+    /// Whether it says how things are now.
+    pub fn is_fresh(&self) -> bool {
+        self.age < 4 * EVERY
+    }
+}
+
+/// What the proxies that live have told, the one that was started last at the end.
+pub fn live(mesh: &Mesh) -> Vec<Live> {
+    let folder = mesh.figures_dir();
+    let names = names(&folder).unwrap_or_default();
+    names
+        .iter()
+        .filter_map(|name| if let Told::Live(it) = told(&folder.join(name))? { it } else { None })
+        .collect()
+}
+
+/// The sums of all proxies.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) requests: BTreeMap<Subject, Requests>,
+    pub(crate) other: Requests,
+    /// By service and port.
+    pub(crate) ejections: BTreeMap<(ObjectName, u16), u64>,
+    /// Of those that live.
+    pub(crate) live: Vec<Live>,
+}
+
+/// Names that may be told.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    workloads: BTreeSet<String>,
+    services: BTreeSet<String>,
+    /// Service, kind of route, route, rule.
+    rules: BTreeSet<(String, String, String, String)>,
+    backends: BTreeSet<(ObjectName, u16)>,
+}
+
+/// Keeps the sums.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    folder: PathBuf,
+    snapshot: PathBuf,
+    /// One at a time.
+    turn: Mutex<()>,
+}
+
+/// The file of [`ENDED`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Ended {
+    /// Files that are in the sums, and perhaps not removed yet.
+    merged: Vec<String>,
+    requests: Vec<(Subject, Requests)>,
+    other: Requests,
+    ejections: Vec<((ObjectName, u16), u64)>,
+}
+
+/// What a file says.
+enum Told {
+    /// `None` if nothing yet.
+    Live(Option<Live>),
+    Ended(Option<Figures>),
+}
+
+impl Known {
+    pub(crate) fn new(status: &Status, snapshot: &Snapshot) -> Self {
+        let mut rules = BTreeSet::new();
+        for port in &snapshot.ports {
+            for rule in port.table.rules() {
+                let name = rule.name.clone().unwrap_or_else(|| rule.rule.to_string());
+                let (kind, route) = (rule.kind.as_str().to_owned(), rule.route.to_string());
+                rules.insert((port.service.to_string(), kind, route, name));
+            }
+        }
+        Self {
+            workloads: status.workloads.iter().map(|it| it.name.clone()).collect(),
+            services: status.services.iter().map(|it| it.name.clone()).collect(),
+            rules,
+            backends: snapshot.backends.iter().map(|it| (it.service.clone(), it.port)).collect(),
+        }
+    }
+
+    fn has(&self, subject: &Subject) -> bool {
+        let Subject { source, service, rule } = subject;
+        let among = |names: &BTreeSet<String>, name: &Option<ObjectName>| {
+            name.as_ref().is_none_or(|it| names.contains(&it.to_string()))
+        };
+        let has_rule = rule.as_ref().is_none_or(|rule| {
+            let service = service.as_ref().map(ToString::to_string).unwrap_or_default();
+            let route = rule.route.to_string();
+            self.rules.contains(&(service, rule.kind.clone(), route, rule.rule.clone()))
+        });
+        among(&self.workloads, source) && among(&self.services, service) && has_rule
+    }
+}
+
+impl Sums {
+    fn of(ended: &Ended) -> Self {
+        Self {
+            requests: ended.requests.iter().cloned().collect(),
+            other: ended.other.clone(),
+            ejections: ended.ejections.iter().cloned().collect(),
+            live: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, figures: &Figures, known: &Known) {
+        for (subject, requests) in figures.requests.iter().filter(|it| known.has(&it.0)) {
+            if self.requests.len() < MOST || self.requests.contains_key(subject) {
+                self.requests.entry(subject.clone()).or_default().add(requests);
+            } else {
+                self.other.add(requests);
+            }
+        }
+        self.other.add(&figures.other);
+        for it in &figures.backends {
+            let key = (it.service.clone(), it.port);
+            if known.backends.contains(&key) {
+                let count = self.ejections.entry(key).or_default();
+                *count = count.saturating_add(it.ejections);
+            }
+        }
+    }
+
+    /// What the mesh has no more is told no more.
+    fn forget(&mut self, known: &Known) {
+        self.requests.retain(|subject, _| known.has(subject));
+        self.ejections.retain(|key, _| known.backends.contains(key));
+    }
+}
+
+impl Ledger {
+    pub(crate) fn of(mesh: &Mesh) -> Self {
+        Self { folder: mesh.figures_dir(), snapshot: mesh.proxy_file(), turn: Mutex::default() }
+    }
+
+    /// Whether a file waits to be summed up.
+    pub(crate) fn has_ended(&self) -> bool {
+        let ended = |name: &String| matches!(told(&self.folder.join(name)), Some(Told::Ended(_)));
+        names(&self.folder).is_ok_and(|names| names.iter().any(ended))
+    }
+
+    /// All that was counted. Nothing if it can't be known what may be told: nothing is summed up then either.
+    pub(crate) fn sums(&self, status: &Status) -> Sums {
+        let snapshot = fs::read(&self.snapshot).ok().and_then(|it| serde_json::from_slice(&it).ok());
+        let Some(snapshot) = snapshot else { return Sums::default() };
+        self.collect(&Known::new(status, &snapshot)).unwrap_or_else(|error| {
+            tracing::warn!(%error, folder = %self.folder.display(), "what the proxy counted can't be read");
+            Sums::default()
+        })
+    }
+
+    fn collect(&self, known: &Known) -> io::Result<Sums> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join(ENDED);
+        let before: Ended = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ended::default(),
+            Err(error) => return Err(error),
+        };
+        let (mut sums, mut merged, mut live) = (Sums::of(&before), Vec::new(), Vec::new());
+        for name in names(&self.folder)? {
+            let file = self.folder.join(&name);
+            if before.merged.contains(&name) {
+                fs::remove_file(&file)?;
+                continue;
+            }
+            match told(&file) {
+                Some(Told::Live(it)) => live.extend(it),
+                Some(Told::Ended(figures)) => {
+                    figures.iter().for_each(|it| sums.add(it, known));
+                    merged.push(name);
+                }
+                None => {}
+            }
+        }
+        if !merged.is_empty() {
+            sums.forget(known);
+            // What says that a file is in the sums is written at once with the sums: whenever this ends, none is in them twice.
+            let ended = Ended {
+                requests: sums.requests.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+                other: sums.other.clone(),
+                ejections: sums.ejections.iter().map(|(key, value)| (key.clone(), *value)).collect(),
+                merged,
+            };
+            let new = self.folder.join(".ended.new");
+            fs::write(&new, serde_json::to_vec(&ended)?)?;
+            fs::rename(&new, &path)?;
+            ended.merged.iter().try_for_each(|name| fs::remove_file(self.folder.join(name)))?;
+        }
+        live.iter().for_each(|it: &Live| sums.add(&it.figures, known));
+        sums.forget(known);
+        sums.live = live;
+        Ok(sums)
+    }
+}
+
+/// Proxies' files, the oldest first.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        // An earlier version's keeper makes none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let names = entries.map(|it| Ok(it?.file_name().into_string().ok())).collect::<io::Result<Vec<_>>>()?;
+    let mut names: Vec<String> = names.into_iter().flatten().filter(|it| !it.starts_with('.')).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// `None` if the file is gone.
+fn told(path: &Path) -> Option<Told> {
+    let file = File::open(path).ok()?;
+    // Its proxy holds another one as long as it lives. Looked for before the file is read: what is read is the last then.
+    let ended = match file.try_lock_shared() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => return None,
+    };
+    let mut bytes = Vec::new();
+    (&file).take(figures::FILE as u64).read_to_end(&mut bytes).ok()?;
+    let figures = figures::read(&bytes);
+    if ended {
+        return Some(Told::Ended(figures));
+    }
+    let written = file.metadata().and_then(|it| it.modified()).ok()?;
+    let age = SystemTime::now().duration_since(written).unwrap_or_default();
+    Some(Told::Live(figures.map(|figures| Live { figures, age })))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+use wabe_proxy::figures::{Answers, BackendFigures, Rule};
+
+use super::*;
+
+/// As the proxy writes it, by another hand: a format that only its writer knows could change unseen.
+fn half(number: u64, text: &[u8]) -> Vec<u8> {
+    let words = text.chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    let all = [number, text.len() as u64].into_iter().chain(words);
+    let sum =
+        all.fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3));
+    let head = [*b"wabefig1", number.to_le_bytes(), (text.len() as u64).to_le_bytes(), sum.to_le_bytes()];
+    [head.as_flattened(), text].concat()
+}
+
+/// A proxy that writes as long as it is kept.
+struct Proxy(File);
+
+struct Scene {
+    folder: tempfile::TempDir,
+    ledger: Ledger,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, snapshot) = (folder.path().to_owned(), folder.path().join("none"));
+        Self { folder, ledger: Ledger { folder: path, snapshot, turn: Mutex::default() } }
+    }
+
+    fn proxy(&self, name: &str) -> Proxy {
+        let file = File::create_new(self.folder.path().join(name)).expect("a file");
+        file.lock().expect("a lock");
+        Proxy(file)
+    }
+
+    fn count(&self) -> u64 {
+        let sums = self.ledger.collect(&known()).expect("sums");
+        sums.requests.values().flat_map(|it| &it.answers).map(|it| it.count).sum()
+    }
+
+    fn files(&self) -> Vec<String> {
+        names(self.folder.path()).expect("a list")
+    }
+}
+
+impl Proxy {
+    fn says(&mut self, figures: &Figures) {
+        self.0.seek(SeekFrom::Start(0)).expect("a place");
+        self.0.write_all(&half(2, &serde_json::to_vec(figures).expect("text"))).expect("written");
+    }
+}
+
+fn known() -> Known {
+    let names = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+    let rule = ["shop/web", "HTTPRoute", "shop/canary", "0"].map(str::to_owned);
+    Known {
+        workloads: names(&["shop/caller"]),
+        services: names(&["shop/web"]),
+        rules: BTreeSet::from([rule.into()]),
+        backends: BTreeSet::from([(ObjectName::new("shop", "web"), 80)]),
+    }
+}
+
+fn subject() -> Subject {
+    Subject {
+        source: Some(ObjectName::new("shop", "caller")),
+        service: Some(ObjectName::new("shop", "web")),
+        rule: Some(Rule {
+            kind: "HTTPRoute".into(),
+            route: ObjectName::new("shop", "canary"),
+            rule: "0".into(),
+        }),
+    }
+}
+
+fn figures(subject: Subject, count: u64) -> Figures {
+    let answers = vec![Answers { code: 200, reason: None, count }];
+    let requests = Requests { answers, retries: 1, durations: [0; 15], microseconds: 2500 };
+    let backend = BackendFigures {
+        service: ObjectName::new("shop", "web"),
+        port: 80,
+        connections: 3,
+        pending: 0,
+        requests: 2,
+        ejections: 1,
+        ejected: 0,
+        endpoints: Vec::new(),
+    };
+    Figures { requests: vec![(subject, requests)], other: Requests::default(), backends: vec![backend] }
+}
+
+#[test]
+fn counts_never_go_back_when_proxies_end() {
+    let scene = Scene::new();
+    let mut first = scene.proxy("1");
+    assert_eq!(scene.count(), 0, "it has written nothing");
+    first.says(&figures(subject(), 10));
+    let mut second = scene.proxy("2");
+    second.says(&figures(subject(), 5));
+    assert_eq!(scene.count(), 15);
+    assert!(!scene.ledger.has_ended());
+    first.says(&figures(subject(), 11));
+    drop(first);
+    assert!(scene.ledger.has_ended());
+    assert_eq!(scene.count(), 16, "what it wrote last counts");
+    assert_eq!(scene.files(), ["2"], "it is in the sums now");
+    second.says(&figures(subject(), 6));
+    assert_eq!(scene.count(), 17);
+    drop(second);
+    assert_eq!(scene.count(), 17);
+    assert_eq!(scene.count(), 17, "from the sums only");
+    let sums = scene.ledger.collect(&known()).expect("sums");
+    assert_eq!(sums.ejections.values().sum::<u64>(), 2);
+    assert_eq!(sums.requests[&subject()].retries, 2);
+    assert!(sums.live.is_empty());
+}
+
+#[test]
+fn a_file_in_the_sums_that_could_not_be_removed_is_not_added_again() {
+    let scene = Scene::new();
+    let mut proxy = scene.proxy("1");
+    proxy.says(&figures(subject(), 10));
+    let left = fs::read(scene.folder.path().join("1")).expect("read");
+    drop(proxy);
+    assert_eq!(scene.count(), 10);
+    fs::write(scene.folder.path().join("1"), left).expect("written");
+    assert_eq!(scene.count(), 10);
+    assert!(scene.files().is_empty());
+}
+
+#[test]
+fn a_proxy_makes_up_no_label() {
+    let scene = Scene::new();
+    let mut proxy = scene.proxy("1");
+    let change: [fn(&mut Subject); 4] = [
+        |it| it.source = Some(ObjectName::new("shop", "evil")),
+        |it| it.service = Some(ObjectName::new("shop", "evil")),
+        |it| it.rule.as_mut().expect("a rule").kind = "EvilRoute".into(),
+        |it| it.rule.as_mut().expect("a rule").rule = "evil".into(),
+    ];
+    for change in change {
+        let mut subject = subject();
+        change(&mut subject);
+        proxy.says(&figures(subject, 10));
+        assert_eq!(scene.count(), 0);
+    }
+    let mut wrong = figures(subject(), 10);
+    wrong.backends[0].service.name = "evil".into();
+    proxy.says(&wrong);
+    assert!(scene.ledger.collect(&known()).expect("sums").ejections.is_empty());
+    drop(proxy);
+    assert_eq!(scene.count(), 10, "what it says of what there is counts");
+    assert!(scene.ledger.collect(&known()).expect("sums").ejections.is_empty());
+}
+
+#[test]
+fn nonsense_counts_for_nothing_and_is_removed_with_its_proxy() {
+    let scene = Scene::new();
+    for nonsense in [&b"{}"[..], &[0xff; 9000], &half(u64::MAX, b"{\"requests\":[[1"), &half(1, b"[]")] {
+        let mut proxy = scene.proxy("1");
+        proxy.0.write_all(nonsense).expect("written");
+        assert_eq!(scene.count(), 0);
+        drop(proxy);
+        assert_eq!(scene.count(), 0);
+        assert!(scene.files().is_empty());
+    }
+}
+
+#[test]
+fn what_the_mesh_has_no_more_is_told_no_more() {
+    let scene = Scene::new();
+    let mut proxy = scene.proxy("1");
+    proxy.says(&figures(subject(), 10));
+    let without = Known { rules: BTreeSet::new(), ..known() };
+    assert!(scene.ledger.collect(&without).expect("sums").requests.is_empty());
+    assert_eq!(scene.count(), 10, "it is there again");
+}

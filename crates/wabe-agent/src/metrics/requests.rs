@@ -1,0 +1,143 @@
+//! Requests that went through the proxy, under Istio's standard names and labels, and how the backends are that they go to.
+
+use std::collections::BTreeMap;
+
+use wabe_model::ObjectName;
+use wabe_proxy::figures::{BackendFigures, DURATIONS, Requests, Rule, Subject};
+
+use super::text::{
+    Kind::{Counter, Gauge, Histogram},
+    Text,
+};
+use crate::figures::Sums;
+
+const UNKNOWN: &str = "unknown";
+const OTHER: &str = "other";
+
+/// Labels in their order.
+type Labels = Vec<(&'static str, String)>;
+
+pub(super) fn render(text: &mut Text, sums: &Sums) {
+    let mut all: Vec<(Labels, &Requests)> = sums.requests.iter().map(|it| (labels(it.0), it.1)).collect();
+    if !sums.other.answers.is_empty() {
+        all.push((others(), &sums.other));
+    }
+    text.family("istio_requests", Counter, "requests that the proxy had answered, or answered itself");
+    for (labels, requests) in &all {
+        for it in &requests.answers {
+            let code = it.code.to_string();
+            let more = [("response_code", &*code), ("response_flags", it.reason.as_deref().unwrap_or("-"))];
+            row(text, "_total", labels, &more, it.count);
+        }
+    }
+    text.family(
+        "istio_request_duration_milliseconds",
+        Histogram,
+        "from a request's head to the end of its answer",
+    );
+    for (labels, requests) in &all {
+        durations(text, labels, requests);
+    }
+    text.family("wabe_request_retries", Counter, "tries beyond each request's first");
+    for (labels, requests) in &all {
+        row(text, "_total", labels, &[], requests.retries);
+    }
+    backends(text, sums);
+}
+
+fn durations(text: &mut Text, labels: &Labels, requests: &Requests) {
+    let mut count = 0_u64;
+    for (place, more) in requests.durations.iter().enumerate() {
+        count = count.saturating_add(*more);
+        // As OpenMetrics writes numbers: 5.0.
+        let end = DURATIONS.get(place).map_or("+Inf".into(), |it| format!("{:?}", *it as f64 / 1000.0));
+        row(text, "_bucket", labels, &[("le", &end)], count);
+    }
+    row(text, "_count", labels, &[], count);
+    let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, &**value)).collect();
+    text.row("_sum", &labels, format_args!("{:?}", requests.microseconds as f64 / 1000.0));
+}
+
+/// How they are now, all proxies together: not by what one said long ago.
+fn backends(text: &mut Text, sums: &Sums) {
+    type Read = fn(&BackendFigures) -> u32;
+    let families: [(&'static str, &str, Read); 4] = [
+        ("wabe_backend_connections", "connections of the proxy to endpoints of a service's port", |it| {
+            it.connections
+        }),
+        ("wabe_backend_pending", "requests that wait for such a connection", |it| it.pending),
+        ("wabe_backend_requests", "requests under way to a service's port", |it| it.requests),
+        ("wabe_backend_ejected", "endpoints of a service's port that the proxy sends nothing now", |it| {
+            it.ejected
+        }),
+    ];
+    let told = || sums.live.iter().filter(|it| it.is_fresh()).flat_map(|it| &it.figures.backends);
+    for (name, help, read) in families {
+        text.family(name, Gauge, help);
+        let mut values: BTreeMap<(&ObjectName, u16), u64> = BTreeMap::new();
+        for it in told().filter(|it| sums.ejections.contains_key(&(it.service.clone(), it.port))) {
+            *values.entry((&it.service, it.port)).or_default() += u64::from(read(it));
+        }
+        for ((service, port), value) in values {
+            row(text, "", &backend(service, port), &[], value);
+        }
+    }
+    text.family(
+        "wabe_backend_ejections",
+        Counter,
+        "endpoints that the proxy ejected because requests failed",
+    );
+    for ((service, port), count) in &sums.ejections {
+        row(text, "_total", &backend(service, *port), &[], *count);
+    }
+}
+
+fn row(text: &mut Text, suffix: &str, labels: &Labels, more: &[(&str, &str)], value: u64) {
+    let labels = labels.iter().map(|(name, value)| (*name, &**value));
+    let labels: Vec<_> = labels.chain(more.iter().copied()).collect();
+    text.row(suffix, &labels, value);
+}
+
+fn labels(subject: &Subject) -> Labels {
+    let Subject { source, service, rule } = subject;
+    let (source_namespace, source) = parts(source.as_ref());
+    let (namespace, name) = parts(service.as_ref());
+    let full = service.as_ref().map_or(UNKNOWN.into(), ToString::to_string);
+    let none = || ["-", "-", "-"].map(str::to_owned);
+    let rule =
+        rule.as_ref().map_or_else(none, |it: &Rule| [it.kind.clone(), it.route.to_string(), it.rule.clone()]);
+    written([source, source_namespace, full, name, namespace], rule)
+}
+
+fn others() -> Labels {
+    written([OTHER; 5].map(str::to_owned), [OTHER; 3].map(str::to_owned))
+}
+
+fn written(names: [String; 5], rule: [String; 3]) -> Labels {
+    let [source, source_namespace, full, name, namespace] = names;
+    let [kind, route, rule] = rule;
+    vec![
+        ("reporter", "waypoint".into()),
+        ("source_workload", source),
+        ("source_workload_namespace", source_namespace),
+        ("destination_service", full),
+        ("destination_service_name", name),
+        ("destination_service_namespace", namespace),
+        ("request_protocol", "http".into()),
+        ("route_kind", kind),
+        ("route", route),
+        ("rule", rule),
+    ]
+}
+
+fn parts(name: Option<&ObjectName>) -> (String, String) {
+    name.map_or((UNKNOWN.into(), UNKNOWN.into()), |it| (it.namespace.clone(), it.name.clone()))
+}
+
+fn backend(service: &ObjectName, port: u16) -> Labels {
+    vec![
+        ("namespace", service.namespace.clone()),
+        ("service", service.name.clone()),
+        ("port", port.to_string()),
+    ]
+}

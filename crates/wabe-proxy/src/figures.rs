@@ -1,0 +1,242 @@
+//! What the proxy has counted and how its endpoints are, as others read it: a file that the keeper made and handed over.
+//!
+//! The file has two halves, written in turn, so that one is whole whenever its writer is stopped. A lock on the file that was
+//! handed over lasts as long as its writer: who can take it knows that nobody writes any more. Whoever reads trusts nothing in
+//! it: [`read`] bounds and checks everything but the numbers, and names are for the reader to compare with those that it knows.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use wabe_model::ObjectName;
+
+mod halves;
+mod tally;
+
+pub use halves::{FILE, read};
+pub(crate) use tally::{Ended, Tally};
+
+/// How often the file is written.
+pub const EVERY: Duration = Duration::from_secs(1);
+/// Subjects that are told apart. Requests of any further one are counted together ([`Figures::other`]).
+pub const MOST_SUBJECTS: usize = 1024;
+/// Kinds of answers that are told apart for a subject. Any further one is counted as code 0 with the reason `other`.
+pub const MOST_ANSWERS: usize = 16;
+/// Endpoints that are told of. Of backends whose endpoints find no room only the rest is told.
+pub const MOST_ENDPOINTS: usize = 4096;
+/// Backends that are told of.
+pub const MOST_BACKENDS: usize = 1024;
+/// Upper ends of the durations that are told apart, in microseconds; longer ones are in one more class.
+pub const DURATIONS: [u64; 14] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000,
+];
+/// Why there was no good answer. The first 17 are those of `x-wabe-reason`, but for the many of requests that are none.
+pub const REASONS: [&str; 20] = [
+    "unknown-service",
+    "no-route",
+    "invalid-backend",
+    "invalid-filter",
+    "request-limit",
+    "injected-fault",
+    "no-healthy-endpoint",
+    "policy",
+    "no-socket",
+    "overflow",
+    "bad-upstream-answer",
+    "request-timeout",
+    "backend-request-timeout",
+    "caller-deadline",
+    "slow-head",
+    "bad-host",
+    "unsupported",
+    // What came is no request; the access log has the precise reason.
+    "malformed",
+    // The caller left before there was an answer.
+    "no-answer",
+    // See MOST_ANSWERS.
+    "other",
+];
+
+/// All that a proxy tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figures {
+    /// Since it began.
+    pub requests: Vec<(Subject, Requests)>,
+    /// Those of subjects beyond [`MOST_SUBJECTS`].
+    pub other: Requests,
+    /// How those are that requests go to.
+    pub backends: Vec<BackendFigures>,
+}
+
+/// Which requests are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// The caller's workload, if it is known.
+    pub source: Option<ObjectName>,
+    /// The service that was dialled, if it is known.
+    pub service: Option<ObjectName>,
+    /// The rule that held, if one did.
+    pub rule: Option<Rule>,
+}
+
+/// A rule of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// `HTTPRoute` or `GRPCRoute`.
+    pub kind: String,
+    /// The route.
+    pub route: ObjectName,
+    /// Its name, or its number from 0.
+    pub rule: String,
+}
+
+/// What became of requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    /// By code and reason.
+    pub answers: Vec<Answers>,
+    /// Tries beyond each request's first.
+    pub retries: u64,
+    /// How many took so long, by [`DURATIONS`].
+    pub durations: [u64; DURATIONS.len() + 1],
+    /// How long all took together.
+    pub microseconds: u64,
+}
+
+/// Answers of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answers {
+    /// 100 to 999; 0 if there was none.
+    pub code: u16,
+    /// One of [`REASONS`] if it is the proxy's own.
+    pub reason: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// A port of a service that requests go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendFigures {
+    /// The service.
+    pub service: ObjectName,
+    /// Its port.
+    pub port: u16,
+    /// Connections to its endpoints.
+    pub connections: u32,
+    /// Requests that wait for a connection.
+    pub pending: u32,
+    /// Requests under way.
+    pub requests: u32,
+    /// Ejections of its endpoints since it was first seen.
+    pub ejections: u64,
+    /// Endpoints that are ejected now.
+    pub ejected: u32,
+    /// How each endpoint is.
+    pub endpoints: Vec<EndpointFigures>,
+}
+
+/// What the choice of an endpoint goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointFigures {
+    /// The workload there.
+    pub workload: u32,
+    /// Its weight times 100; less while it warms up.
+    pub weight: u32,
+    /// Requests under way there, whichever backend they are for.
+    pub under_way: u32,
+    /// What it is expected to take, in microseconds; `None` if it never answered.
+    pub latency: Option<u64>,
+    /// For how many more milliseconds it gets nothing.
+    pub ejected_for: Option<u64>,
+}
+
+impl Requests {
+    /// Adds others' numbers.
+    pub fn add(&mut self, more: &Self) {
+        for it in &more.answers {
+            self.answer(it.code, it.reason.as_deref(), it.count);
+        }
+        self.retries = self.retries.saturating_add(more.retries);
+        self.microseconds = self.microseconds.saturating_add(more.microseconds);
+        for (mine, more) in self.durations.iter_mut().zip(more.durations) {
+            *mine = mine.saturating_add(more);
+        }
+    }
+
+    /// Counts answers of a kind: a look at the few that there were.
+    fn answer(&mut self, code: u16, reason: Option<&str>, count: u64) {
+        let mut same = self.answers.iter_mut().filter(|it| it.code == code && it.reason.as_deref() == reason);
+        if let Some(same) = same.next() {
+            same.count = same.count.saturating_add(count);
+        } else if self.answers.len() < MOST_ANSWERS || (code, reason) == (0, Some("other")) {
+            self.answers.push(Answers { code, reason: reason.map(str::to_owned), count });
+        } else {
+            self.answer(0, Some("other"), count);
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        let sound = |it: &Answers| {
+            (it.code == 0 || (100..=999).contains(&it.code))
+                && it.reason.as_ref().is_none_or(|reason| REASONS.contains(&reason.as_str()))
+        };
+        self.answers.len() <= MOST_ANSWERS + 1 && self.answers.iter().all(sound)
+    }
+}
+
+impl Figures {
+    /// Whether a proxy of ours could have said so.
+    fn is_sound(&self) -> bool {
+        let endpoints: usize = self.backends.iter().map(|it| it.endpoints.len()).sum();
+        self.requests.len() <= MOST_SUBJECTS
+            && self.backends.len() <= MOST_BACKENDS
+            && endpoints <= MOST_ENDPOINTS
+            && self.requests.iter().map(|it| &it.1).chain([&self.other]).all(Requests::is_sound)
+    }
+}
+
+/// Has the kernel refuse this process files longer than [`FILE`]: what the proxy may write is no way to fill the memory. For
+/// processes that write nothing else; it can't be undone.
+pub fn bound_files() {
+    let most = Some(FILE as u64);
+    let limit = Rlimit { current: most, maximum: most };
+    if let Err(error) = setrlimit(Resource::Fsize, limit) {
+        tracing::warn!(%error, before = ?getrlimit(Resource::Fsize), "files may be longer than they need be");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_beyond_the_limit_are_counted_together() {
+        let mut requests = Requests::default();
+        for code in 100..200 {
+            requests.answer(code, None, 1);
+            requests.answer(code, None, 2);
+        }
+        assert_eq!(requests.answers.len(), MOST_ANSWERS + 1);
+        assert_eq!(requests.answers.iter().map(|it| it.count).sum::<u64>(), 300);
+        let other = Answers { code: 0, reason: Some("other".into()), count: (100 - MOST_ANSWERS as u64) * 3 };
+        assert_eq!(requests.answers.last(), Some(&other));
+        assert!(requests.is_sound());
+    }
+
+    #[test]
+    fn sums_never_wrap() {
+        let mut requests = Requests { retries: u64::MAX, durations: [u64::MAX; 15], ..Requests::default() };
+        requests.answer(200, None, u64::MAX);
+        let more = requests.clone();
+        requests.add(&more);
+        assert_eq!(requests, more);
+    }
+}

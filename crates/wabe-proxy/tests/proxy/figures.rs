@@ -1,0 +1,70 @@
+//! What the proxy counts reaches the keeper's file: every request once, by what became of it.
+
+use serde_json::json;
+use wabe_proxy::figures::{Answers, Figures};
+
+use crate::{
+    http1::{OK, answering},
+    retries::ruled,
+    scene::{Heard, Scene, server},
+};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
+
+/// What it told when it ended.
+fn told(scene: &mut Scene) -> Figures {
+    scene.end();
+    scene.figures().expect("it tells")
+}
+
+fn answers(code: u16, reason: Option<&str>, count: u64) -> Answers {
+    Answers { code, reason: reason.map(str::to_owned), count }
+}
+
+#[test]
+fn requests_are_counted_by_caller_service_and_answer() {
+    let mut scene = Scene::with(&[answering(&Heard::default(), OK)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+    });
+    for _ in 0..7 {
+        assert!(scene.say(GET).starts_with("HTTP/1.1 200"));
+    }
+    assert!(scene.say(b"GET / HTTP/1.1\nhost: web\r\n\r\n").starts_with("HTTP/1.1 400"));
+    let figures = told(&mut scene);
+    let named = |it: &Option<wabe_model::ObjectName>| it.as_ref().map(ToString::to_string);
+    let of = |service: Option<&str>| {
+        let found = figures.requests.iter().find(|it| named(&it.0.service).as_deref() == service);
+        found.unwrap_or_else(|| panic!("none to {service:?}: {figures:?}"))
+    };
+    let (subject, requests) = of(Some("shop/web"));
+    assert_eq!(named(&subject.source).as_deref(), Some("shop/caller"));
+    assert_eq!(subject.rule, None);
+    let counted: u64 = requests.answers.iter().map(|it| it.count).sum();
+    assert_eq!(requests.durations.iter().sum::<u64>(), counted);
+    assert!(requests.answers.contains(&answers(200, None, 7)), "{figures:?}");
+    assert!(requests.microseconds > 0);
+    let all: Vec<_> = figures.requests.iter().flat_map(|it| &it.1.answers).collect();
+    assert!(all.contains(&&answers(400, Some("malformed"), 1)), "{figures:?}");
+    let backend = &figures.backends[0];
+    assert_eq!((backend.service.to_string().as_str(), backend.requests, backend.pending), ("shop/web", 0, 0));
+    let endpoint = &backend.endpoints[0];
+    assert!(endpoint.latency.is_some() && endpoint.under_way == 0, "{endpoint:?}");
+}
+
+#[test]
+fn a_rule_has_its_name_and_its_retries() {
+    // Connections end before there is an answer.
+    let mut scene = ruled(&[server(drop)], |rule| {
+        rule["name"] = "first".into();
+        rule["retry"] = json!({ "codes": [], "attempts": 2, "backoff": { "secs": 0, "nanos": 1_000_000 } });
+    });
+    assert!(scene.say(GET).starts_with("HTTP/1.1 5"));
+    let figures = told(&mut scene);
+    let (subject, requests) = &figures.requests[0];
+    let rule = subject.rule.as_ref().expect("a rule");
+    assert_eq!((rule.kind.as_str(), rule.rule.as_str()), ("HTTPRoute", "first"));
+    assert_eq!(rule.route.to_string(), "shop/web");
+    assert_eq!(requests.answers.len(), 1, "{figures:?}");
+    assert!(requests.answers[0].code >= 500 && requests.answers[0].reason.is_some(), "{figures:?}");
+    assert!(requests.retries > 0, "{figures:?}");
+}
