@@ -10,32 +10,19 @@ use std::{
 use http::{Request, StatusCode};
 
 use crate::{
+    frames::{
+        CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
+        SETTINGS, frame,
+    },
     http1::{OK, answering, read_request},
     http2::{caller, run},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// GET of `/` from `web`, in HPACK: fields of the static table, and one literal.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 3, b'w', b'e', b'b'];
 /// More than all buffers of two connections on this machine hold.
 const MUCH: usize = 96 << 20;
-
-/// Kinds and flags of frames (RFC 9113, section 6).
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// A caller of HTTP/2 that has begun, in bytes.
 pub fn begun(scene: &Scene) -> TcpStream {

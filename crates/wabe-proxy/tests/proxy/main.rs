@@ -1,6 +1,8 @@
 //! The whole proxy, with real connections on loopback and a keeper that the test plays.
 
 mod downgrade;
+mod frames;
+mod h2spec;
 mod http1;
 mod http2;
 mod limits;
