@@ -1,10 +1,6 @@
 //! Which rule a request falls under.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 use wabe_model::{HttpMatch, PathMatch, ValueMatch, ValuePattern};

@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 mod limits;
 mod malformed;
+mod patience;
 mod retries;
 mod scene;
 mod streams;
