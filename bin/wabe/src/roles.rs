@@ -62,7 +62,8 @@ pub(crate) fn proxy(snapshot: PathBuf) -> Result<ExitCode, Failure> {
     start_log();
     let keeper = io::stdin().as_fd().try_clone_to_owned()?;
     wabe_proxy::figures::bound_files();
-    wabe_proxy::run(&wabe_proxy::Options { snapshot }, keeper).map_err(Failure::environment)?;
+    let options = wabe_proxy::Options { snapshot, bounds: wabe_proxy::Bounds::default() };
+    wabe_proxy::run(&options, keeper).map_err(Failure::environment)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,15 +17,20 @@ pub struct Limits {
     pub trailer_bytes: usize,
 }
 
+impl Limits {
+    /// What the proxy grants.
+    pub const DEFAULT: Self = Self {
+        head_bytes: 64 << 10,
+        headers: 100,
+        target_bytes: 16 << 10,
+        chunk_line_bytes: 256,
+        extension_bytes: 4 << 10,
+        trailer_bytes: 8 << 10,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            head_bytes: 64 << 10,
-            headers: 100,
-            target_bytes: 16 << 10,
-            chunk_line_bytes: 256,
-            extension_bytes: 4 << 10,
-            trailer_bytes: 8 << 10,
-        }
+        Self::DEFAULT
     }
 }

@@ -86,6 +86,9 @@ pub(crate) async fn attempt<'a>(
                     Ok(()) => {}
                     Err(Broken::Source(BodyError::Gone(_))) => return Tried::Forsaken,
                     Err(Broken::Source(BodyError::Malformed(refusal))) => return Tried::Malformed(refusal),
+                    Err(Broken::Source(BodyError::Slow)) => {
+                        return Tried::Failed { failure: Failure::SlowBody, untouched: false };
+                    }
                     // It may have answered nevertheless.
                     Err(Broken::Sink) => sound = false,
                 }
@@ -135,6 +138,9 @@ pub(crate) async fn attempt<'a>(
                 done = &mut carrying => break done,
                 done = &mut sending, if !sent => {
                     sent = true;
+                    if matches!(done, Err(Broken::Source(BodyError::Slow))) {
+                        break done;
+                    }
                     sound &= done.is_ok();
                 }
             }

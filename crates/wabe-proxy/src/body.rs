@@ -33,6 +33,9 @@ pub(crate) enum BodyError {
     /// It is not framed as it must be.
     #[error("{0}")]
     Malformed(#[from] Refusal),
+    /// The caller did not go on in time.
+    #[error("no more came in time")]
+    Slow,
 }
 
 /// What bodies are carried from.

@@ -116,7 +116,8 @@ pub(crate) async fn exchange(
         patience: if is_grpc { grpc::patience(&head.headers) } else { None },
         changes_protocol,
     };
-    let mut body = Replay::new(source, errand.may_repeat(&head.method) || !mirrors.is_empty());
+    let patience = (!is_grpc).then_some(proxy.bounds.body);
+    let mut body = Replay::new(source, errand.may_repeat(&head.method) || !mirrors.is_empty(), patience);
     let mut answerer = Some(answerer);
     let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
     if let Some(body) = body.all() {

@@ -11,6 +11,8 @@ use wabe_http1::Refusal;
 pub(crate) enum Failure {
     /// What was dialled is no service that the proxy knows.
     UnknownService,
+    /// So many callers are connected that there is no room for another.
+    TooManyConnections,
     /// Routes hold for the caller, and none of their rules matches.
     NoRoute,
     /// The rule has no backend, or the one whose turn it was is none.
@@ -41,6 +43,8 @@ pub(crate) enum Failure {
     Malformed(Refusal),
     /// The request's head took too long.
     SlowHead,
+    /// More of the request's body took too long.
+    SlowBody,
     /// The request has no host, or several.
     BadHost,
     /// The request can't be routed as it is written.
@@ -55,15 +59,17 @@ impl Failure {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Policy => StatusCode::FORBIDDEN,
-            Self::UnknownService | Self::NoHealthyEndpoint | Self::NoSocket | Self::Overflow => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::UnknownService
+            | Self::TooManyConnections
+            | Self::NoHealthyEndpoint
+            | Self::NoSocket
+            | Self::Overflow => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::Malformed(refusal) => refusal.status(),
-            Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowHead | Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::BadHost => StatusCode::BAD_REQUEST,
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
         }
@@ -82,8 +88,9 @@ impl Failure {
             Self::Policy => PERMISSION_DENIED,
             Self::Overflow | Self::TooMany(_) => RESOURCE_EXHAUSTED,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
-            Self::Malformed(_) | Self::SlowHead | Self::BadHost => INTERNAL,
+            Self::Malformed(_) | Self::SlowHead | Self::SlowBody | Self::BadHost => INTERNAL,
             Self::UnknownService
+            | Self::TooManyConnections
             | Self::InvalidBackend
             | Self::InvalidFilter
             | Self::Injected(_)
@@ -97,6 +104,7 @@ impl Failure {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::UnknownService => "unknown-service",
+            Self::TooManyConnections => "too-many-connections",
             Self::NoRoute => "no-route",
             Self::InvalidBackend => "invalid-backend",
             Self::InvalidFilter => "invalid-filter",
@@ -112,6 +120,7 @@ impl Failure {
             Self::CallerDeadline(_) => "caller-deadline",
             Self::Malformed(refusal) => refusal.reason(),
             Self::SlowHead => "slow-head",
+            Self::SlowBody => "slow-body",
             Self::BadHost => "bad-host",
             Self::Unsupported => "unsupported",
         }
@@ -125,6 +134,7 @@ impl Failure {
             | Self::CallerDeadline(_)
             | Self::Malformed(_)
             | Self::SlowHead
+            | Self::SlowBody
             | Self::BadHost
             | Self::Unsupported => "caller",
             Self::NoRoute | Self::InvalidBackend | Self::InvalidFilter | Self::Injected(_) => "route",
@@ -133,7 +143,7 @@ impl Failure {
             | Self::BadAnswer
             | Self::RequestTimeout(_)
             | Self::BackendTimeout(_) => "upstream",
-            Self::UnknownService | Self::NoSocket => "mesh",
+            Self::UnknownService | Self::TooManyConnections | Self::NoSocket => "mesh",
         }
     }
 
@@ -193,6 +203,10 @@ impl fmt::Display for Failure {
             }
             Self::Malformed(refusal) => return refusal.fmt(formatter),
             Self::SlowHead => "the request's head did not come to its end in time",
+            Self::SlowBody => "no more of the request's body came in time",
+            Self::TooManyConnections => {
+                "callers' connections hold 90 % of the proxy's descriptors: raise the hard limit of `wabe up`, or close some"
+            }
             Self::BadHost => "a request has one host, in one `host` header",
             Self::Unsupported => "the proxy does not relay this method",
         };
@@ -223,6 +237,8 @@ mod tests {
             Failure::BackendTimeout(second),
             Failure::CallerDeadline(second),
             Failure::SlowHead,
+            Failure::SlowBody,
+            Failure::TooManyConnections,
             Failure::BadHost,
             Failure::Unsupported,
         ] {

@@ -32,7 +32,7 @@ pub const DURATIONS: [u64; 14] = [
     5_000_000, 10_000_000,
 ];
 /// Why there was no good answer. The first 17 are those of `x-wabe-reason`, but for the many of requests that are none.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 22] = [
     "unknown-service",
     "no-route",
     "invalid-backend",
@@ -48,6 +48,8 @@ pub const REASONS: [&str; 20] = [
     "backend-request-timeout",
     "caller-deadline",
     "slow-head",
+    "slow-body",
+    "too-many-connections",
     "bad-host",
     "unsupported",
     // What came is no request; the access log has the precise reason.

@@ -156,7 +156,10 @@ pub(crate) async fn forward(
                 if let Some(outcome) = outcome(failure) {
                     under_way.done(Instant::now(), outcome);
                 }
-                let spent = matches!(failure, Failure::RequestTimeout(_) | Failure::CallerDeadline(_));
+                let spent = matches!(
+                    failure,
+                    Failure::RequestTimeout(_) | Failure::CallerDeadline(_) | Failure::SlowBody
+                );
                 if !again || spent || !may_retry(balancer, &left, &permit) {
                     return Forwarded::Failed(failure);
                 }

@@ -16,6 +16,7 @@ mod answer;
 mod attempt;
 mod balance;
 mod body;
+mod bounds;
 mod confine;
 pub mod detect;
 mod exchange;
@@ -40,6 +41,7 @@ mod upstream;
 mod wire;
 mod world;
 
+pub use bounds::Bounds;
 pub use confine::{ConfineError, confine};
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{

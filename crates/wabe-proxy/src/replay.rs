@@ -1,9 +1,10 @@
 //! A request's body that can be sent once more, as long as it is short.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::timeout;
 use wabe_http1::{Framing, Piece};
 
 use crate::body::{BodyError, Pieces, Source};
@@ -25,20 +26,30 @@ pub(crate) struct Replay<'a> {
     place: usize,
     /// The source has come to its end, with these trailers.
     ended: Option<Option<HeaderMap>>,
+    /// How long more of it is waited for.
+    patience: Option<Duration>,
 }
 
 impl<'a> Replay<'a> {
-    /// `keeps` if it may be wanted again.
-    pub(crate) fn new(source: Source<'a>, keeps: bool) -> Self {
+    /// `keeps` if it may be wanted again, `patience` if it may not be silent for longer.
+    pub(crate) fn new(source: Source<'a>, keeps: bool, patience: Option<Duration>) -> Self {
         let keeps = Rc::new(Cell::new(keeps));
-        Self { source, kept: Vec::new(), bytes: 0, keeps, place: 0, ended: None }
+        Self { source, kept: Vec::new(), bytes: 0, keeps, place: 0, ended: None, patience }
     }
 
     /// One that is at hand.
     pub(crate) fn of(body: Vec<Bytes>) -> Self {
         let bytes = body.iter().map(Bytes::len).sum();
         let ended = (bytes > 0).then_some(None);
-        Self { source: Source::Nothing, kept: body, bytes, keeps: Rc::new(Cell::new(true)), place: 0, ended }
+        Self {
+            source: Source::Nothing,
+            kept: body,
+            bytes,
+            keeps: Rc::new(Cell::new(true)),
+            place: 0,
+            ended,
+            patience: None,
+        }
     }
 
     /// Whether all that was taken so far is kept; may be asked while it is being sent.
@@ -124,7 +135,10 @@ impl Pieces for Replay<'_> {
         if let Some(piece) = self.kept() {
             return Ok(piece);
         }
-        let piece = self.source.next().await?;
+        let piece = match self.patience {
+            Some(patience) => timeout(patience, self.source.next()).await.map_err(|_| BodyError::Slow)??,
+            None => self.source.next().await?,
+        };
         self.note(&piece);
         Ok(piece)
     }
@@ -149,7 +163,8 @@ mod tests {
         sender.flush().await.expect("sent");
         let framing = Framing::Length(length as u64);
         let mut decoder = BodyDecoder::new(framing, &Limits::default());
-        check(Replay::new(Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing }, true)).await;
+        check(Replay::new(Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing }, true, None))
+            .await;
     }
 
     async fn take(replay: &mut Replay<'_>) -> usize {

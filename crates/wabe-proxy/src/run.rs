@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     access::Log,
     balance::Balancers,
+    bounds::Bounds,
     confine::{ConfineError, confine},
     guard::Passed,
     keeper::{Given, Link},
@@ -43,6 +44,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Options {
     /// The file that the agent replaces.
     pub snapshot: PathBuf,
+    /// What callers are granted.
+    pub bounds: Bounds,
 }
 
 /// Why it ended.
@@ -67,7 +70,8 @@ pub enum ProxyError {
 /// It could not begin.
 pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     let failed = |action| move |source| ProxyError::Io { action, source };
-    let most = raise_descriptor_limit() * 9 / 20;
+    let granted = raise_descriptor_limit();
+    let most = Bounds::connections(options.bounds.descriptors.unwrap_or(granted));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
     LocalSet::new().block_on(&runtime, async {
         let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
@@ -84,6 +88,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             closing: watch::Sender::new(false),
             open: Cell::new(0),
             most,
+            bounds: options.bounds,
         });
         let ticking = spawn_local(tick(Rc::clone(&proxy)));
         let mut listeners = HashMap::new();
@@ -190,5 +195,5 @@ fn raise_descriptor_limit() -> u64 {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX / 16)
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

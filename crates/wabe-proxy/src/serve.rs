@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -21,9 +22,10 @@ use tokio::{
 use wabe_model::AppProtocol;
 
 use crate::{
-    access::{Log, Record},
+    access::{Asked, Log, Record},
     answer::Answerer,
     balance::Balancers,
+    bounds::Bounds,
     detect::{Detected, PREFACE},
     failure::Failure,
     guard::Passed,
@@ -34,7 +36,7 @@ use crate::{
 };
 
 mod http1;
-mod http2;
+pub(crate) mod http2;
 mod stream;
 mod watched;
 
@@ -56,6 +58,7 @@ pub(crate) struct Proxy {
     pub(crate) open: Cell<u64>,
     /// So many may be: each needs another descriptor for its endpoint.
     pub(crate) most: u64,
+    pub(crate) bounds: Bounds,
 }
 
 /// Whose connection it is, and what was dialled.
@@ -75,8 +78,8 @@ pub(crate) async fn listen(proxy: Rc<Proxy>, workload: u32, listener: StdListene
     let listener = TcpListener::from_std(listener)?;
     loop {
         match listener.accept().await {
-            Ok(_) if proxy.open.get() >= proxy.most => {
-                tracing::warn!(workload, most = proxy.most, "a connection is closed: too many are open");
+            Ok((stream, peer)) if proxy.open.get() >= proxy.most => {
+                turn_away(&proxy, workload, &stream, peer)
             }
             Ok((stream, peer)) => {
                 let proxy = Rc::clone(&proxy);
@@ -95,13 +98,26 @@ pub(crate) async fn listen(proxy: Rc<Proxy>, workload: u32, listener: StdListene
     }
 }
 
-async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, peer: SocketAddr) {
-    let Ok(dialled) = stream.local_addr() else { return };
+fn caller(workload: u32, stream: &TcpStream, peer: SocketAddr) -> io::Result<Caller> {
+    let dialled = stream.local_addr()?;
     let dialled = SocketAddr::new(dialled.ip().to_canonical(), dialled.port());
     let introduction = Rc::new(Introduction::new(peer.ip(), dialled.ip()));
-    let address = peer.ip().to_canonical();
-    let mut caller = Caller { workload, address, dialled, streams: false, introduction };
-    let Some(service) = known(proxy, dialled) else {
+    Ok(Caller { workload, address: peer.ip().to_canonical(), dialled, streams: false, introduction })
+}
+
+/// Resets a connection that there is no room for. What it speaks is not known, so only the log can say why.
+fn turn_away(proxy: &Proxy, workload: u32, stream: &TcpStream, peer: SocketAddr) {
+    let Ok(caller) = caller(workload, stream, peer) else { return };
+    let world = proxy.watched.world();
+    let mut record = proxy.log.record(&caller, Asked::unknown());
+    (record.service, record.world) = (world.service(caller.dialled), Some(world));
+    record.failure = Some(Failure::TooManyConnections);
+    let _ = set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, peer: SocketAddr) {
+    let Ok(mut caller) = caller(workload, &stream, peer) else { return };
+    let Some(service) = known(proxy, caller.dialled) else {
         tracing::debug!(?caller, "dialled no service that is led here");
         return;
     };

@@ -33,6 +33,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// What an endpoint may send on a stream, and on all of a connection, before it is taken: as much as [`crate::serve`] grants.
 const WINDOW: u32 = 256 << 10;
 const WINDOWS: u32 = 1 << 20;
+/// What waits on a stream to be written, however much the endpoint says that it would take.
+const SENT: usize = 64 << 10;
 
 /// What is spoken with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,7 +191,8 @@ impl Pool {
                 settings
                     .enable_push(false)
                     .initial_window_size(WINDOW)
-                    .initial_connection_window_size(WINDOWS);
+                    .initial_connection_window_size(WINDOWS)
+                    .max_send_buffer_size(SENT);
                 let handshake = settings.handshake::<_, Bytes>(stream);
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,

@@ -21,11 +21,11 @@ use tokio::{
 /// Room for what is read at once: heads and small bodies.
 const SMALL: usize = 8 << 10;
 /// The same once a whole [`SMALL`] came at a time.
-const LARGE: usize = 64 << 10;
+pub(crate) const LARGE: usize = 64 << 10;
 /// What is longer is not copied to what waits to be written.
-const COPIED: usize = 16 << 10;
+pub(crate) const COPIED: usize = 16 << 10;
 /// So much waits to be written at most.
-const WAITING: usize = 64 << 10;
+pub(crate) const WAITING: usize = 64 << 10;
 /// How long, and for how many bytes, the other end is listened to once it was told that the connection ends: a reset would
 /// take from it the answer that it has not read yet.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);

@@ -319,7 +319,7 @@ fn headers(change: &HeaderChange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wabe_model::{Manifest, Objects, check, parse};
+    use wabe_model::{AccessLog, Manifest, Objects, check, parse};
     use wabe_policy::http::HttpTable;
     use wabe_proxy::{BackendFacts, ServiceFacts, Speaks, TrafficPolicy, WorkloadFacts};
 
@@ -368,6 +368,7 @@ spec:
             locality: Default::default(),
         };
         Snapshot {
+            access_log: AccessLog::default(),
             generation: 7,
             workloads: [(1, workload("front", 1)), (2, workload("web", 2))].into(),
             ports: vec![ServiceFacts {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::StatusCode;
+use rustc_hash::FxHashMap;
 use wabe_model::ObjectName;
 use wabe_policy::http::TableRule;
 
@@ -47,7 +48,7 @@ pub(crate) struct Ended<'a> {
 
 #[derive(Debug, Default)]
 struct Counted {
-    ways: HashMap<Way, Place>,
+    ways: FxHashMap<Way, Place>,
     /// Places in `requests`.
     subjects: HashMap<Subject, usize>,
     requests: Vec<Requests>,
@@ -196,6 +197,8 @@ fn reason(failure: Failure) -> &'static str {
         | Failure::BackendTimeout(_)
         | Failure::CallerDeadline(_)
         | Failure::SlowHead
+        | Failure::SlowBody
+        | Failure::TooManyConnections
         | Failure::BadHost
         | Failure::Unsupported => failure.reason(),
     }

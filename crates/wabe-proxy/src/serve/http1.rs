@@ -23,6 +23,7 @@ use crate::{
     access::Asked,
     answer::Answerer,
     body::Source,
+    bounds::Bounds,
     exchange::{Over, exchange},
     failure::Failure,
     serve::{Caller, Proxy, refuse},
@@ -30,20 +31,17 @@ use crate::{
     wire::{Reader, Writer, close, split},
 };
 
-/// How long a caller has for a request's head, once it has begun one.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long a connection may do nothing between requests, at least; twice as long at most.
-const IDLE: Duration = Duration::from_secs(3600);
-/// The same once the proxy is to end: the next request may be on its way, and is answered with `Connection: close`.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long a connection may do nothing once the proxy is to end: the next request may be on its way, and is answered with `Connection: close`.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Serves until the caller leaves, an answer says that it is the last, or the proxy is to end. `first` was read already.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: bytes::BytesMut) {
     let (mut reader, mut writer) = split(stream);
     reader.buffer = first;
-    let (idle, lingering) = (pin!(sleep(IDLE)), pin!(lingering(proxy.closing.subscribe())));
+    let (idle, lingering) = (pin!(sleep(proxy.bounds.idle)), pin!(lingering(proxy.closing.subscribe())));
     let closing = proxy.closing.subscribe();
-    let mut patience = Patience { idle, lingering, closing, served: false, asleep: false };
+    let mut patience =
+        Patience { bounds: proxy.bounds, idle, lingering, closing, served: false, asleep: false };
     let limits = Limits::default();
     let closes = Cell::new(false);
     loop {
@@ -108,6 +106,7 @@ pub(super) async fn lingering(mut closing: watch::Receiver<bool>) {
 
 /// What ends the wait for a request. Made once for each connection: timers of each request would cost more than they are for.
 struct Patience<'a, L> {
+    bounds: Bounds,
     idle: Pin<&'a mut Sleep>,
     lingering: Pin<&'a mut L>,
     closing: watch::Receiver<bool>,
@@ -135,7 +134,7 @@ impl<L: Future<Output = ()>> Patience<'_, L> {
             if !mem::take(&mut self.served) {
                 return Poll::Ready(());
             }
-            self.idle.as_mut().reset(Instant::now() + IDLE);
+            self.idle.as_mut().reset(Instant::now() + self.bounds.idle);
         }
         Poll::Pending
     }
@@ -173,7 +172,7 @@ async fn next<L: Future<Output = ()>>(
                 () = patience.ends() => return Next::Over,
             }
         } else {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + HEAD);
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience.bounds.head);
             match timeout_at(deadline, reader.fill()).await {
                 Ok(got) => got,
                 Err(_) => return Next::Slow,

@@ -1,6 +1,6 @@
 //! A caller that speaks HTTP/2: its requests, many at a time.
 
-use std::{rc::Rc, time::Duration};
+use std::{mem, pin::pin, rc::Rc};
 
 use bytes::Bytes;
 use h2::{RecvStream, server};
@@ -8,25 +8,29 @@ use http::{
     Request,
     header::{COOKIE, HeaderValue},
 };
-use tokio::{select, task::spawn_local, time::timeout};
+use tokio::{
+    select,
+    task::spawn_local,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     answer::Answerer,
     body::Source,
     exchange::exchange,
-    serve::{Caller, Proxy},
+    serve::{Caller, Proxy, http1::LINGER},
     wire::Prefixed,
 };
 
-/// How long a caller has to begin.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Streams at once.
-const STREAMS: u32 = 256;
+pub(crate) const STREAMS: u32 = 256;
 /// What a caller may send on a stream, and on all of a connection, before it is taken on.
 const WINDOW: u32 = 256 << 10;
-const WINDOWS: u32 = 1 << 20;
+pub(crate) const WINDOWS: u32 = 1 << 20;
 /// Of all headers of a request together, as HTTP/2 counts them.
-const HEADERS: u32 = 64 << 10;
+pub(crate) const HEADERS: u32 = 64 << 10;
+/// What waits on a stream to be written, however much the caller says that it would take.
+pub(crate) const SENT: usize = 64 << 10;
 /// Streams that a caller has reset before they were looked at (rapid reset, CVE-2023-44487), and that it made us reset.
 const RESETS: usize = 32;
 const MISTAKES: usize = 256;
@@ -39,15 +43,19 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS)
         .max_header_list_size(HEADERS)
+        .max_send_buffer_size(SENT)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(MISTAKES));
-    let mut connection = match timeout(HANDSHAKE, settings.handshake::<_, Bytes>(stream)).await {
+    let mut connection = match timeout(proxy.bounds.head, settings.handshake::<_, Bytes>(stream)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(?caller, %error, "no HTTP/2"),
         Err(_) => return tracing::debug!(?caller, "HTTP/2 was not begun in time"),
     };
     let mut closing = proxy.closing.subscribe();
     let mut told = false;
+    // Each request under way has one, and there was one since `idle` was set.
+    let (under_way, mut served) = (Rc::new(()), false);
+    let mut idle = pin!(sleep(proxy.bounds.idle));
     loop {
         let next = select! {
             biased;
@@ -58,6 +66,20 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
                 told = true;
                 continue;
             }
+            () = idle.as_mut() => {
+                let rests = Rc::strong_count(&under_way) == 1 && !mem::take(&mut served);
+                // Who does not even take leave is left.
+                if rests && told {
+                    return;
+                }
+                let patience = if rests { proxy.bounds.idle.min(LINGER) } else { proxy.bounds.idle };
+                if rests {
+                    connection.graceful_shutdown();
+                    told = true;
+                }
+                idle.as_mut().reset(Instant::now() + patience);
+                continue;
+            }
         };
         match next {
             Some(Ok((request, respond))) => {
@@ -66,8 +88,12 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
                     connection.graceful_shutdown();
                     told = true;
                 }
-                let (proxy, caller) = (Rc::clone(proxy), caller.clone());
-                spawn_local(async move { answer(&proxy, &caller, request, respond).await });
+                served = true;
+                let (proxy, caller, under_way) = (Rc::clone(proxy), caller.clone(), Rc::clone(&under_way));
+                spawn_local(async move {
+                    answer(&proxy, &caller, request, respond).await;
+                    drop(under_way);
+                });
             }
             Some(Err(error)) => {
                 tracing::debug!(?caller, %error, "a caller's connection broke");

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    limits::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, begun, frame, scene},
+    frames::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, frame},
+    limits::{begun, scene},
     scene::{Heard, Scene},
 };
 

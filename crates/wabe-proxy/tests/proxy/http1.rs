@@ -40,7 +40,9 @@ pub fn read_request(stream: &mut TcpStream) -> Option<String> {
             read(&mut text)?;
         }
     } else if text.contains("transfer-encoding: chunked\r\n") {
-        while !text[head..].ends_with("0\r\n\r\n") {
+        // The last chunk, and then trailers or none.
+        let is_last = |body: &str| body.starts_with("0\r\n") || body.contains("\r\n0\r\n");
+        while !(text.ends_with("\r\n\r\n") && is_last(&text[head..])) {
             read(&mut text)?;
         }
     }

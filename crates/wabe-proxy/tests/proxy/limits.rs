@@ -1,6 +1,7 @@
 //! Callers who want more than is fair: of a head, of a connection, of memory. They get an end, and nobody else notices.
 
 use std::{
+    collections::BTreeMap,
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::{Mutex, mpsc},
@@ -10,32 +11,19 @@ use std::{
 use http::{Request, StatusCode};
 
 use crate::{
+    frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, Got, HEADERS,
+        INITIAL_WINDOW_SIZE, PING, PREFACE, RST_STREAM, SETTINGS, frame, settings, window_update,
+    },
     http1::{OK, answering, read_request},
     http2::{caller, run},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// GET of `/` from `web`, in HPACK: fields of the static table, and one literal.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 3, b'w', b'e', b'b'];
 /// More than all buffers of two connections on this machine hold.
 const MUCH: usize = 96 << 20;
-
-/// Kinds and flags of frames (RFC 9113, section 6).
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// A caller of HTTP/2 that has begun, in bytes.
 pub fn begun(scene: &Scene) -> TcpStream {
@@ -199,8 +187,16 @@ fn endless(heard: &Heard) -> SocketAddr {
 
 #[track_caller]
 fn assert_bounded(heard: &Heard) {
-    let taken: usize = heard.wait(1)[0].parse().expect("a number");
-    assert!(taken < MUCH, "{taken} bytes were taken though nobody reads");
+    assert_all_bounded(heard, 1);
+}
+
+/// The same for so many answers.
+#[track_caller]
+fn assert_all_bounded(heard: &Heard, count: usize) {
+    for taken in heard.wait(count) {
+        let taken: usize = taken.parse().expect("a number");
+        assert!(taken < MUCH, "{taken} bytes were taken though nobody reads");
+    }
 }
 
 #[test]
@@ -231,6 +227,54 @@ fn what_a_stream_does_not_read_is_not_taken_from_the_endpoint() {
         let heard = heard.clone();
         tokio::task::spawn_blocking(move || assert_bounded(&heard)).await.expect("bounded");
     });
+}
+
+#[test]
+fn what_a_caller_does_not_read_is_not_taken_whatever_windows_it_grants() {
+    const STREAMS: u32 = 8;
+    let heard = Heard::default();
+    let scene = Scene::with(&[endless(&heard)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["speaks"] = "Http1".into();
+    });
+    let mut idle = begun(&scene);
+    let largest = u32::MAX >> 1;
+    let mut bytes =
+        [settings(&[(INITIAL_WINDOW_SIZE, largest)]), window_update(0, largest - 65_535)].concat();
+    for stream in 0..STREAMS {
+        bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * stream, GET));
+    }
+    idle.write_all(&bytes).expect("written");
+    assert_all_bounded(&heard, STREAMS as usize);
+}
+
+#[test]
+fn what_a_caller_grants_no_window_for_is_not_taken() {
+    const STREAMS: u32 = 8;
+    let heard = Heard::default();
+    let scene = Scene::with(&[endless(&heard)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["speaks"] = "Http1".into();
+    });
+    let mut stingy = begun(&scene);
+    let mut bytes = settings(&[(INITIAL_WINDOW_SIZE, 0)]);
+    for stream in 0..STREAMS {
+        bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1 + 2 * stream, GET));
+    }
+    stingy.write_all(&bytes).expect("written");
+    assert_all_bounded(&heard, STREAMS as usize);
+    // An octet at a time is no more than asked for: the next pieces are those that were granted, and no other.
+    let mut frames = Frames::new(stingy);
+    frames.stream.write_all(&[window_update(1, 1), window_update(3, 2)].concat()).expect("written");
+    let mut lengths = BTreeMap::new();
+    while lengths.len() < 2 {
+        match frames.next() {
+            Got::Frame(it) if it.kind == DATA => drop(lengths.insert(it.stream, it.payload.len())),
+            Got::Frame(_) => {}
+            end @ (Got::Closed | Got::Nothing) => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(lengths, BTreeMap::from([(1, 1), (3, 2)]));
 }
 
 #[test]

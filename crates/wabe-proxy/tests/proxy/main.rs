@@ -2,10 +2,13 @@
 
 mod downgrade;
 mod figures;
+mod frames;
+mod h2spec;
 mod http1;
 mod http2;
 mod limits;
 mod malformed;
+mod patience;
 mod retries;
 mod scene;
 mod streams;

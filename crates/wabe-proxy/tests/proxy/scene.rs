@@ -20,7 +20,7 @@ use rustix::net::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wabe_proxy::{
-    Options, Snapshot,
+    Bounds, Options, Snapshot,
     figures::{self, Figures},
 };
 
@@ -65,6 +65,11 @@ impl Scene {
 
     /// The same, with a snapshot that was changed.
     pub fn with(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Self {
+        Self::bounded(servers, Bounds::default(), change)
+    }
+
+    /// The same, with less patience or room for callers.
+    pub fn bounded(servers: &[SocketAddr], bounds: Bounds, change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -83,7 +88,7 @@ impl Scene {
             let keeper = Arc::clone(&keeper);
             move || vend(&keeper)
         });
-        let options = Options { snapshot: file };
+        let options = Options { snapshot: file, bounds };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
         Self { address, keeper, proxy: Some(proxy), folder }
     }

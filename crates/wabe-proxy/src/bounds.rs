@@ -1,0 +1,79 @@
+//! What callers are granted: how long they are waited for, and how many there may be. How much is kept for each follows from
+//! limits all over the crate; the test below adds them up for the manual.
+
+use std::time::Duration;
+
+/// How long callers are waited for, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For a request's head, once it has begun, and for a connection of HTTP/2 to begin.
+    pub head: Duration,
+    /// For more of a request's body. Not of gRPC, whose streams may be silent; its calls have deadlines of their own.
+    pub body: Duration,
+    /// For the next request, at least; twice as long at most. An unfinished head of HTTP/2 is waited for as long.
+    pub idle: Duration,
+    /// So many descriptors are there. None: as many as the system grants.
+    pub descriptors: Option<u64>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(3600),
+            descriptors: None,
+        }
+    }
+}
+
+impl Bounds {
+    /// How many callers' connections fill 90 % of these descriptors: each may need another one for its endpoint.
+    pub(crate) fn connections(descriptors: u64) -> u64 {
+        descriptors / 20 * 9
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wabe_http1::Limits;
+
+    use super::*;
+    use crate::{
+        replay,
+        serve::http2,
+        wire::{COPIED, LARGE, WAITING},
+    };
+
+    /// The most bytes that are kept for one connection to an endpoint of HTTP/1: a head and what was read with it, and what waits to be
+    /// written.
+    const ENDPOINT: usize = Limits::DEFAULT.head_bytes + LARGE + WAITING + COPIED;
+    /// The same for a caller's connection of HTTP/1, with its request's body if that may be repeated, and with its endpoint's.
+    const HTTP1: usize = Limits::DEFAULT.head_bytes + LARGE + WAITING + COPIED + replay::KEPT + ENDPOINT;
+    /// The same for a caller's connection of HTTP/2, all of whose streams are in use.
+    const HTTP2: usize = http2::WINDOWS as usize
+        + http2::STREAMS as usize * (http2::HEADERS as usize + http2::SENT + replay::KEPT + ENDPOINT);
+
+    #[test]
+    fn a_tenth_of_the_descriptors_is_left() {
+        for (descriptors, connections) in [(0, 0), (20, 9), (1024, 459), (u64::MAX, u64::MAX / 20 * 9)] {
+            assert_eq!(Bounds::connections(descriptors), connections);
+        }
+    }
+
+    #[test]
+    fn the_manual_says_how_much_is_kept_for_a_connection_and_how_long_it_is_waited_for() {
+        let manual = include_str!("../../../docs/operations.md");
+        let Bounds { head, body, idle, descriptors: _ } = Bounds::default();
+        for said in [
+            format!("{} KiB for one of HTTP/1", HTTP1 >> 10),
+            format!("{} MiB for one of HTTP/2", HTTP2 >> 20),
+            format!("{} streams", http2::STREAMS),
+            format!("{} s for a head", head.as_secs()),
+            format!("{} s for more of a body", body.as_secs()),
+            format!("{} h for the next request", idle.as_secs() / 3600),
+        ] {
+            assert!(manual.contains(&said), "{said}");
+        }
+    }
+}

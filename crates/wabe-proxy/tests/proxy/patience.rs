@@ -1,0 +1,250 @@
+//! Callers who take their time, and callers who are too many. Nothing here looks at a clock: what has to end ends, whenever.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::Value;
+use wabe_proxy::Bounds;
+
+use crate::{
+    frames::{
+        CONTINUATION, END_HEADERS, END_STREAM, Frames, GOAWAY, Got, HEADERS, PREFACE, SETTINGS, field, frame,
+    },
+    http1::{OK, answering, read_request},
+    http2::{caller, grpc_echo, run},
+    limits::begun,
+    scene::{Heard, PATIENCE, Scene, server},
+};
+
+/// Less than anybody here is silent for.
+const SHORT: Duration = Duration::from_millis(150);
+
+fn http1(snapshot: &mut Value) {
+    snapshot["ports"][0]["protocol"] = "http".into();
+    snapshot["backends"][0]["speaks"] = "Http1".into();
+}
+
+#[track_caller]
+fn assert_refused(answer: &str, reason: &str) {
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(&format!("x-wabe-reason: {reason}\r\n")), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+/// All that comes until the proxy closes.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(&answer)),
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_head_that_stops_is_refused() {
+    let heard = Heard::default();
+    let bounds = Bounds { head: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    for part in ["GET", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nhost: web\r\n"] {
+        assert_refused(&scene.say(part.as_bytes()), "slow-head");
+    }
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
+fn a_head_that_trickles_is_refused_as_each_octet_earns_no_more_time() {
+    let heard = Heard::default();
+    let bounds = Bounds { head: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    let mut stream = scene.connect();
+    let mut trickling = stream.try_clone().expect("cloned");
+    let writer = thread::spawn(move || {
+        let head = b"GET / HTTP/1.1\r\nhost: web\r\n".iter().chain([b'a'; 1000].iter());
+        for octet in head {
+            if trickling.write_all(&[*octet]).is_err() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    });
+    let answer = rest(&mut stream);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(writer.join().expect("no panic"), "the connection ended before the head did");
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+/// A server that notes what it reads of each request until its connection ends.
+fn reading(heard: &Heard) -> SocketAddr {
+    let heard = heard.clone();
+    server(move |mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        heard.add(text);
+    })
+}
+
+#[test]
+fn a_body_that_stops_is_refused_and_the_endpoint_is_let_go() {
+    let heard = Heard::default();
+    let bounds = Bounds { body: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[reading(&heard)], bounds, http1);
+    let bodies = ["content-length: 10\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\n"];
+    for (number, body) in bodies.into_iter().enumerate() {
+        let answer = scene.say(format!("POST / HTTP/1.1\r\nhost: web\r\n{body}").as_bytes());
+        assert_refused(&answer, "slow-body");
+        assert!(heard.wait(number + 1)[number].starts_with("POST / "));
+    }
+}
+
+#[test]
+fn a_body_that_stops_after_the_answer_has_begun_ends_both() {
+    let early = server(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").expect("written");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let bounds = Bounds { body: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[early], bounds, http1);
+    let answer = scene.say(b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 10\r\n\r\nabc");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nabc"), "{answer}");
+}
+
+#[test]
+fn a_stream_whose_body_stops_is_refused_and_its_connection_goes_on() {
+    let heard = Heard::default();
+    let bounds = Bounds { body: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let request = Request::post("http://web/").body(()).expect("a request");
+        let (answer, mut body) = caller.send_request(request, false).expect("sent");
+        body.send_data(Bytes::from_static(b"abc"), false).expect("sent");
+        let answer = answer.await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(answer.headers()["x-wabe-reason"], "slow-body");
+        let mut caller = caller.ready().await.expect("the connection goes on");
+        let request = Request::get("http://web/").body(()).expect("a request");
+        let (answer, _) = caller.send_request(request, true).expect("sent");
+        assert_eq!(answer.await.expect("an answer").status(), StatusCode::OK);
+    });
+}
+
+#[test]
+fn a_stream_of_grpc_may_be_silent() {
+    let bounds = Bounds { body: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[grpc_echo()], bounds, |_| {});
+    run(async {
+        let mut caller = caller(&scene).await;
+        let request = Request::post("http://web/Echo/Both").header("content-type", "application/grpc");
+        let (answer, mut sender) =
+            caller.send_request(request.body(()).expect("a request"), false).expect("sent");
+        let mut body = answer.await.expect("an answer").into_body();
+        tokio::time::sleep(3 * SHORT).await;
+        sender.send_data(Bytes::from_static(b"late"), true).expect("sent");
+        assert_eq!(body.data().await.expect("data").expect("data"), "late");
+    });
+}
+
+#[test]
+fn a_connection_without_requests_is_ended() {
+    let heard = Heard::default();
+    let bounds = Bounds { idle: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+/// Whether it is told that the connection ends, before it does.
+fn is_told(frames: &mut Frames) -> bool {
+    let mut told = false;
+    loop {
+        match frames.next() {
+            Got::Frame(frame) => told |= frame.kind == GOAWAY,
+            Got::Closed => return told,
+            Got::Nothing => panic!("it goes on"),
+        }
+    }
+}
+
+#[test]
+fn a_connection_of_streams_is_ended_if_no_request_comes_to_its_end() {
+    let heard = Heard::default();
+    let bounds = Bounds { idle: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    let settings = frame(SETTINGS, 0, 0, &[0; 6]);
+    let block = [field(":method", "GET"), field(":scheme", "http")].concat();
+    let head =
+        [frame(HEADERS, END_STREAM, 1, &block), frame(CONTINUATION, 0, 1, &field(":path", "/"))].concat();
+    for sent in [&[][..], &[&settings[..12]], &[&settings], &[&settings, &head[..20]], &[&settings, &head]] {
+        let mut stream = scene.connect();
+        stream.write_all(&[PREFACE, &sent.concat()].concat()).expect("written");
+        assert!(is_told(&mut Frames::new(stream)), "{} bytes", sent.concat().len());
+    }
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
+fn a_connection_of_streams_with_a_request_under_way_is_not_idle() {
+    let late = server(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        if read_request(&mut stream).is_some() {
+            thread::sleep(4 * SHORT);
+            let _ = stream.write_all(OK.as_bytes());
+        }
+    });
+    let bounds = Bounds { idle: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[late], bounds, http1);
+    let block =
+        [field(":method", "GET"), field(":scheme", "http"), field(":path", "/"), field(":authority", "web")];
+    let mut stream = begun(&scene);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block.concat())).expect("written");
+    let mut frames = Frames::new(stream);
+    loop {
+        match frames.next() {
+            Got::Frame(frame) if frame.kind == HEADERS => break,
+            Got::Frame(frame) => assert_ne!(frame.kind, GOAWAY, "it is not idle"),
+            end @ (Got::Closed | Got::Nothing) => panic!("{end:?}"),
+        }
+    }
+}
+
+#[test]
+fn callers_whose_connections_would_take_the_last_tenth_of_the_descriptors_are_turned_away() {
+    for (descriptors, connections) in [(10, 0), (20, 9), (40, 18), (45, 18)] {
+        let heard = Heard::default();
+        let bounds = Bounds { descriptors: Some(descriptors), ..Bounds::default() };
+        let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+        let get = b"GET / HTTP/1.1\r\nhost: web\r\n\r\n";
+        let mut answer = [0; 15];
+        let mut served: Vec<TcpStream> = (0..connections)
+            .map(|_| {
+                let mut stream = scene.connect();
+                stream.write_all(get).expect("written");
+                stream.read_exact(&mut answer).expect("an answer");
+                stream
+            })
+            .collect();
+        assert_eq!(scene.say(get), "", "{descriptors}: one more has no answer");
+        // Who stays is served on, and who leaves makes room.
+        if let Some(first) = served.first_mut() {
+            first.write_all(get).expect("written");
+            first.read_exact(&mut answer).expect("an answer");
+        }
+        if served.pop().is_some() {
+            let again = std::iter::repeat_with(|| {
+                scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
+            });
+            assert!(again.take(1000).any(|it| it.starts_with("HTTP/1.1 200 OK\r\n")), "{descriptors}");
+        }
+    }
+}
