@@ -61,7 +61,8 @@ pub(crate) fn dns(names: PathBuf) -> Result<ExitCode, Failure> {
 pub(crate) fn proxy(snapshot: PathBuf) -> Result<ExitCode, Failure> {
     start_log();
     let keeper = io::stdin().as_fd().try_clone_to_owned()?;
-    wabe_proxy::run(&wabe_proxy::Options { snapshot }, keeper).map_err(Failure::environment)?;
+    let options = wabe_proxy::Options { snapshot, drain: wabe_proxy::DRAIN };
+    wabe_proxy::run(&options, keeper).map_err(Failure::environment)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use http::{
     header::{CONNECTION, HOST, UPGRADE},
     request, response,
 };
-use tokio::{select, time::sleep_until};
+use tokio::{select, sync::watch, time::sleep_until};
 use wabe_http1::{
     BodyDecoder, BodyEncoder, Framing, Limits, Refusal, is_persistent, response, write_request_head,
 };
@@ -17,7 +17,9 @@ use wabe_http1::{
 use crate::{
     answer::{Answerer, content_length, switches_protocol},
     body::{BodyError, Broken, Sink, Source, carry},
+    drain::is_true,
     failure::Failure,
+    grpc,
     identity::end_hop,
     replay::Replay,
     upstream::{Connection, Stream, ready},
@@ -45,6 +47,8 @@ pub(crate) enum Tried {
 pub(crate) struct Terms<'a> {
     /// Until when the head must be there, and what is said if it is not.
     pub(crate) deadline: Option<(Instant, Failure)>,
+    /// Says when the proxy's own time is up.
+    pub(crate) over: Option<watch::Receiver<bool>>,
     /// Whether an answer with this status is not passed on.
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
@@ -75,6 +79,7 @@ pub(crate) async fn attempt<'a>(
     };
     let mut sent = false;
     let mut sound = true;
+    let mut over = terms.over.clone();
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
     let (mut answer, framing, stream) = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
@@ -87,7 +92,7 @@ pub(crate) async fn attempt<'a>(
                     Err(Broken::Source(BodyError::Gone(_))) => return Tried::Forsaken,
                     Err(Broken::Source(BodyError::Malformed(refusal))) => return Tried::Malformed(refusal),
                     // It may have answered nevertheless.
-                    Err(Broken::Sink) => sound = false,
+                    Err(Broken::Sink | Broken::Ending) => sound = false,
                 }
             }
             head = awaited.head() => match head {
@@ -105,6 +110,7 @@ pub(crate) async fn attempt<'a>(
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
+            () = is_over(&mut over) => return Tried::Failed { failure: Failure::Ending, untouched: false },
             () = until(terms.deadline.map(|it| it.0)) => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
                 return Tried::Failed { failure, untouched: false };
@@ -137,6 +143,7 @@ pub(crate) async fn attempt<'a>(
                     sent = true;
                     sound &= done.is_ok();
                 }
+                () = is_over(&mut over) => break Err(Broken::Ending),
             }
         }
     }
@@ -145,8 +152,12 @@ pub(crate) async fn attempt<'a>(
         return Tried::Switched(status);
     }
     let whole = relayed.is_ok();
-    if !whole {
-        to_caller.abort();
+    match relayed {
+        Ok(()) => {}
+        Err(Broken::Ending) if grpc::is_grpc(&head.headers) => {
+            let _ = to_caller.end(Some(Failure::Ending.grpc_trailers())).await;
+        }
+        Err(Broken::Source(_) | Broken::Sink | Broken::Ending) => to_caller.abort(),
     }
     Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent }
 }
@@ -280,6 +291,13 @@ impl<'c> Awaited<'c> {
             }
             (Self::Http2(_), None) => Source::Nothing,
         }
+    }
+}
+
+async fn is_over(over: &mut Option<watch::Receiver<bool>>) {
+    match over {
+        Some(over) => is_true(over).await,
+        None => std::future::pending().await,
     }
 }
 

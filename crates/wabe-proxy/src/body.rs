@@ -144,7 +144,8 @@ impl Sink<'_> {
         }
     }
 
-    async fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+    /// Ends it, with these trailers if any.
+    pub(crate) async fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
         match self {
             Self::Nothing => Ok(()),
             Self::Http1 { writer, encoder } => over(encoder, trailers.as_ref(), writer),
@@ -206,6 +207,8 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io
 pub(crate) enum Broken {
     Source(BodyError),
     Sink,
+    /// Neither: the proxy's time is up.
+    Ending,
 }
 
 /// Carries a body from its source to its sink. `heed` sees all data. What is at hand goes out together.

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header::HeaderValue, response};
+use http::{HeaderMap, Response, StatusCode, header::HeaderValue, response};
 use wabe_http1::Refusal;
 
 /// Why a request was not answered by a backend.
@@ -37,6 +37,8 @@ pub(crate) enum Failure {
     BackendTimeout(Duration),
     /// No answer within the time that the caller of gRPC grants (`grpc-timeout`).
     CallerDeadline(Duration),
+    /// The proxy's time is up, and no answer had begun.
+    Ending,
     /// What came is no request, or can be read in two ways.
     Malformed(Refusal),
     /// The request's head took too long.
@@ -55,9 +57,11 @@ impl Failure {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
             Self::Policy => StatusCode::FORBIDDEN,
-            Self::UnknownService | Self::NoHealthyEndpoint | Self::NoSocket | Self::Overflow => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::UnknownService
+            | Self::NoHealthyEndpoint
+            | Self::NoSocket
+            | Self::Overflow
+            | Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -89,6 +93,7 @@ impl Failure {
             | Self::Injected(_)
             | Self::NoHealthyEndpoint
             | Self::NoSocket
+            | Self::Ending
             | Self::BadAnswer => UNAVAILABLE,
         }
     }
@@ -110,6 +115,7 @@ impl Failure {
             Self::RequestTimeout(_) => "request-timeout",
             Self::BackendTimeout(_) => "backend-request-timeout",
             Self::CallerDeadline(_) => "caller-deadline",
+            Self::Ending => "proxy-ending",
             Self::Malformed(refusal) => refusal.reason(),
             Self::SlowHead => "slow-head",
             Self::BadHost => "bad-host",
@@ -133,22 +139,19 @@ impl Failure {
             | Self::BadAnswer
             | Self::RequestTimeout(_)
             | Self::BackendTimeout(_) => "upstream",
-            Self::UnknownService | Self::NoSocket => "mesh",
+            Self::UnknownService | Self::NoSocket | Self::Ending => "mesh",
         }
     }
 
     /// The answer in full. Callers of gRPC look at its status only.
     pub(crate) fn answer(self, grpc: bool) -> (response::Parts, Bytes) {
-        let text = format!("wabe: {}: {self}\n", self.reason());
+        let text = self.text();
         let (mut head, ()) = Response::new(()).into_parts();
         head.headers.insert("x-wabe-reason", HeaderValue::from_static(self.reason()));
         head.headers.insert("x-wabe-blame", HeaderValue::from_static(self.blame()));
         if grpc {
             head.headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-            head.headers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
-            if let Ok(message) = HeaderValue::from_str(text.trim_end()) {
-                head.headers.insert("grpc-message", message);
-            }
+            head.headers.extend(self.grpc_trailers());
             return (head, Bytes::new());
         }
         head.status = self.status();
@@ -158,6 +161,20 @@ impl Failure {
         }
         head.headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
         (head, text.into())
+    }
+
+    /// What ends an answer of gRPC.
+    pub(crate) fn grpc_trailers(self) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
+        if let Ok(message) = HeaderValue::from_str(self.text().trim_end()) {
+            trailers.insert("grpc-message", message);
+        }
+        trailers
+    }
+
+    fn text(self) -> String {
+        format!("wabe: {}: {self}\n", self.reason())
     }
 }
 
@@ -191,6 +208,7 @@ impl fmt::Display for Failure {
             Self::CallerDeadline(time) => {
                 return write!(formatter, "no answer within the caller's own grpc-timeout of {time:?}");
             }
+            Self::Ending => "the proxy was relieved by another one and its time is up: ask again",
             Self::Malformed(refusal) => return refusal.fmt(formatter),
             Self::SlowHead => "the request's head did not come to its end in time",
             Self::BadHost => "a request has one host, in one `host` header",
@@ -222,6 +240,7 @@ mod tests {
             Failure::RequestTimeout(second),
             Failure::BackendTimeout(second),
             Failure::CallerDeadline(second),
+            Failure::Ending,
             Failure::SlowHead,
             Failure::BadHost,
             Failure::Unsupported,

@@ -118,7 +118,10 @@ pub(crate) async fn forward(
         let keeps = body.keeps();
         let permit = RefCell::new(None);
         let bytes = &record.bytes;
+        // Nobody else has words for it: callers of HTTP/1 see their connection end.
+        let over = errand.caller.streams.then(|| errand.proxy.drain.subscribe());
         let terms = Terms {
+            over,
             deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),
             is_unwanted: &|status| {
                 let listed =
@@ -156,7 +159,10 @@ pub(crate) async fn forward(
                 if let Some(outcome) = outcome(failure) {
                     under_way.done(Instant::now(), outcome);
                 }
-                let spent = matches!(failure, Failure::RequestTimeout(_) | Failure::CallerDeadline(_));
+                let spent = matches!(
+                    failure,
+                    Failure::RequestTimeout(_) | Failure::CallerDeadline(_) | Failure::Ending
+                );
                 if !again || spent || !may_retry(balancer, &left, &permit) {
                     return Forwarded::Failed(failure);
                 }

@@ -8,7 +8,7 @@
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
-//! link that sockets come over, `confine` what is given up at the start.
+//! link that sockets come over, `confine` what is given up at the start, `drain` the end.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -18,6 +18,7 @@ mod balance;
 mod body;
 mod confine;
 pub mod detect;
+mod drain;
 mod exchange;
 mod failure;
 mod filter;
@@ -36,10 +37,12 @@ mod snapshot;
 pub mod sni;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod wire;
 mod world;
 
 pub use confine::{ConfineError, confine};
+pub use drain::DRAIN;
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
     BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,

@@ -25,6 +25,7 @@ use crate::{
     answer::Answerer,
     balance::Balancers,
     detect::{Detected, PREFACE},
+    drain::Drain,
     failure::Failure,
     guard::Passed,
     identity::Introduction,
@@ -52,6 +53,7 @@ pub(crate) struct Proxy {
     pub(crate) log: Rc<Log>,
     /// True once no connection gets another request. Each connection listens.
     pub(crate) closing: watch::Sender<bool>,
+    pub(crate) drain: Drain,
     /// Callers' connections that are open.
     pub(crate) open: Cell<u64>,
     /// So many may be: each needs another descriptor for its endpoint.

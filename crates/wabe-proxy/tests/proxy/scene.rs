@@ -62,6 +62,11 @@ impl Scene {
 
     /// The same, with a snapshot that was changed.
     pub fn with(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Self {
+        Self::draining(servers, wabe_proxy::DRAIN, change)
+    }
+
+    /// The same, which drains for so long.
+    pub fn draining(servers: &[SocketAddr], drain: Duration, change: impl FnOnce(&mut Value)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -78,7 +83,7 @@ impl Scene {
             let keeper = Arc::clone(&keeper);
             move || vend(&keeper)
         });
-        let options = Options { snapshot: file };
+        let options = Options { snapshot: file, drain };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
         Self { address, keeper, proxy: Some(proxy), folder }
     }
@@ -109,9 +114,14 @@ impl Scene {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// Ends it, as its keeper's end does.
-    pub fn end(&mut self) {
+    /// Has it drain, as its keeper's end does.
+    pub fn drain(&self) {
         let _ = shutdown(&*self.keeper, rustix::net::Shutdown::Both);
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        self.drain();
         if let Some(proxy) = self.proxy.take() {
             proxy.join().expect("no panic");
         }
