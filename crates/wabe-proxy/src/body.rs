@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
+use tokio::select;
 use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
 
 use crate::wire::{Reader, Writer};
@@ -163,6 +164,17 @@ impl Sink<'_> {
         }
     }
 
+    /// Completes once nobody takes what is sent: who waits for more of a body would not hear of it else.
+    async fn gone(&mut self) {
+        match self {
+            // Its other end may have closed the direction that it is done with.
+            Self::Nothing | Self::Http1 { .. } => std::future::pending().await,
+            Self::Http2(stream) => {
+                let _ = poll_fn(|context| stream.poll_reset(context)).await;
+            }
+        }
+    }
+
     /// Says that what was sent is not whole. (A connection that has one message at a time is closed by its owner.)
     pub(crate) fn abort(&mut self) {
         if let Self::Http2(stream) = self {
@@ -222,7 +234,11 @@ pub(crate) async fn carry(
             Some(piece) => piece,
             None => {
                 sink.flush().await.map_err(|_| Broken::Sink)?;
-                source.next().await.map_err(Broken::Source)?
+                select! {
+                    biased;
+                    piece = source.next() => piece.map_err(Broken::Source)?,
+                    () = sink.gone() => return Err(Broken::Sink),
+                }
             }
         };
         let last = match piece {

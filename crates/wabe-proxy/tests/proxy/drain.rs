@@ -264,6 +264,32 @@ fn streams_that_last_too_long_are_told_and_their_connection_ends_in_order() {
 }
 
 #[test]
+fn streams_whose_callers_have_left_are_not_waited_for() {
+    let mut scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let (mut leaving, end) = caller(&scene).await;
+        let _stream = echoing(&mut leaving, "application/grpc").await;
+        let (mut resetting, other_end) = caller(&scene).await;
+        let (mut sender, _body) = echoing(&mut resetting, "application/grpc").await;
+        // It has sent all, and only listens.
+        let (mut listening, third_end) = caller(&scene).await;
+        let request = post("/unending", "application/grpc");
+        let (answer, mut listener) = listening.send_request(request, false).expect("sent");
+        listener.send_data(Bytes::new(), true).expect("sent");
+        let body = answer.await.expect("an answer").into_body();
+        end.abort();
+        sender.send_reset(Reason::CANCEL);
+        drop((body, listener));
+        let began = Instant::now();
+        scene.drain();
+        other_end.await.expect("no panic").expect("an end in order");
+        third_end.await.expect("no panic").expect("an end in order");
+        scene.end();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
 fn a_caller_that_does_not_confirm_goaway_is_not_waited_for() {
     let scene = Scene::draining(&[grpc_echo()], Duration::from_millis(300), |_| {});
     let mut caller = scene.connect();
