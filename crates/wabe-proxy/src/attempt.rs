@@ -9,7 +9,7 @@ use http::{
     header::{CONNECTION, HOST, UPGRADE},
     request, response,
 };
-use tokio::{select, sync::watch, time::sleep_until};
+use tokio::{select, time::sleep_until};
 use wabe_http1::{
     BodyDecoder, BodyEncoder, Framing, Limits, Refusal, is_persistent, response, write_request_head,
 };
@@ -17,7 +17,7 @@ use wabe_http1::{
 use crate::{
     answer::{Answerer, content_length, switches_protocol},
     body::{BodyError, Broken, Sink, Source, carry},
-    drain::is_true,
+    drain::Drain,
     failure::Failure,
     grpc,
     identity::end_hop,
@@ -48,7 +48,7 @@ pub(crate) struct Terms<'a> {
     /// Until when the head must be there, and what is said if it is not.
     pub(crate) deadline: Option<(Instant, Failure)>,
     /// Says when the proxy's own time is up.
-    pub(crate) over: Option<watch::Receiver<bool>>,
+    pub(crate) drain: Option<&'a Drain>,
     /// Whether an answer with this status is not passed on.
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
@@ -79,7 +79,6 @@ pub(crate) async fn attempt<'a>(
     };
     let mut sent = false;
     let mut sound = true;
-    let mut over = terms.over.clone();
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
     let (mut answer, framing, stream) = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
@@ -110,7 +109,7 @@ pub(crate) async fn attempt<'a>(
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
-            () = is_over(&mut over) => return Tried::Failed { failure: Failure::Ending, untouched: false },
+            () = is_over(terms.drain) => return Tried::Failed { failure: Failure::Ending, untouched: false },
             () = until(terms.deadline.map(|it| it.0)) => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
                 return Tried::Failed { failure, untouched: false };
@@ -143,7 +142,7 @@ pub(crate) async fn attempt<'a>(
                     sent = true;
                     sound &= done.is_ok();
                 }
-                () = is_over(&mut over) => break Err(Broken::Ending),
+                () = is_over(terms.drain) => break Err(Broken::Ending),
             }
         }
     }
@@ -294,9 +293,9 @@ impl<'c> Awaited<'c> {
     }
 }
 
-async fn is_over(over: &mut Option<watch::Receiver<bool>>) {
-    match over {
-        Some(over) => is_true(over).await,
+async fn is_over(drain: Option<&Drain>) {
+    match drain {
+        Some(drain) => drain.over().await,
         None => std::future::pending().await,
     }
 }

@@ -41,9 +41,9 @@ impl Drain {
         }
     }
 
-    /// Hears when the time is up.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
-        self.over.subscribe()
+    /// Completes once the time is up.
+    pub(crate) async fn over(&self) {
+        is_true(&mut self.over.subscribe()).await;
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -55,10 +55,9 @@ impl Drain {
     pub(crate) async fn turn(&self, closing: &mut watch::Receiver<bool>, share: f64) {
         is_true(closing).await;
         let (first, last) = (self.lasts / 30, self.lasts * 2 / 3);
-        let mut over = self.subscribe();
         select! {
             () = sleep(first + (last - first).mul_f64(share)) => {}
-            () = is_true(&mut over) => {}
+            () = self.over() => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use rustix::{
 use tokio::{io::Interest, join, net::TcpStream, select, time::sleep, try_join};
 
 use crate::{
-    drain::{Drain, is_true},
+    drain::Drain,
     wire::{Reader, Writer, close, split},
 };
 
@@ -117,7 +117,7 @@ async fn silence(there: &Gone, back: &Gone, idle: Option<Duration>) {
 
 /// Completes after the drain: true as soon as no bytes are under way for a moment, false if they go on and on.
 async fn lull(there: &Gone, back: &Gone, drain: &Drain) -> bool {
-    is_true(&mut drain.subscribe()).await;
+    drain.over().await;
     let until = Instant::now() + LULL.1;
     while Instant::now() < until {
         let before = (there.bytes.get(), back.bytes.get());

@@ -1,6 +1,6 @@
 //! A caller that speaks HTTP/2: its requests, many at a time.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
@@ -76,19 +76,23 @@ async fn serve_streams(
     connection: &mut server::Connection<Lent, Bytes>,
     closing: &mut watch::Receiver<bool>,
 ) {
-    let mut over = proxy.drain.subscribe();
     let (mut told, mut ended) = (false, false);
+    let mut drains = pin!(is_true(closing));
+    let mut late = pin!(async {
+        proxy.drain.over().await;
+        sleep(LAST_STREAMS).await;
+    });
     loop {
         let next = select! {
             biased;
             next = connection.accept() => next,
-            () = is_true(closing), if !told => {
+            () = &mut drains, if !told => {
                 // Those that are under way may end: the caller learns which these are (RFC 9113, section 6.8).
                 connection.graceful_shutdown();
                 told = true;
                 continue;
             }
-            () = async { is_true(&mut over).await; sleep(LAST_STREAMS).await }, if !ended => {
+            () = &mut late, if !ended => {
                 // Each was ended where it is answered. A caller that does not hear of that is not waited for.
                 connection.abrupt_shutdown(Reason::NO_ERROR);
                 ended = true;
