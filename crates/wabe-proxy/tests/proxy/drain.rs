@@ -73,7 +73,8 @@ fn a_websocket_ends_by_close_frames_between_two_frames() {
     caller.write_all(b"\x82\x83\0\0\0").expect("written");
     assert_eq!(&read::<5>(&mut server), b"\x82\x83\0\0\0");
     scene.drain();
-    thread::sleep(DRAIN * 2 / 3);
+    // By then it is its turn.
+    thread::sleep(DRAIN * 3 / 4);
     caller.set_nonblocking(true).expect("non-blocking");
     assert_eq!(caller.read(&mut [0]).expect_err("not in a frame").kind(), ErrorKind::WouldBlock);
     caller.set_nonblocking(false).expect("blocking");
