@@ -1,4 +1,4 @@
-//! The Gateway API's conformance tests of meshes, with requests of HTTP: each named after the original in
+//! The Gateway API's conformance tests of meshes, with requests of HTTP and calls of gRPC (in `grpc`): each named after the original in
 //! `conformance/tests/mesh` of kubernetes-sigs/gateway-api (Apache-2.0), with its own YAML (the files in `conformance/`) and its
 //! expectations as a table. What `MeshBasic` and `MeshFrontend*` ask besides routes is here, too. Where the original lets
 //! requests fail until what was applied is in force everywhere, so does this: for five seconds.
@@ -18,13 +18,19 @@ use wabe_tests::{
     steps,
 };
 
+#[path = "conformance/grpc.rs"]
+mod grpc;
+
 const CLIENT: &str = "gateway-conformance-mesh/echo-v1";
 const CONSUMER: &str = "gateway-conformance-mesh-consumer/echo-v1";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn conformance() {
-    let echo = |name: &str, version: &str| Workload::web(name).label("app", "echo").label("version", version);
+    let echo = |name: &str, version: &str| {
+        let command = json!(["$TESTBOX", "web", "--listen", "[::]:8080", "--grpc", "[::]:7070"]);
+        Workload::web(name).with("command", command).label("app", "echo").label("version", version)
+    };
     // As in `conformance/mesh/manifests.yaml`, but for the ports of TLS.
     let service = |name: &str, selector: Value| {
         Service::new(&format!("gateway-conformance-mesh/{name}")).with("selector", selector).with(
@@ -69,6 +75,8 @@ fn conformance() {
             mesh_consumer_route,
             mesh_frontend,
             mesh_frontend_hostname,
+            grpc::mesh_grpc_route_request_header_modifier,
+            grpc::mesh_grpc_route_weight,
             a_route_says_what_has_become_of_it_and_explain_what_it_does,
         ],
     );

@@ -1,12 +1,14 @@
 //! The node's proxy as a process: relieved by another one under load, killed, told to end, taken over by somebody.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
     manifest::{Route, Service, Workload, all},
     steps,
 };
 
+#[path = "proxy/lasting.rs"]
+mod lasting;
 #[path = "proxy/relief.rs"]
 mod relief;
 #[path = "proxy/taken_over.rs"]
@@ -16,6 +18,16 @@ const CALLER: &str = "shop/caller";
 /// Alone may reach what is served by `shop/guarded`.
 const OTHER: &str = "away/caller";
 
+/// A service of `shop/lasting` that the proxy is before, though it has no route.
+fn led(name: &str, port: Value) -> Service {
+    let mut port = port;
+    port["port"] = json!(80);
+    Service::new(name)
+        .annotation("mesh.wabe.dev/l7", "always")
+        .with("selector", json!({ "app": "lasting" }))
+        .with("ports", json!([port]))
+}
+
 #[test]
 fn proxy() {
     let mesh = TestMesh::up(&all(&[
@@ -23,6 +35,10 @@ fn proxy() {
         &Workload::idle(OTHER),
         &Workload::web("shop/open"),
         &Workload::web("shop/guarded"),
+        &Workload::web("shop/lasting")
+            .with("command", json!(["$TESTBOX", "web", "--listen", "[::]:8080", "--grpc", "[::]:7070"])),
+        &led("shop/chat", json!({ "targetPort": 8080, "appProtocol": "kubernetes.io/ws" })),
+        &led("shop/calls", json!({ "targetPort": 7070, "appProtocol": "grpc" })),
         &Service::new("shop/open"),
         &Service::new("shop/guarded"),
         &Service::new("shop/web").with("selector", json!({ "app": "open" })),
@@ -38,6 +54,7 @@ fn proxy() {
         &mesh,
         &wabe_tests::steps![
             relief::three_upgrades_under_load_fail_no_request,
+            lasting::three_upgrades_end_what_lasts_in_order_and_fail_no_request,
             relief::an_upgrade_of_the_whole_mesh_under_load_fails_no_request,
             relief::a_program_that_does_not_serve_changes_nothing,
             relief::one_that_is_told_to_end_is_followed_at_once,

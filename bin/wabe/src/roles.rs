@@ -62,7 +62,8 @@ pub(crate) fn proxy(snapshot: PathBuf) -> Result<ExitCode, Failure> {
     start_log();
     let keeper = io::stdin().as_fd().try_clone_to_owned()?;
     wabe_proxy::figures::bound_files();
-    let options = wabe_proxy::Options { snapshot, bounds: wabe_proxy::Bounds::default() };
+    let options =
+        wabe_proxy::Options { snapshot, bounds: wabe_proxy::Bounds::default(), drain: wabe_proxy::DRAIN };
     wabe_proxy::run(&options, keeper).map_err(Failure::environment)?;
     Ok(ExitCode::SUCCESS)
 }

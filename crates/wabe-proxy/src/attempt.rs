@@ -17,7 +17,9 @@ use wabe_http1::{
 use crate::{
     answer::{Answerer, content_length, switches_protocol},
     body::{BodyError, Broken, Sink, Source, carry},
+    drain::Drain,
     failure::Failure,
+    grpc,
     identity::end_hop,
     replay::Replay,
     upstream::{Connection, Stream, ready},
@@ -45,6 +47,8 @@ pub(crate) enum Tried {
 pub(crate) struct Terms<'a> {
     /// Until when the head must be there, and what is said if it is not.
     pub(crate) deadline: Option<(Instant, Failure)>,
+    /// Says when the proxy's own time is up.
+    pub(crate) drain: Option<&'a Drain>,
     /// Whether an answer with this status is not passed on.
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
@@ -90,7 +94,7 @@ pub(crate) async fn attempt<'a>(
                         return Tried::Failed { failure: Failure::SlowBody, untouched: false };
                     }
                     // It may have answered nevertheless.
-                    Err(Broken::Sink) => sound = false,
+                    Err(Broken::Sink | Broken::Ending) => sound = false,
                 }
             }
             head = awaited.head() => match head {
@@ -108,6 +112,7 @@ pub(crate) async fn attempt<'a>(
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
+            () = is_over(terms.drain) => return Tried::Failed { failure: Failure::Ending, untouched: false },
             () = until(terms.deadline.map(|it| it.0)) => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
                 return Tried::Failed { failure, untouched: false };
@@ -143,6 +148,7 @@ pub(crate) async fn attempt<'a>(
                     }
                     sound &= done.is_ok();
                 }
+                () = is_over(terms.drain) => break Err(Broken::Ending),
             }
         }
     }
@@ -151,8 +157,12 @@ pub(crate) async fn attempt<'a>(
         return Tried::Switched(status);
     }
     let whole = relayed.is_ok();
-    if !whole {
-        to_caller.abort();
+    match relayed {
+        Ok(()) => {}
+        Err(Broken::Ending) if grpc::is_grpc(&head.headers) => {
+            let _ = to_caller.end(Some(Failure::Ending.grpc_trailers())).await;
+        }
+        Err(Broken::Source(_) | Broken::Sink | Broken::Ending) => to_caller.abort(),
     }
     Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent }
 }
@@ -286,6 +296,13 @@ impl<'c> Awaited<'c> {
             }
             (Self::Http2(_), None) => Source::Nothing,
         }
+    }
+}
+
+async fn is_over(drain: Option<&Drain>) {
+    match drain {
+        Some(drain) => drain.over().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
+use tokio::select;
 use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
 
 use crate::wire::{Reader, Writer};
@@ -147,7 +148,8 @@ impl Sink<'_> {
         }
     }
 
-    async fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+    /// Ends it, with these trailers if any.
+    pub(crate) async fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
         match self {
             Self::Nothing => Ok(()),
             Self::Http1 { writer, encoder } => over(encoder, trailers.as_ref(), writer),
@@ -162,6 +164,17 @@ impl Sink<'_> {
         match self {
             Self::Http1 { writer, .. } => writer.flush().await,
             Self::Nothing | Self::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Completes once nobody takes what is sent: who waits for more of a body would not hear of it else.
+    async fn gone(&mut self) {
+        match self {
+            // Its other end may have closed the direction that it is done with.
+            Self::Nothing | Self::Http1 { .. } => std::future::pending().await,
+            Self::Http2(stream) => {
+                let _ = poll_fn(|context| stream.poll_reset(context)).await;
+            }
         }
     }
 
@@ -209,6 +222,8 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io
 pub(crate) enum Broken {
     Source(BodyError),
     Sink,
+    /// Neither: the proxy's time is up.
+    Ending,
 }
 
 /// Carries a body from its source to its sink. `heed` sees all data. What is at hand goes out together.
@@ -222,7 +237,11 @@ pub(crate) async fn carry(
             Some(piece) => piece,
             None => {
                 sink.flush().await.map_err(|_| Broken::Sink)?;
-                source.next().await.map_err(Broken::Source)?
+                select! {
+                    biased;
+                    piece = source.next() => piece.map_err(Broken::Source)?,
+                    () = sink.gone() => return Err(Broken::Sink),
+                }
             }
         };
         let last = match piece {

@@ -43,6 +43,8 @@ pub(crate) struct Switched {
     pub(crate) connection: Box<Http1>,
     pub(crate) record: Record,
     pub(crate) under_way: UnderWay,
+    /// It is one of WebSocket frames.
+    pub(crate) is_websocket: bool,
 }
 
 /// Has a request answered.
@@ -126,7 +128,9 @@ pub(crate) async fn exchange(
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),
         (Forwarded::Switched { connection, under_way }, _) => {
-            Over::Switched(Box::new(Switched { connection, record, under_way }))
+            let is_websocket =
+                head.headers.get(UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            Over::Switched(Box::new(Switched { connection, record, under_way, is_websocket }))
         }
         (Forwarded::Failed(failure), Some(mut answerer)) => {
             if body.is_read() {

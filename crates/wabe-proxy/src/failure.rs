@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header::HeaderValue, response};
+use http::{HeaderMap, Response, StatusCode, header::HeaderValue, response};
 use wabe_http1::Refusal;
 
 /// Why a request was not answered by a backend.
@@ -39,6 +39,8 @@ pub(crate) enum Failure {
     BackendTimeout(Duration),
     /// No answer within the time that the caller of gRPC grants (`grpc-timeout`).
     CallerDeadline(Duration),
+    /// The proxy's time is up, and no answer had begun.
+    Ending,
     /// What came is no request, or can be read in two ways.
     Malformed(Refusal),
     /// The request's head took too long.
@@ -63,7 +65,8 @@ impl Failure {
             | Self::TooManyConnections
             | Self::NoHealthyEndpoint
             | Self::NoSocket
-            | Self::Overflow => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overflow
+            | Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -96,6 +99,7 @@ impl Failure {
             | Self::Injected(_)
             | Self::NoHealthyEndpoint
             | Self::NoSocket
+            | Self::Ending
             | Self::BadAnswer => UNAVAILABLE,
         }
     }
@@ -118,6 +122,7 @@ impl Failure {
             Self::RequestTimeout(_) => "request-timeout",
             Self::BackendTimeout(_) => "backend-request-timeout",
             Self::CallerDeadline(_) => "caller-deadline",
+            Self::Ending => "proxy-ending",
             Self::Malformed(refusal) => refusal.reason(),
             Self::SlowHead => "slow-head",
             Self::SlowBody => "slow-body",
@@ -143,22 +148,19 @@ impl Failure {
             | Self::BadAnswer
             | Self::RequestTimeout(_)
             | Self::BackendTimeout(_) => "upstream",
-            Self::UnknownService | Self::TooManyConnections | Self::NoSocket => "mesh",
+            Self::UnknownService | Self::TooManyConnections | Self::NoSocket | Self::Ending => "mesh",
         }
     }
 
     /// The answer in full. Callers of gRPC look at its status only.
     pub(crate) fn answer(self, grpc: bool) -> (response::Parts, Bytes) {
-        let text = format!("wabe: {}: {self}\n", self.reason());
+        let text = self.text();
         let (mut head, ()) = Response::new(()).into_parts();
         head.headers.insert("x-wabe-reason", HeaderValue::from_static(self.reason()));
         head.headers.insert("x-wabe-blame", HeaderValue::from_static(self.blame()));
         if grpc {
             head.headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-            head.headers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
-            if let Ok(message) = HeaderValue::from_str(text.trim_end()) {
-                head.headers.insert("grpc-message", message);
-            }
+            head.headers.extend(self.grpc_trailers());
             return (head, Bytes::new());
         }
         head.status = self.status();
@@ -168,6 +170,20 @@ impl Failure {
         }
         head.headers.insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
         (head, text.into())
+    }
+
+    /// What ends an answer of gRPC.
+    pub(crate) fn grpc_trailers(self) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
+        if let Ok(message) = HeaderValue::from_str(self.text().trim_end()) {
+            trailers.insert("grpc-message", message);
+        }
+        trailers
+    }
+
+    fn text(self) -> String {
+        format!("wabe: {}: {self}\n", self.reason())
     }
 }
 
@@ -201,6 +217,7 @@ impl fmt::Display for Failure {
             Self::CallerDeadline(time) => {
                 return write!(formatter, "no answer within the caller's own grpc-timeout of {time:?}");
             }
+            Self::Ending => "the proxy was relieved by another one and its time is up: ask again",
             Self::Malformed(refusal) => return refusal.fmt(formatter),
             Self::SlowHead => "the request's head did not come to its end in time",
             Self::SlowBody => "no more of the request's body came in time",
@@ -236,6 +253,7 @@ mod tests {
             Failure::RequestTimeout(second),
             Failure::BackendTimeout(second),
             Failure::CallerDeadline(second),
+            Failure::Ending,
             Failure::SlowHead,
             Failure::SlowBody,
             Failure::TooManyConnections,

@@ -32,7 +32,7 @@ pub const DURATIONS: [u64; 14] = [
     5_000_000, 10_000_000,
 ];
 /// Why there was no good answer. The first 17 are those of `x-wabe-reason`, but for the many of requests that are none.
-pub const REASONS: [&str; 22] = [
+pub const REASONS: [&str; 23] = [
     "unknown-service",
     "no-route",
     "invalid-backend",
@@ -49,6 +49,7 @@ pub const REASONS: [&str; 22] = [
     "caller-deadline",
     "slow-head",
     "slow-body",
+    "proxy-ending",
     "too-many-connections",
     "bad-host",
     "unsupported",

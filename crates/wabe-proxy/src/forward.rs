@@ -118,7 +118,10 @@ pub(crate) async fn forward(
         let keeps = body.keeps();
         let permit = RefCell::new(None);
         let bytes = &record.bytes;
+        // Nobody else has words for it: callers of HTTP/1 see their connection end.
+        let drain = errand.caller.streams.then_some(&errand.proxy.drain);
         let terms = Terms {
+            drain,
             deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),
             is_unwanted: &|status| {
                 let listed =
@@ -158,7 +161,10 @@ pub(crate) async fn forward(
                 }
                 let spent = matches!(
                     failure,
-                    Failure::RequestTimeout(_) | Failure::CallerDeadline(_) | Failure::SlowBody
+                    Failure::RequestTimeout(_)
+                        | Failure::CallerDeadline(_)
+                        | Failure::SlowBody
+                        | Failure::Ending
                 );
                 if !again || spent || !may_retry(balancer, &left, &permit) {
                     return Forwarded::Failed(failure);

@@ -8,7 +8,7 @@
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
-//! link that sockets come over, `confine` what is given up at the start.
+//! link that sockets come over, `confine` what is given up at the start, `drain` the end.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -19,6 +19,7 @@ mod body;
 mod bounds;
 mod confine;
 pub mod detect;
+mod drain;
 mod exchange;
 mod failure;
 pub mod figures;
@@ -38,11 +39,13 @@ mod snapshot;
 pub mod sni;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod wire;
 mod world;
 
 pub use bounds::Bounds;
 pub use confine::{ConfineError, confine};
+pub use drain::DRAIN;
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
     BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,

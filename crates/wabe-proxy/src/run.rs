@@ -18,7 +18,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::{JoinHandle, LocalSet, spawn_local},
-    time::{interval, timeout},
+    time::interval,
 };
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     balance::Balancers,
     bounds::Bounds,
     confine::{ConfineError, confine},
+    drain::Drain,
     guard::Passed,
     keeper::{Given, Link},
     serve::{Proxy, listen},
@@ -35,9 +36,6 @@ use crate::{
 
 /// Between looks at the snapshot.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long requests under way have once it is to end: nearly all requests and downloads take less, and whoever rolls out
-/// another version waits no longer than this for the last of the old one. The keeper kills it a moment later.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -46,6 +44,8 @@ pub struct Options {
     pub snapshot: PathBuf,
     /// What callers are granted.
     pub bounds: Bounds,
+    /// How long what is under way has once it is to end: [`crate::DRAIN`], but in tests.
+    pub drain: Duration,
 }
 
 /// Why it ended.
@@ -86,6 +86,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             passed: Passed::default(),
             log: Rc::new(Log::default()),
             closing: watch::Sender::new(false),
+            drain: Drain::new(options.drain),
             open: Cell::new(0),
             most,
             bounds: options.bounds,
@@ -107,7 +108,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             let (proxy, link) = (Rc::clone(&proxy), Rc::clone(&link));
             async move { hear(&proxy, &link, None).await }
         });
-        drain(&proxy).await;
+        proxy.drain.run(&proxy.closing).await;
         hearing.abort();
         ticking.abort();
         proxy.log.flush();
@@ -177,14 +178,6 @@ async fn tick(proxy: Rc<Proxy>) {
         proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();
         proxy.passed.sweep(Instant::now());
-    }
-}
-
-/// Connections are closed after the answers under way.
-async fn drain(proxy: &Rc<Proxy>) {
-    proxy.closing.send_replace(true);
-    if timeout(DRAIN, proxy.closing.closed()).await.is_err() {
-        tracing::warn!(connections = proxy.closing.receiver_count(), "requests did not end in time");
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     balance::Balancers,
     bounds::Bounds,
     detect::{Detected, PREFACE},
+    drain::Drain,
     failure::Failure,
     guard::Passed,
     identity::Introduction,
@@ -54,6 +55,7 @@ pub(crate) struct Proxy {
     pub(crate) log: Rc<Log>,
     /// True once no connection gets another request. Each connection listens.
     pub(crate) closing: watch::Sender<bool>,
+    pub(crate) drain: Drain,
     /// Callers' connections that are open.
     pub(crate) open: Cell<u64>,
     /// So many may be: each needs another descriptor for its endpoint.

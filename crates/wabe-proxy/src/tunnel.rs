@@ -1,18 +1,27 @@
 //! Bytes there and back that nobody looks at. Much at a time goes by `splice`, which copies nothing to user space.
 
-use std::{cell::Cell, io, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use rustix::{
     fd::OwnedFd,
     pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
 };
-use tokio::{io::Interest, net::TcpStream, select, time::sleep, try_join};
+use tokio::{io::Interest, join, net::TcpStream, select, time::sleep, try_join};
 
-use crate::wire::{Reader, Writer, split};
+use crate::{
+    drain::Drain,
+    wire::{Reader, Writer, close, split},
+};
 
 /// A pipe's usual size: what one `splice` moves at most.
 const PIPE: usize = 64 << 10;
+/// Without bytes for so long none are under way, and how long that is waited for.
+const LULL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
 
 /// Bytes to the endpoint and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,57 +32,81 @@ pub(crate) struct Moved {
     pub(crate) whole: bool,
 }
 
-/// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
-/// goes on. An error in one resets both.
-pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer)) -> Moved {
-    let (mut from_caller, mut to_caller) = caller;
-    let (mut from_endpoint, mut to_endpoint) = endpoint;
-    let (there, back) = (Cell::new(0), Cell::new(0));
-    let whole = try_join!(
-        pour(&mut from_caller, &mut to_endpoint, &there),
-        pour(&mut from_endpoint, &mut to_caller, &back)
-    );
-    if whole.is_err() {
-        to_caller.reset();
-        to_endpoint.reset();
-    }
-    Moved { there: there.get(), back: back.get(), whole: whole.is_ok() }
+/// One way's.
+#[derive(Debug, Default)]
+struct Gone {
+    bytes: Cell<u64>,
+    /// Some were taken, and not passed on yet.
+    holds: Cell<bool>,
 }
 
-/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are ended.
+/// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
+/// goes on. An error in one resets both. Once the drain is over both are ended, as by their other ends if no bytes are under way.
+pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer), drain: &Drain) -> Moved {
+    carry(caller, endpoint, None, drain).await
+}
+
+/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are reset.
 pub(crate) async fn relay(
     caller: TcpStream,
     first: Bytes,
     endpoint: TcpStream,
     idle: Option<Duration>,
+    drain: &Drain,
 ) -> Moved {
-    let (mut from_caller, mut to_caller) = split(caller);
-    let (mut from_endpoint, mut to_endpoint) = split(endpoint);
-    from_caller.buffer = first.into();
-    let (there, back) = (Cell::new(0), Cell::new(0));
+    let mut caller = split(caller);
+    caller.0.buffer = first.into();
+    carry(caller, split(endpoint), idle, drain).await
+}
+
+async fn carry(
+    (mut from_caller, mut to_caller): (Reader, Writer),
+    (mut from_endpoint, mut to_endpoint): (Reader, Writer),
+    idle: Option<Duration>,
+    drain: &Drain,
+) -> Moved {
+    let (there, back) = (Gone::default(), Gone::default());
     let both = async {
         try_join!(
             pour(&mut from_caller, &mut to_endpoint, &there),
             pour(&mut from_endpoint, &mut to_caller, &back)
         )
     };
-    let whole = select! {
-        ended = both => ended.is_ok(),
-        () = silence(&there, &back, idle) => false,
+    let end = select! {
+        ended = both => if ended.is_ok() { End::Whole } else { End::Broken },
+        () = silence(&there, &back, idle) => End::Broken,
+        parted = lull(&there, &back, drain) => if parted { End::Parted } else { End::Broken },
     };
-    if !whole {
-        to_caller.reset();
-        to_endpoint.reset();
+    let moved = Moved { there: there.bytes.get(), back: back.bytes.get(), whole: end == End::Whole };
+    match end {
+        End::Whole => {}
+        End::Broken => {
+            to_caller.reset();
+            to_endpoint.reset();
+        }
+        End::Parted => {
+            join!(close(from_caller, to_caller), close(from_endpoint, to_endpoint));
+        }
     }
-    Moved { there: there.get(), back: back.get(), whole }
+    moved
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// What was carried is not whole, and must not look so.
+    Broken,
+    /// In order, when the proxy's time was up.
+    Parted,
 }
 
 /// Completes once nothing went by for so long; looked at each time that has passed.
-async fn silence(there: &Cell<u64>, back: &Cell<u64>, idle: Option<Duration>) {
+async fn silence(there: &Gone, back: &Gone, idle: Option<Duration>) {
     let Some(idle) = idle else { return std::future::pending().await };
     let mut before = None;
     loop {
-        let now = (there.get(), back.get());
+        let now = (there.bytes.get(), back.bytes.get());
         if before == Some(now) {
             return;
         }
@@ -82,20 +115,35 @@ async fn silence(there: &Cell<u64>, back: &Cell<u64>, idle: Option<Duration>) {
     }
 }
 
-async fn pour(from: &mut Reader, to: &mut Writer, moved: &Cell<u64>) -> io::Result<()> {
+/// Completes after the drain: true as soon as no bytes are under way for a moment, false if they go on and on.
+async fn lull(there: &Gone, back: &Gone, drain: &Drain) -> bool {
+    drain.over().await;
+    let until = Instant::now() + LULL.1;
+    while Instant::now() < until {
+        let before = (there.bytes.get(), back.bytes.get());
+        sleep(LULL.0).await;
+        if before == (there.bytes.get(), back.bytes.get()) && !there.holds.get() && !back.holds.get() {
+            return true;
+        }
+    }
+    false
+}
+
+async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone) -> io::Result<()> {
     loop {
         if from.buffer.is_empty() && from.fill().await? == 0 {
             return to.end().await;
         }
         let data = from.buffer.split().freeze();
-        moved.set(moved.get() + data.len() as u64);
+        gone.take(data.len());
         to.data(data).await?;
         to.flush().await?;
+        gone.holds.set(false);
         // Whoever sends so much goes on to do so. Without a pipe it works as well.
         if from.fills_its_room()
             && let Ok(pipe) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         {
-            move_all(from.stream(), &pipe, to.stream(), moved).await?;
+            move_all(from.stream(), &pipe, to.stream(), gone).await?;
             return to.end().await;
         }
     }
@@ -106,7 +154,7 @@ async fn move_all(
     from: &TcpStream,
     (out, into): &(OwnedFd, OwnedFd),
     to: &TcpStream,
-    moved: &Cell<u64>,
+    gone: &Gone,
 ) -> io::Result<()> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     loop {
@@ -119,7 +167,7 @@ async fn move_all(
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
-        moved.set(moved.get() + left as u64);
+        gone.take(left);
         while left > 0 {
             to.writable().await?;
             match to.try_io(Interest::WRITABLE, || Ok(splice(out, None, to, None, left, flags)?)) {
@@ -128,6 +176,14 @@ async fn move_all(
                 Err(error) => return Err(error),
             }
         }
+        gone.holds.set(false);
+    }
+}
+
+impl Gone {
+    fn take(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        self.holds.set(true);
     }
 }
 
@@ -149,6 +205,10 @@ mod tests {
         (one.expect("connected"), other.expect("accepted").0)
     }
 
+    async fn relaying(ours: TcpStream, first: &'static [u8], theirs: TcpStream) -> Moved {
+        relay(ours, Bytes::from_static(first), theirs, None, &Drain::new(Duration::ZERO)).await
+    }
+
     /// Every byte tells its place, so that none can be lost, doubled or moved.
     fn byte(place: usize) -> u8 {
         u8::try_from(place % 251).expect("small")
@@ -162,7 +222,7 @@ mod tests {
     async fn everything_arrives() {
         for bytes in [1, 100, 64 << 10, 8 << 20] {
             let ((caller, ours), (theirs, endpoint)) = (pair().await, pair().await);
-            let relayed = spawn_local(relay(ours, Bytes::from_static(b"first"), theirs, None));
+            let relayed = spawn_local(relaying(ours, b"first", theirs));
             let mut ends = JoinSet::new();
             for (stream, first) in [(caller, 0), (endpoint, 5)] {
                 ends.spawn(async move {
@@ -196,7 +256,7 @@ mod tests {
 
     async fn one_is_reset() {
         let ((caller, ours), (theirs, mut endpoint)) = (pair().await, pair().await);
-        let relayed = spawn_local(relay(ours, Bytes::new(), theirs, None));
+        let relayed = spawn_local(relaying(ours, b"", theirs));
         socket2::SockRef::from(&caller).set_linger(Some(std::time::Duration::ZERO)).expect("set");
         drop(caller);
         assert_eq!(endpoint.read(&mut [0; 1]).await.unwrap_or(0), 0);

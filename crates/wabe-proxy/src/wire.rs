@@ -192,6 +192,10 @@ impl Prefixed {
     pub(crate) fn new(stream: TcpStream, first: Bytes) -> Self {
         Self { first, stream }
     }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
 }
 
 impl AsyncRead for Prefixed {

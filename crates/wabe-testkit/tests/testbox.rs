@@ -276,3 +276,62 @@ fn names_are_resolved() {
     assert_eq!(line(&["resolve", "127.0.0.1"])["addresses"][0], "127.0.0.1");
     assert_eq!(line(&["resolve", "no such name"])["ok"], false);
 }
+
+#[test]
+fn grpc_tells_who_answered_and_what_was_sent() {
+    let port = free_port();
+    let _server = Server::start(&["web", "--listen", "127.0.0.1:0", "--grpc", &format!("127.0.0.1:{port}")]);
+    let at = format!("127.0.0.1:{port}");
+    for said in lines(&["grpc", &at, "--count", "3", "x-one:1", "x-two:a", "x-two:b"]) {
+        let told = &said["told"];
+        assert_eq!((&said["status"], &told["workload"]), (&"0".into(), &"shop/cart".into()), "{said}");
+        assert_eq!(told["authority"], at);
+        assert_eq!(
+            (&told["headers"]["x-one"], &told["headers"]["x-two"]),
+            (&["1"][..].into(), &["a", "b"][..].into())
+        );
+    }
+}
+
+#[test]
+fn what_lasts_is_begun_anew_and_how_it_ended_is_counted() {
+    let port = free_port();
+    let calls = format!("127.0.0.1:{port}");
+    let chat = format!("127.0.0.1:{}", free_port());
+    let serve = || Server::start(&["web", "--listen", &chat, "--grpc", &calls]);
+    let server = serve();
+    let mut command = testbox(&["lasting", &chat, &calls, "--count", "3", "--parallel", "2"]);
+    let mut caller = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut words = caller.stdin.take().expect("a pipe");
+    let mut said = BufReader::new(caller.stdout.take().expect("a pipe")).lines();
+    let mut until = |is: &dyn Fn(&Value) -> bool| {
+        let mut counts = Value::Null;
+        for _ in 0..500 {
+            writeln!(words, "count").expect("it reads");
+            let line = said.next().expect("a line").expect("text");
+            counts = serde_json::from_str(&line).expect("JSON");
+            if is(&counts) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("not within ten seconds: {counts}");
+    };
+    let open = |counts: &Value| counts["websockets"]["open"] == 3 && counts["streams"]["open"] == 2;
+    let ended = |counts: &Value, kind: &str| {
+        let ways = counts[kind]["ended"].as_object().expect("counts").clone();
+        ways.into_iter().map(|(way, count)| (way, count.as_u64().expect("a number"))).collect::<Vec<_>>()
+    };
+    until(&|counts| open(counts) && ended(counts, "websockets").is_empty());
+    // Killed, it takes leave of nobody.
+    drop(server);
+    let _server = serve();
+    until(&|counts| {
+        let (websockets, streams) = (ended(counts, "websockets"), ended(counts, "streams"));
+        let in_order = websockets.iter().chain(&streams).any(|(way, _)| way.ends_with("end"));
+        let all = |ways: &[(String, u64)]| ways.iter().map(|it| it.1).sum::<u64>();
+        open(counts) && all(&websockets) >= 3 && all(&streams) >= 2 && !in_order
+    });
+    drop(words);
+    assert!(caller.wait().expect("still ours").success());
+}

@@ -109,7 +109,7 @@ pub(super) fn one_that_is_killed_takes_with_it_what_was_under_way_only(mesh: &Te
 }
 
 /// Requests at a rate, as a workload: commands of `wabe exec` would be in an upgrade's way.
-struct Load<'a> {
+pub(super) struct Load<'a> {
     mesh: &'a TestMesh,
     name: &'static str,
     _applied: Applied<'a>,
@@ -117,7 +117,7 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     /// Begins; requests are on their way when it returns.
-    fn begin(mesh: &'a TestMesh, name: &'static str, seconds: u64) -> Self {
+    pub(super) fn begin(mesh: &'a TestMesh, name: &'static str, seconds: u64) -> Self {
         let url = format!("http://{}/all", SocketAddr::from((Facts::of(mesh).service("shop/web")[0], 80)));
         let (program, rate, connections) = (wabe(), RATE.to_string(), CONNECTIONS.to_string());
         let (program, duration) = (program.to_str().expect("a path in UTF-8"), format!("{seconds}s"));
@@ -150,7 +150,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    fn nothing_failed(&self, seconds: u64) {
+    pub(super) fn nothing_failed(&self, seconds: u64) {
         let said = self.report();
         assert_eq!(said["failed"], json!({}), "{said}");
         assert_eq!(said["answered"], RATE * seconds, "{said}");
@@ -179,12 +179,12 @@ fn process(mesh: &TestMesh) -> Value {
     all.iter().find(|it| it["role"] == "proxy").expect("a proxy").clone()
 }
 
-fn in_charge(mesh: &TestMesh) -> u32 {
+pub(super) fn in_charge(mesh: &TestMesh) -> u32 {
     let pid = eventually("a proxy is in charge", || process(mesh)["pid"].as_u64());
     u32::try_from(pid).expect("a process id")
 }
 
-fn draining(mesh: &TestMesh) -> Vec<u32> {
+pub(super) fn draining(mesh: &TestMesh) -> Vec<u32> {
     let process = process(mesh);
     let all = process["draining"].as_array().expect("a list");
     all.iter().filter_map(|it| u32::try_from(it.as_u64()?).ok()).collect()

@@ -198,6 +198,7 @@ fn reason(failure: Failure) -> &'static str {
         | Failure::CallerDeadline(_)
         | Failure::SlowHead
         | Failure::SlowBody
+        | Failure::Ending
         | Failure::TooManyConnections
         | Failure::BadHost
         | Failure::Unsupported => failure.reason(),

@@ -27,7 +27,7 @@ use crate::{
     exchange::{Over, exchange},
     failure::Failure,
     serve::{Caller, Proxy, refuse},
-    tunnel,
+    tunnel, websocket,
     wire::{Reader, Writer, close, split},
 };
 
@@ -85,7 +85,12 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Over::Switched(switched) => {
                 let crate::upstream::Http1 { reader: theirs, writer: to_them, .. } = *switched.connection;
                 let _under_way = switched.under_way;
-                let moved = tunnel::between((reader, writer), (theirs, to_them)).await;
+                let (caller, endpoint) = ((reader, writer), (theirs, to_them));
+                let moved = if switched.is_websocket {
+                    Box::pin(websocket::between(proxy, &mut patience.closing, caller, endpoint)).await
+                } else {
+                    Box::pin(tunnel::between(caller, endpoint, &proxy.drain)).await
+                };
                 switched.record.tunnelled(moved);
                 return;
             }

@@ -1,15 +1,16 @@
 //! A caller that speaks HTTP/2: its requests, many at a time.
 
-use std::{mem, pin::pin, rc::Rc};
+use std::{cell::RefCell, mem, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use h2::{RecvStream, server};
+use h2::{Reason, RecvStream, server};
 use http::{
     Request,
     header::{COOKIE, HeaderValue},
 };
 use tokio::{
     select,
+    sync::watch,
     task::spawn_local,
     time::{Instant, sleep, timeout},
 };
@@ -17,10 +18,15 @@ use tokio::{
 use crate::{
     answer::Answerer,
     body::Source,
+    drain::is_true,
     exchange::exchange,
     serve::{Caller, Proxy, http1::LINGER},
-    wire::Prefixed,
+    wire::{Prefixed, close, split},
 };
+
+mod lent;
+
+use lent::Lent;
 
 /// Streams at once.
 pub(crate) const STREAMS: u32 = 256;
@@ -34,6 +40,8 @@ pub(crate) const SENT: usize = 64 << 10;
 /// Streams that a caller has reset before they were looked at (rapid reset, CVE-2023-44487), and that it made us reset.
 const RESETS: usize = 32;
 const MISTAKES: usize = 256;
+/// How long streams have to end once the drain is over.
+const LAST_STREAMS: Duration = Duration::from_millis(500);
 
 /// Serves until the caller leaves or the proxy is to end.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) {
@@ -46,13 +54,35 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         .max_send_buffer_size(SENT)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(MISTAKES));
-    let mut connection = match timeout(proxy.bounds.head, settings.handshake::<_, Bytes>(stream)).await {
+    let stream = Rc::new(RefCell::new(stream));
+    let lent = Lent::new(&stream);
+    let mut connection = match timeout(proxy.bounds.head, settings.handshake::<_, Bytes>(lent)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(?caller, %error, "no HTTP/2"),
         Err(_) => return tracing::debug!(?caller, "HTTP/2 was not begun in time"),
     };
     let mut closing = proxy.closing.subscribe();
-    let mut told = false;
+    serve_streams(proxy, caller, &mut connection, &mut closing).await;
+    drop(connection);
+    // Dropped with bytes that nobody read it would be reset, and the caller might lose what it was told last.
+    if let Some(stream) = Rc::into_inner(stream) {
+        let (reader, writer) = split(stream.into_inner().into_stream());
+        close(reader, writer).await;
+    }
+}
+
+async fn serve_streams(
+    proxy: &Rc<Proxy>,
+    caller: &Caller,
+    connection: &mut server::Connection<Lent, Bytes>,
+    closing: &mut watch::Receiver<bool>,
+) {
+    let (mut told, mut ended) = (false, false);
+    let mut drains = pin!(is_true(closing));
+    let mut late = pin!(async {
+        proxy.drain.over().await;
+        sleep(LAST_STREAMS).await;
+    });
     // Each request under way has one, and there was one since `idle` was set.
     let (under_way, mut served) = (Rc::new(()), false);
     let mut idle = pin!(sleep(proxy.bounds.idle));
@@ -60,8 +90,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         let next = select! {
             biased;
             next = connection.accept() => next,
-            _ = closing.wait_for(|it| *it), if !told => {
-                // Those that are under way may end.
+            () = &mut drains, if !told => {
+                // Those that are under way may end: the caller learns which these are (RFC 9113, section 6.8).
                 connection.graceful_shutdown();
                 told = true;
                 continue;
@@ -78,6 +108,12 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
                     told = true;
                 }
                 idle.as_mut().reset(Instant::now() + patience);
+                continue;
+            }
+            () = &mut late, if !ended => {
+                // Each was ended where it is answered. A caller that does not hear of that is not waited for.
+                connection.abrupt_shutdown(Reason::NO_ERROR);
+                ended = true;
                 continue;
             }
         };

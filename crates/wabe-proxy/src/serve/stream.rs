@@ -92,14 +92,14 @@ pub(super) async fn carry(
     stream: TcpStream,
     first: Bytes,
 ) {
-    // The proxy ends when all have; nobody can tell the ends of a stream to come again, so they keep what time there is.
+    // Nobody can tell the ends of a stream to come again, so they keep what time there is.
     let _closing = proxy.closing.subscribe();
     let Opened { record, world, reached } = opened;
     match reached {
         Ok(Stream { stream: to, under_way: _under_way, permit: _permit, .. }) => {
             let backend = world.backend(&service.name, service.port);
             let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
-            let moved = tunnel::relay(stream, first, to, idle).await;
+            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain).await;
             record.tunnelled(moved);
         }
         Err(failure) => {

@@ -54,9 +54,13 @@ async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse
         tokio::time::sleep(PATIENCE * 2).await;
         return;
     }
+    let unending = request.uri().path() == "/unending";
     let mut body = request.into_body();
     let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
     let mut answer = respond.send_response(head, false).expect("begun");
+    if unending {
+        tokio::time::sleep(PATIENCE * 2).await;
+    }
     let mut sum = 0;
     while let Some(Ok(data)) = body.data().await {
         sum += data.len();

@@ -1,6 +1,7 @@
 //! The whole proxy, with real connections on loopback and a keeper that the test plays.
 
 mod downgrade;
+mod drain;
 mod figures;
 mod frames;
 mod h2spec;

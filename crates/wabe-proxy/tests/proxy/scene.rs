@@ -65,11 +65,25 @@ impl Scene {
 
     /// The same, with a snapshot that was changed.
     pub fn with(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Self {
-        Self::bounded(servers, Bounds::default(), change)
+        Self::started(servers, Bounds::default(), wabe_proxy::DRAIN, change)
     }
 
     /// The same, with less patience or room for callers.
     pub fn bounded(servers: &[SocketAddr], bounds: Bounds, change: impl FnOnce(&mut Value)) -> Self {
+        Self::started(servers, bounds, wabe_proxy::DRAIN, change)
+    }
+
+    /// The same, which drains for so long.
+    pub fn draining(servers: &[SocketAddr], drain: Duration, change: impl FnOnce(&mut Value)) -> Self {
+        Self::started(servers, Bounds::default(), drain, change)
+    }
+
+    fn started(
+        servers: &[SocketAddr],
+        bounds: Bounds,
+        drain: Duration,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -88,7 +102,7 @@ impl Scene {
             let keeper = Arc::clone(&keeper);
             move || vend(&keeper)
         });
-        let options = Options { snapshot: file, bounds };
+        let options = Options { snapshot: file, bounds, drain };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
         Self { address, keeper, proxy: Some(proxy), folder }
     }
@@ -124,9 +138,14 @@ impl Scene {
         figures::read(&std::fs::read(self.folder.path().join("figures")).expect("read"))
     }
 
-    /// Ends it, as its keeper's end does.
-    pub fn end(&mut self) {
+    /// Has it drain, as its keeper's end does.
+    pub fn drain(&self) {
         let _ = shutdown(&*self.keeper, rustix::net::Shutdown::Both);
+    }
+
+    /// Ends it.
+    pub fn end(&mut self) {
+        self.drain();
         if let Some(proxy) = self.proxy.take() {
             proxy.join().expect("no panic");
         }

@@ -4,8 +4,8 @@ use std::{collections::VecDeque, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-const WITH_VALUE: [&str; 10] =
-    ["bytes", "case", "count", "delay", "listen", "mac", "parallel", "rate", "snapshot", "timeout"];
+const WITH_VALUE: [&str; 11] =
+    ["bytes", "case", "count", "delay", "grpc", "listen", "mac", "parallel", "rate", "snapshot", "timeout"];
 const WITHOUT_VALUE: [&str; 10] = [
     "connected",
     "failures",

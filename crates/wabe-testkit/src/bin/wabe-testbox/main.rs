@@ -5,7 +5,9 @@
 mod args;
 mod attack;
 mod connect;
+mod grpc;
 mod hold;
+mod lasting;
 mod ping;
 mod places;
 mod quic;
@@ -16,6 +18,7 @@ mod sockets;
 mod tcp_semantics;
 mod udp;
 mod web;
+mod websocket;
 
 use anyhow::{Result, bail};
 use args::Args;
@@ -25,8 +28,12 @@ wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   reset --listen ADDR                        accepts, and resets at once
-  web --listen ADDR                          answers HTTP/1 with what was asked, as JSON; /status/N, /delay/MS and /drop
-                                             do what they say
+  web --listen ADDR [--grpc ADDR]            answers HTTP/1 with what was asked, as JSON; /status/N, /delay/MS and /drop
+                                             do what they say, /chat echoes on WebSockets; --grpc: the echo of the
+                                             Gateway API's conformance tests, and one of streams
+  grpc ADDR [--count N] [NAME:VALUE...]      N calls of that echo with these headers
+  lasting ADDR ADDR [--count W] [--parallel S]   keeps W WebSockets to the one and S gRPC streams to the other, begins those
+                                             anew that end; on stdin: count, quit
   connect ADDR [--count N] [--parallel P | --rate R] [--timeout MS] [--source-mapped] [--no-read] [--summary]
           [--resolve-each]                   asks for the name before each connection
           [--failures]                       with --summary: a line for each failure too, with its times
@@ -68,7 +75,9 @@ fn main() -> Result<()> {
         "udp" => udp::call(&mut args)?,
         "quic-echo" => quic::serve(&args)?,
         "quic" => quic::call(&mut args)?,
+        "grpc" => grpc::call(&mut args)?,
         "hold" => hold::run(&mut args)?,
+        "lasting" => lasting::run(&mut args)?,
         "ping" => ping::run(&mut args)?,
         "resolve" => connect::resolve(&mut args)?,
         "spoof" => attack::spoof(&mut args)?,

@@ -1,6 +1,6 @@
-//! An HTTP/1 server that tells what it was asked.
+//! An HTTP/1 server that tells what it was asked, with WebSockets, and gRPC at another port.
 
-use std::{env, io, time::Duration};
+use std::{env, io, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use http_body_util::{BodyExt as _, Full};
@@ -14,13 +14,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
-use crate::{args::Args, hold::raise_descriptor_limit, report};
+use crate::{args::Args, grpc, hold::raise_descriptor_limit, report, websocket};
 
 /// Serves until killed.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(args: &Args) -> Result<()> {
     raise_descriptor_limit()?;
     let listener = TcpListener::bind(args.listen()?).await?;
+    if let Some(address) = args.option::<SocketAddr>("grpc")? {
+        tokio::spawn(grpc::serve(TcpListener::bind(address).await?));
+    }
     report::line(&json!({ "listening": listener.local_addr()?.to_string() }));
     loop {
         match listener.accept().await {
@@ -37,7 +40,19 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: String) -> io::Result<Response<Full<Bytes>>> {
+async fn answer(mut request: Request<Incoming>, peer: String) -> io::Result<Response<Full<Bytes>>> {
+    if request.uri().path() == "/chat" && request.headers().contains_key("upgrade") {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            // A caller that has gone says nothing more.
+            if let Ok(stream) = upgrade.await {
+                websocket::echo(TokioIo::new(stream)).await;
+            }
+        });
+        let answer =
+            Response::builder().status(101).header("connection", "upgrade").header("upgrade", "websocket");
+        return answer.body(Full::default()).map_err(io::Error::other);
+    }
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let number =

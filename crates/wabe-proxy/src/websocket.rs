@@ -1,0 +1,161 @@
+//! WebSockets on their way (RFC 6455). Their bytes are carried as they are. They are not spliced, though: the proxy follows
+//! where frames end, so that it can take leave between two of them when it is to end.
+
+use std::{io, mem::swap, pin::pin, time::Duration};
+
+use tokio::{join, select, sync::watch, time::timeout, try_join};
+
+use crate::{
+    serve::Proxy,
+    tunnel::Moved,
+    wire::{Reader, Writer, close},
+};
+
+mod frames;
+
+use frames::{Frames, going_away};
+
+/// How long one end has to answer a Close frame, and to end a frame that it has begun.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long taking leave of both ends takes at most; and if it begins when the drain's time is up.
+const LEAVE: Duration = Duration::from_secs(3);
+const SHORT_LEAVE: Duration = Duration::from_millis(700);
+/// How long, after that, the last bytes may take to be written.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// One direction.
+struct Direction {
+    from: Reader,
+    to: Writer,
+    frames: Frames,
+    moved: u64,
+    /// Its end was passed on.
+    ended: bool,
+}
+
+/// Carries frames between a caller and a server until both directions have ended, or it is time to go: then both get a Close
+/// frame between two frames, and the connections' ends.
+pub(crate) async fn between(
+    proxy: &Proxy,
+    closing: &mut watch::Receiver<bool>,
+    caller: (Reader, Writer),
+    server: (Reader, Writer),
+) -> Moved {
+    let random = proxy.balancers.random();
+    let share = f64::from((random.next() >> 32) as u32) / f64::from(u32::MAX);
+    let mut there = Direction::new(caller.0, server.1, true);
+    let mut back = Direction::new(server.0, caller.1, false);
+    let ended = select! {
+        ended = async { try_join!(there.pour(), back.pour()) } => Some(ended.is_ok()),
+        () = proxy.drain.turn(closing, share) => None,
+    };
+    let whole = match ended {
+        Some(true) => true,
+        Some(false) => {
+            there.to.reset();
+            back.to.reset();
+            return Moved { there: there.moved, back: back.moved, whole: false };
+        }
+        None => {
+            let mask = ((random.next() >> 32) as u32).to_be_bytes();
+            let patience = if proxy.drain.is_over() { SHORT_LEAVE } else { LEAVE };
+            let left = timeout(patience, take_leave(&mut there, &mut back, mask)).await;
+            tracing::debug!(?left, "took leave of a WebSocket's ends");
+            false
+        }
+    };
+    let moved = Moved { there: there.moved, back: back.moved, whole };
+    if !whole {
+        // To the end in order: who is reset may lose the Close frame that it has not read yet.
+        let both = async { join!(close(there.from, back.to), close(back.from, there.to)) };
+        let _ = timeout(LAST_BYTES, both).await;
+    }
+    moved
+}
+
+/// The caller is told first, so that what it sent before it heard still arrives, and with it its own Close frame. What the server
+/// says after the caller was told nobody may hear.
+async fn take_leave(there: &mut Direction, back: &mut Direction, mask: [u8; 4]) -> io::Result<()> {
+    beside(back.say_close(None), there.pour()).await?;
+    let answered = async {
+        // Whoever does not answer is not waited for.
+        timeout(ANSWER, there.pour_to_close()).await.unwrap_or(Ok(()))
+    };
+    beside(answered, back.discard()).await?;
+    there.say_close(Some(mask)).await?;
+    timeout(ANSWER, back.discard()).await.unwrap_or(Ok(()))
+}
+
+/// The first, while the second goes on.
+async fn beside(
+    first: impl Future<Output = io::Result<()>>,
+    second: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    let mut first = pin!(first);
+    select! {
+        biased;
+        done = &mut first => return done,
+        ended = second => ended?,
+    }
+    first.await
+}
+
+/// Each of these can be dropped and called again: no byte is lost, or written twice.
+impl Direction {
+    fn new(from: Reader, to: Writer, masked: bool) -> Self {
+        Self { from, to, frames: Frames::new(masked), moved: 0, ended: false }
+    }
+
+    /// Carries all that comes, and its end.
+    async fn pour(&mut self) -> io::Result<()> {
+        loop {
+            self.to.flush().await?;
+            if self.from.buffer.is_empty() && self.from.fill().await? == 0 {
+                self.ended = true;
+                return self.to.end().await;
+            }
+            self.frames.follow_all(&self.from.buffer);
+            self.moved += self.from.buffer.len() as u64;
+            swap(&mut self.from.buffer, &mut self.to.buffer);
+        }
+    }
+
+    /// Carries frames up to a Close frame, or the end.
+    async fn pour_to_close(&mut self) -> io::Result<()> {
+        while !self.frames.has_closed() && self.pour_frame().await? {}
+        self.to.flush().await
+    }
+
+    /// Ends the frame that is under way, and says Close unless that was said.
+    async fn say_close(&mut self, mask: Option<[u8; 4]>) -> io::Result<()> {
+        while !self.frames.is_between() && !self.frames.is_lost() && self.pour_frame().await? {}
+        if self.frames.is_between() && !self.frames.has_closed() && !self.ended {
+            self.to.buffer.extend_from_slice(&going_away(mask));
+        }
+        self.to.flush().await
+    }
+
+    /// Carries what there is of one frame; false at the end.
+    async fn pour_frame(&mut self) -> io::Result<bool> {
+        self.to.flush().await?;
+        if self.from.buffer.is_empty() && self.from.fill().await? == 0 {
+            return Ok(false);
+        }
+        let taken = self.frames.follow(&self.from.buffer);
+        self.moved += taken as u64;
+        self.to.buffer.extend_from_slice(&self.from.buffer.split_to(taken));
+        Ok(true)
+    }
+
+    /// Takes what comes up to a Close frame or the end, and carries none of it.
+    async fn discard(&mut self) -> io::Result<()> {
+        while !self.frames.has_closed() {
+            if self.from.buffer.is_empty() && self.from.fill().await? == 0 {
+                return Ok(());
+            }
+            let taken = self.frames.follow(&self.from.buffer);
+            let _ = self.from.buffer.split_to(taken);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! What becomes of what lasts when the proxy ends: each kind is told in its own words, and none is reset.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, client};
+use http::Request;
+
+use crate::{
+    http1::read_request,
+    http2::{grpc_echo, run},
+    scene::{PATIENCE, Scene, server},
+};
+
+/// Long enough for what a test does before the time is up.
+const DRAIN: Duration = Duration::from_millis(1500);
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+/// Close frames that say "going away": to a caller, and how one begins that goes to a server.
+const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
+const MASKED_CLOSE: [u8; 2] = [0x88, 0x82];
+
+/// A server whose end of each connection is the test's, once it has switched to WebSocket.
+fn switching() -> (SocketAddr, mpsc::Receiver<TcpStream>) {
+    let (give, take) = mpsc::channel();
+    let give = Mutex::new(give);
+    let address = server(move |mut stream| {
+        if read_request(&mut stream).is_some() {
+            stream.write_all(SWITCH.as_bytes()).expect("written");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+            give.lock().expect("no panic").send(stream).expect("awaited");
+        }
+    });
+    (address, take)
+}
+
+/// Both ends of a WebSocket through the proxy.
+fn websocket(scene: &Scene, servers: &mpsc::Receiver<TcpStream>) -> (TcpStream, TcpStream) {
+    let mut caller = scene.connect();
+    let head = "GET /chat HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\n";
+    caller.write_all(head.as_bytes()).expect("written");
+    assert!(read_request(&mut caller).is_some_and(|it| it.starts_with("HTTP/1.1 101 ")));
+    (caller, servers.recv_timeout(PATIENCE).expect("connected"))
+}
+
+fn read<const LENGTH: usize>(stream: &mut TcpStream) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    stream.read_exact(&mut bytes).expect("so many bytes");
+    bytes
+}
+
+/// It ends in order, after these bytes.
+#[track_caller]
+fn assert_ends(stream: &mut TcpStream, wanted: &[u8]) {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an end that is no reset");
+    assert_eq!(bytes, wanted);
+}
+
+#[test]
+fn a_websocket_ends_by_close_frames_between_two_frames() {
+    let (address, servers) = switching();
+    let scene = Scene::draining(&[address], DRAIN, |_| {});
+    let (mut caller, mut server) = websocket(&scene, &servers);
+    // Each is in the middle of a frame.
+    server.write_all(b"\x82\x05hel").expect("written");
+    assert_eq!(&read::<5>(&mut caller), b"\x82\x05hel");
+    caller.write_all(b"\x82\x83\0\0\0").expect("written");
+    assert_eq!(&read::<5>(&mut server), b"\x82\x83\0\0\0");
+    scene.drain();
+    // By then it is its turn.
+    thread::sleep(DRAIN * 3 / 4);
+    caller.set_nonblocking(true).expect("non-blocking");
+    assert_eq!(caller.read(&mut [0]).expect_err("not in a frame").kind(), ErrorKind::WouldBlock);
+    caller.set_nonblocking(false).expect("blocking");
+    // The frame's end, and another one that goes nowhere.
+    server.write_all(b"lo\x81\x00").expect("written");
+    assert_eq!(&read::<2>(&mut caller), b"lo");
+    assert_eq!(read(&mut caller), GOING_AWAY);
+    // What the caller sent before it heard of it arrives, and its own Close frame.
+    let rest = b"\0one\x81\x81\0\0\0\0a\x88\x82\0\0\0\0\x03\xe9";
+    caller.write_all(rest).expect("written");
+    assert_eq!(&read(&mut server), rest);
+    server.write_all(&GOING_AWAY).expect("written");
+    assert_ends(&mut server, b"");
+    assert_ends(&mut caller, b"");
+}
+
+#[test]
+fn a_websocket_whose_caller_does_not_answer_ends_all_the_same() {
+    let (address, servers) = switching();
+    let scene = Scene::draining(&[address], DRAIN, |_| {});
+    let (mut caller, mut server) = websocket(&scene, &servers);
+    scene.drain();
+    assert_eq!(read(&mut caller), GOING_AWAY);
+    let close: [u8; 8] = read(&mut server);
+    assert_eq!(close[..2], MASKED_CLOSE);
+    assert_eq!([close[6] ^ close[2], close[7] ^ close[3]], GOING_AWAY[2..]);
+    assert_ends(&mut server, b"");
+    assert_ends(&mut caller, b"");
+}
+
+#[test]
+fn websockets_do_not_all_end_at_once() {
+    let (address, servers) = switching();
+    let scene = Scene::draining(&[address], DRAIN, |_| {});
+    let ends: Vec<_> = (0..20).map(|_| websocket(&scene, &servers)).collect();
+    let began = Instant::now();
+    scene.drain();
+    let told = ends.into_iter().map(|(mut caller, server)| {
+        thread::spawn(move || {
+            assert_eq!(read(&mut caller), GOING_AWAY);
+            let told = began.elapsed();
+            drop((caller, server));
+            told
+        })
+    });
+    let mut told: Vec<Duration> =
+        told.collect::<Vec<_>>().into_iter().map(|it| it.join().expect("told")).collect();
+    told.sort();
+    assert!(told[0] >= DRAIN / 30 && told[19] < DRAIN, "{told:?}");
+    assert!(told[19] - told[0] > DRAIN / 6, "{told:?}");
+}
+
+#[test]
+fn what_is_no_websocket_though_it_said_so_ends_without_a_frame() {
+    let (address, servers) = switching();
+    let scene = Scene::draining(&[address], DRAIN, |_| {});
+    let (mut caller, mut server) = websocket(&scene, &servers);
+    caller.write_all(b"\x01\x01not masked").expect("written");
+    assert_eq!(&read::<12>(&mut server), b"\x01\x01not masked");
+    server.write_all(b"\x82\xffmasked as no server may").expect("written");
+    assert_eq!(&read::<25>(&mut caller), b"\x82\xffmasked as no server may");
+    scene.drain();
+    assert_ends(&mut caller, b"");
+    assert_ends(&mut server, b"");
+}
+
+#[test]
+fn quiet_tcp_connections_end_in_order_when_the_time_is_up() {
+    let (give, servers) = mpsc::channel();
+    let give = Mutex::new(give);
+    let address = server(move |stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        give.lock().expect("no panic").send(stream).expect("awaited");
+    });
+    let scene =
+        Scene::draining(&[address], DRAIN, |snapshot| snapshot["ports"][0]["protocol"] = "tcp".into());
+    let mut caller = scene.connect();
+    caller.write_all(b"hi").expect("written");
+    let mut server: TcpStream = servers.recv_timeout(PATIENCE).expect("connected");
+    assert_eq!(&read::<2>(&mut server), b"hi");
+    let began = Instant::now();
+    scene.drain();
+    // Until then it goes on.
+    thread::sleep(DRAIN / 2);
+    server.write_all(b"ho").expect("written");
+    assert_eq!(&read::<2>(&mut caller), b"ho");
+    assert_ends(&mut caller, b"");
+    assert!(began.elapsed() >= DRAIN);
+    assert_ends(&mut server, b"");
+}
+
+#[test]
+fn what_broke_off_in_the_middle_does_not_look_whole() {
+    let address = server(|mut stream| while stream.write_all(&[7; 100]).is_ok() {});
+    let scene =
+        Scene::draining(&[address], DRAIN, |snapshot| snapshot["ports"][0]["protocol"] = "tcp".into());
+    let mut caller = scene.connect();
+    scene.drain();
+    let mut bytes = vec![0; 64 << 10];
+    let end = loop {
+        match caller.read(&mut bytes) {
+            Ok(1..) => {}
+            Ok(0) => break None,
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert_eq!(end, Some(ErrorKind::ConnectionReset));
+}
+
+fn post(path: &str, kind: &'static str) -> Request<()> {
+    let uri = format!("http://web{path}");
+    Request::post(uri).header("content-type", kind).header("te", "trailers").body(()).expect("a request")
+}
+
+/// How a caller's connection ended.
+type End = tokio::task::JoinHandle<Result<(), h2::Error>>;
+
+async fn caller(scene: &Scene) -> (client::SendRequest<Bytes>, End) {
+    let stream = tokio::net::TcpStream::connect(scene.address).await.expect("connected");
+    let (sender, connection) = client::handshake(stream).await.expect("HTTP/2");
+    (sender.ready().await.expect("ready"), tokio::spawn(connection))
+}
+
+/// A stream that echoes, under way.
+async fn echoing(
+    caller: &mut client::SendRequest<Bytes>,
+    kind: &'static str,
+) -> (h2::SendStream<Bytes>, RecvStream) {
+    let (answer, mut sender) = caller.send_request(post("/Echo/Both", kind), false).expect("sent");
+    sender.send_data(Bytes::from_static(b"one"), false).expect("sent");
+    let mut body = answer.await.expect("an answer").into_body();
+    assert_eq!(body.data().await.expect("data").expect("data"), "one");
+    (sender, body)
+}
+
+#[test]
+fn streams_go_on_after_goaway_and_end_by_themselves() {
+    let scene = Scene::draining(&[grpc_echo()], DRAIN, |_| {});
+    run(async {
+        let (mut caller, end) = caller(&scene).await;
+        let (mut sender, mut body) = echoing(&mut caller, "application/grpc").await;
+        scene.drain();
+        // No further one is begun.
+        let refused = loop {
+            match caller.clone().ready().await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.reason(), Some(Reason::NO_ERROR), "{refused}");
+        sender.send_data(Bytes::from_static(b"two"), true).expect("sent");
+        assert_eq!(body.data().await.expect("data").expect("data"), "two");
+        assert!(body.data().await.is_none());
+        assert_eq!(body.trailers().await.expect("trailers").expect("trailers")["grpc-status"], "0");
+        end.await.expect("no panic").expect("an end in order");
+    });
+}
+
+#[test]
+fn streams_that_last_too_long_are_told_and_their_connection_ends_in_order() {
+    let scene = Scene::draining(&[grpc_echo()], DRAIN, |_| {});
+    run(async {
+        let (mut caller, end) = caller(&scene).await;
+        let (_sender, mut body) = echoing(&mut caller, "application/grpc").await;
+        let (_other_sender, mut other) = echoing(&mut caller, "application/octet-stream").await;
+        let (silent, _silent_sender) =
+            caller.send_request(post("/silent", "application/grpc"), false).expect("sent");
+        let began = Instant::now();
+        scene.drain();
+        assert!(body.data().await.is_none());
+        assert!(began.elapsed() >= DRAIN);
+        let trailers = body.trailers().await.expect("trailers").expect("trailers");
+        assert_eq!(trailers["grpc-status"], "14", "UNAVAILABLE");
+        assert!(
+            trailers["grpc-message"].to_str().is_ok_and(|it| it.contains("proxy-ending")),
+            "{trailers:?}"
+        );
+        let silent = silent.await.expect("an answer");
+        assert_eq!(
+            (&silent.headers()["grpc-status"], silent.status().as_u16()),
+            (&"14".parse().expect("a value"), 200)
+        );
+        assert_eq!(silent.headers()["x-wabe-reason"], "proxy-ending");
+        let error = other.data().await.expect("an end").expect_err("it did not come to its end");
+        assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
+        end.await.expect("no panic").expect("an end in order");
+    });
+}
+
+#[test]
+fn streams_whose_callers_have_left_are_not_waited_for() {
+    let mut scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let (mut leaving, end) = caller(&scene).await;
+        let _stream = echoing(&mut leaving, "application/grpc").await;
+        let (mut resetting, other_end) = caller(&scene).await;
+        let (mut sender, _body) = echoing(&mut resetting, "application/grpc").await;
+        // It has sent all, and only listens.
+        let (mut listening, third_end) = caller(&scene).await;
+        let request = post("/unending", "application/grpc");
+        let (answer, mut listener) = listening.send_request(request, false).expect("sent");
+        listener.send_data(Bytes::new(), true).expect("sent");
+        let body = answer.await.expect("an answer").into_body();
+        end.abort();
+        sender.send_reset(Reason::CANCEL);
+        drop((body, listener));
+        let began = Instant::now();
+        scene.drain();
+        other_end.await.expect("no panic").expect("an end in order");
+        third_end.await.expect("no panic").expect("an end in order");
+        scene.end();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_caller_that_does_not_confirm_goaway_is_not_waited_for() {
+    let scene = Scene::draining(&[grpc_echo()], Duration::from_millis(300), |_| {});
+    let mut caller = scene.connect();
+    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("written");
+    // It is served; the ping that follows GOAWAY is never answered.
+    let _: [u8; 9] = read(&mut caller);
+    scene.drain();
+    let mut bytes = Vec::new();
+    let began = Instant::now();
+    caller.read_to_end(&mut bytes).expect("an end that is no reset");
+    assert!(began.elapsed() < Duration::from_secs(3));
+    let goaway = [0x00, 0x00, 0x08, 0x07];
+    assert!(bytes.windows(4).any(|it| it == goaway), "GOAWAY in {bytes:?}");
+}
