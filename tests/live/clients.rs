@@ -11,6 +11,8 @@ use wabe_tests::{
 
 const CALLER: &str = "shop/caller";
 
+const EVERYTHING_LOGGED: &str = "---\napiVersion: mesh.wabe.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: mesh}\nspec: {accessLog: all}\n";
+
 const GRPC_SERVER: &str = r#"
 import grpc, time
 from concurrent import futures
@@ -124,20 +126,22 @@ fn clients() {
         let backend = Route::backend(name.split('/').nth(1).expect("a name"), 1);
         Route::new(name, json!([{ "backendRefs": [backend] }]))
     };
-    let mesh = TestMesh::up(&all(&[
-        &node(Workload::idle(CALLER)),
-        &served("shop/echo", &["python3", "-c", GRPC_SERVER]),
-        &node(served("shop/chat", &["node", "-e", CHAT_SERVER])),
-        &served("shop/greeter", &["python3", "-c", GREETER]),
-        &Workload::web("shop/web"),
-        &speaking("shop/echo", "grpc"),
-        &speaking("shop/chat", "kubernetes.io/ws"),
-        &Service::new("shop/greeter").annotation("mesh.wabe.dev/l7", "always"),
-        &speaking("shop/web", "http"),
-        &to("shop/chat"),
-        &to("shop/web"),
-        &grpc_route(),
-    ]));
+    let mesh = TestMesh::up(
+        &(all(&[
+            &node(Workload::idle(CALLER)),
+            &served("shop/echo", &["python3", "-c", GRPC_SERVER]),
+            &node(served("shop/chat", &["node", "-e", CHAT_SERVER])),
+            &served("shop/greeter", &["python3", "-c", GREETER]),
+            &Workload::web("shop/web"),
+            &speaking("shop/echo", "grpc"),
+            &speaking("shop/chat", "kubernetes.io/ws"),
+            &Service::new("shop/greeter").annotation("mesh.wabe.dev/l7", "always"),
+            &speaking("shop/web", "http"),
+            &to("shop/chat"),
+            &to("shop/web"),
+            &grpc_route(),
+        ]) + EVERYTHING_LOGGED),
+    );
     steps::run(
         &mesh,
         &wabe_tests::steps![
