@@ -1,7 +1,7 @@
 //! What callers are granted: how long they are waited for, and how many there may be. How much is kept for each follows from
 //! limits all over the crate; the test below adds them up for the manual.
 
-use std::time::Duration;
+use std::{os::fd::RawFd, time::Duration};
 
 /// How long callers are waited for, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,11 @@ impl Bounds {
     pub(crate) fn connections(descriptors: u64) -> u64 {
         descriptors / 20 * 9
     }
+
+    /// The first number that a descriptor has only while 90 % of these are in use: the kernel gives the lowest that is free.
+    pub(crate) fn scarce(descriptors: u64) -> RawFd {
+        RawFd::try_from(descriptors / 10 * 9).unwrap_or(RawFd::MAX)
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +63,9 @@ mod tests {
     fn a_tenth_of_the_descriptors_is_left() {
         for (descriptors, connections) in [(0, 0), (20, 9), (1024, 459), (u64::MAX, u64::MAX / 20 * 9)] {
             assert_eq!(Bounds::connections(descriptors), connections);
+        }
+        for (descriptors, scarce) in [(0, 0), (10, 9), (1024, 918), (u64::MAX, RawFd::MAX)] {
+            assert_eq!(Bounds::scarce(descriptors), scarce);
         }
     }
 

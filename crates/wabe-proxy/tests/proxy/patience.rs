@@ -18,7 +18,6 @@ use crate::{
     },
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, run},
-    limits::begun,
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -206,8 +205,10 @@ fn a_connection_of_streams_with_a_request_under_way_is_not_idle() {
     let scene = Scene::bounded(&[late], bounds, http1);
     let block =
         [field(":method", "GET"), field(":scheme", "http"), field(":path", "/"), field(":authority", "web")];
-    let mut stream = begun(&scene);
-    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block.concat())).expect("written");
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block.concat());
+    let mut stream = scene.connect();
+    // At once, as time begins with the preface.
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &request].concat()).expect("written");
     let mut frames = Frames::new(stream);
     loop {
         match frames.next() {
