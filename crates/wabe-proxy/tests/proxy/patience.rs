@@ -81,6 +81,16 @@ fn a_head_that_trickles_is_refused_as_each_octet_earns_no_more_time() {
     assert_eq!(heard.all(), [""; 0]);
 }
 
+#[test]
+fn who_says_nothing_or_not_even_which_protocol_it_speaks_is_left() {
+    let heard = Heard::default();
+    let bounds = Bounds { first: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    for said in [&b""[..], b"P", &PREFACE[..23]] {
+        assert_eq!(scene.say(said), "");
+    }
+}
+
 /// A server that notes what it reads of each request until its connection ends.
 fn reading(heard: &Heard) -> SocketAddr {
     let heard = heard.clone();
