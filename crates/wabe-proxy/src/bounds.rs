@@ -1,11 +1,13 @@
 //! What callers are granted: how long they are waited for, and how many there may be. How much is kept for each follows from
 //! limits all over the crate; the test below adds them up for the manual.
 
-use std::time::Duration;
+use std::{os::fd::RawFd, time::Duration};
 
 /// How long callers are waited for, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// For a connection's first octets, where it is known to speak HTTP.
+    pub first: Duration,
     /// For a request's head, once it has begun, and for a connection of HTTP/2 to begin.
     pub head: Duration,
     /// For more of a request's body. Not of gRPC, whose streams may be silent; its calls have deadlines of their own.
@@ -19,6 +21,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
+            first: Duration::from_secs(60),
             head: Duration::from_secs(10),
             body: Duration::from_secs(60),
             idle: Duration::from_secs(3600),
@@ -31,6 +34,11 @@ impl Bounds {
     /// How many callers' connections fill 90 % of these descriptors: each may need another one for its endpoint.
     pub(crate) fn connections(descriptors: u64) -> u64 {
         descriptors / 20 * 9
+    }
+
+    /// The first number that a descriptor has only while 90 % of these are in use: the kernel gives the lowest that is free.
+    pub(crate) fn scarce(descriptors: u64) -> RawFd {
+        RawFd::try_from(descriptors / 10 * 9).unwrap_or(RawFd::MAX)
     }
 }
 
@@ -59,16 +67,20 @@ mod tests {
         for (descriptors, connections) in [(0, 0), (20, 9), (1024, 459), (u64::MAX, u64::MAX / 20 * 9)] {
             assert_eq!(Bounds::connections(descriptors), connections);
         }
+        for (descriptors, scarce) in [(0, 0), (10, 9), (1024, 918), (u64::MAX, RawFd::MAX)] {
+            assert_eq!(Bounds::scarce(descriptors), scarce);
+        }
     }
 
     #[test]
     fn the_manual_says_how_much_is_kept_for_a_connection_and_how_long_it_is_waited_for() {
         let manual = include_str!("../../../docs/operations.md");
-        let Bounds { head, body, idle, descriptors: _ } = Bounds::default();
+        let Bounds { first, head, body, idle, descriptors: _ } = Bounds::default();
         for said in [
             format!("{} KiB for one of HTTP/1", HTTP1 >> 10),
             format!("{} MiB for one of HTTP/2", HTTP2 >> 20),
             format!("{} streams", http2::STREAMS),
+            format!("{} s for its first octets", first.as_secs()),
             format!("{} s for a head", head.as_secs()),
             format!("{} s for more of a body", body.as_secs()),
             format!("{} h for the next request", idle.as_secs() / 3600),

@@ -5,7 +5,10 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, IoSliceMut},
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::{
+        fd::{AsRawFd as _, OwnedFd, RawFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     rc::Rc,
 };
 
@@ -60,6 +63,8 @@ enum Wanted {
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: UnixStream,
+    /// Sockets of this number and above are given up: what is left is for listeners and callers that leave.
+    scarce: RawFd,
     stocks: RefCell<HashMap<(u32, bool), Stock>>,
 }
 
@@ -73,11 +78,12 @@ struct Stock {
 }
 
 impl Link {
-    pub(crate) fn new(keeper: OwnedFd) -> io::Result<Rc<Self>> {
+    /// No socket to connect with has the number `scarce` or a higher one.
+    pub(crate) fn new(keeper: OwnedFd, scarce: RawFd) -> io::Result<Rc<Self>> {
         rustix::io::ioctl_fionbio(&keeper, true)?;
         // One of packets, which tokio has no type for; only its readiness is asked for.
         let socket = UnixStream::from_std(StdUnixStream::from(keeper))?;
-        Ok(Rc::new(Self { socket, stocks: RefCell::default() }))
+        Ok(Rc::new(Self { socket, scarce, stocks: RefCell::default() }))
     }
 
     /// The next thing that the keeper says; `None` once it has gone. Sockets are put into stock here.
@@ -147,14 +153,13 @@ impl Link {
         }
     }
 
-    fn stock(&self, workload: u32, v6: bool, sockets: Vec<OwnedFd>) {
+    fn stock(&self, workload: u32, v6: bool, mut sockets: Vec<OwnedFd>) {
+        let came = sockets.len();
+        sockets.retain(|it| it.as_raw_fd() < self.scarce);
+        let is_short = sockets.is_empty() || sockets.len() < came;
         let mut stocks = self.stocks.borrow_mut();
         let stock = stocks.entry((workload, v6)).or_default();
         stock.asked = stock.asked.saturating_sub(1);
-        if sockets.is_empty() {
-            // The workload is gone: whoever waits is told so.
-            stock.waiting.clear();
-        }
         for mut socket in sockets {
             loop {
                 let Some(waiting) = stock.waiting.pop_front() else {
@@ -167,6 +172,10 @@ impl Link {
                     Err(back) => socket = back,
                 }
             }
+        }
+        if is_short {
+            // The workload is gone, or there is no room: whoever waits is told so.
+            stock.waiting.clear();
         }
     }
 }
@@ -209,7 +218,7 @@ mod tests {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
-        (ours, Link::new(theirs).expect("a link"))
+        (ours, Link::new(theirs, RawFd::MAX).expect("a link"))
     }
 
     fn give(keeper: &OwnedFd, text: &str, count: usize) {
@@ -259,6 +268,26 @@ mod tests {
                 tokio::task::yield_now().await;
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":true}}"#, 0);
                 assert_eq!(taken.await.expect("no panic").expect_err("none"), Failure::NoSocket);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_last_tenth_of_the_descriptors_is_not_for_sockets() {
+        let (keeper, mut link) = pair();
+        Rc::get_mut(&mut link).expect("nobody else has it").scarce = 0;
+        LocalSet::new()
+            .run_until(async {
+                let hearing = Rc::clone(&link);
+                let heard = tokio::task::spawn_local(async move { hearing.next().await });
+                let taking = Rc::clone(&link);
+                let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
+                tokio::task::yield_now().await;
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);
+                assert_eq!(taken.await.expect("no panic").expect_err("none"), Failure::NoSocket);
+                give(&keeper, r#"{"listen":{"workload":9}}"#, 1);
+                let (_, descriptors) = heard.await.expect("no panic").expect("heard").expect("open");
+                assert_eq!(descriptors.len(), 1, "listeners are taken as long as there is one");
             })
             .await;
     }

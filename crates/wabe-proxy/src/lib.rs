@@ -8,7 +8,7 @@
 //!
 //! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
-//! link that sockets come over, `confine` what is given up at the start, `drain` the end.
+//! link that sockets come over, `bounds` what callers are granted, `confine` what is given up at the start, `drain` the end.
 #![forbid(unsafe_code)]
 
 mod access;

@@ -74,7 +74,8 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     let most = Bounds::connections(options.bounds.descriptors.unwrap_or(granted));
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
     LocalSet::new().block_on(&runtime, async {
-        let link = Link::new(keeper).map_err(failed("use its link to the keeper, which is stdin"))?;
+        let link = Link::new(keeper, Bounds::scarce(granted))
+            .map_err(failed("use its link to the keeper, which is stdin"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
         // Everything that needs more was done; nothing that a caller sent was read.
         confine(&options.snapshot).map_err(ProxyError::Unconfined)?;

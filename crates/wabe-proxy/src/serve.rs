@@ -43,9 +43,6 @@ mod watched;
 
 use watched::Watched;
 
-/// How long a caller may say nothing after it has connected.
-const SILENCE: Duration = Duration::from_secs(60);
-
 /// What all connections share.
 pub(crate) struct Proxy {
     pub(crate) watched: world::Watched,
@@ -147,7 +144,7 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
 /// Reads until it is clear whether the caller speaks HTTP/2.
 async fn version(proxy: &Proxy, stream: &mut TcpStream) -> Option<(BytesMut, bool)> {
     let mut lingering = pin!(http1::lingering(proxy.closing.subscribe()));
-    let mut silence = pin!(sleep(SILENCE));
+    let mut silence = pin!(sleep(proxy.bounds.first));
     let mut first = BytesMut::with_capacity(4 << 10);
     while PREFACE.starts_with(&first) && first.len() < PREFACE.len() {
         let got = select! {

@@ -37,9 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Cases at once.
 const AT_ONCE: usize = 8;
 
-/// Cases in which the connection ends as it has to, but PROTOCOL_ERROR is told where the RFC has another code. All are said by the
-/// h2 crate before the proxy hears of it: it has one code for every frame and head that it can't decode, and for what comes on a
-/// stream that has ended. h2spec passes them, because the connection ends. A row of which this is no longer true fails the test.
+/// Cases in which the connection ends as it has to, but PROTOCOL_ERROR is told where the RFC has another code. The h2 crate says it
+/// before the proxy hears of anything: of frames and heads that it can't decode (but of those that are too long), and of most that
+/// comes on a stream which its caller has ended. h2spec passes these cases, because the connection ends. A row of which this is no
+/// longer true fails the test.
 const KNOWN: &[&str] = &[
     "hpack/2.3.3: Sends a indexed header field representation with invalid index",
     "hpack/2.3.3: Sends a literal header field representation with invalid index",

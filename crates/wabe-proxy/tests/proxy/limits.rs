@@ -13,7 +13,7 @@ use http::{Request, StatusCode};
 use crate::{
     frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, Got, HEADERS,
-        INITIAL_WINDOW_SIZE, PING, PREFACE, RST_STREAM, SETTINGS, frame, settings, window_update,
+        INITIAL_WINDOW_SIZE, PING, PREFACE, RST_STREAM, SETTINGS, field, frame, settings, window_update,
     },
     http1::{OK, answering, read_request},
     http2::{caller, run},
@@ -98,6 +98,8 @@ fn a_head_without_end_is_refused_when_it_is_too_large() {
     let endless = [
         format!("GET / HTTP/1.1\r\nhost: web\r\n{}", "a: b\r\n".repeat(20_000)),
         format!("GET / HTTP/1.1\r\nhost: web\r\na: {}", "b".repeat(100_000)),
+        // Short, but of too many lines.
+        format!("GET / HTTP/1.1\r\nhost: web\r\n{}", "a: b\r\n".repeat(100)),
     ];
     for head in endless {
         let answer = scene.say(head.as_bytes());
@@ -139,6 +141,24 @@ fn streams_that_are_reset_at_once_end_their_connection_and_no_other() {
     let _ = rapid.write_all(&bytes);
     assert_eq!(told(&frames(&mut rapid)), Some(ENHANCE_YOUR_CALM));
     assert!(heard.all().len() < 1000, "{} of 2000 requests reached the server", heard.all().len());
+    assert_others_are_served(&scene);
+}
+
+#[test]
+fn streams_that_the_caller_has_reset_by_mistakes_end_their_connection_and_no_other() {
+    let heard = Heard::default();
+    let scene = scene(&heard);
+    let mut wrong = begun(&scene);
+    let block = [GET, &field("connection", "close")].concat();
+    let bytes: Vec<u8> =
+        (1..2000).step_by(2).flat_map(|it| frame(HEADERS, END_STREAM | END_HEADERS, it, &block)).collect();
+    // It may end within.
+    let _ = wrong.write_all(&bytes);
+    let frames = frames(&mut wrong);
+    let resets = frames.iter().filter(|it| it.0 == RST_STREAM).count();
+    assert!(resets <= 256, "{resets}");
+    assert_eq!(told(&frames), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(heard.all(), [""; 0]);
     assert_others_are_served(&scene);
 }
 

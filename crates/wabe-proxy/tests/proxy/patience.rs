@@ -18,7 +18,6 @@ use crate::{
     },
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, run},
-    limits::begun,
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -80,6 +79,16 @@ fn a_head_that_trickles_is_refused_as_each_octet_earns_no_more_time() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(writer.join().expect("no panic"), "the connection ended before the head did");
     assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
+fn who_says_nothing_or_not_even_which_protocol_it_speaks_is_left() {
+    let heard = Heard::default();
+    let bounds = Bounds { first: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    for said in [&b""[..], b"P", &PREFACE[..23]] {
+        assert_eq!(scene.say(said), "");
+    }
 }
 
 /// A server that notes what it reads of each request until its connection ends.
@@ -206,8 +215,10 @@ fn a_connection_of_streams_with_a_request_under_way_is_not_idle() {
     let scene = Scene::bounded(&[late], bounds, http1);
     let block =
         [field(":method", "GET"), field(":scheme", "http"), field(":path", "/"), field(":authority", "web")];
-    let mut stream = begun(&scene);
-    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block.concat())).expect("written");
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block.concat());
+    let mut stream = scene.connect();
+    // At once, as time begins with the preface.
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &request].concat()).expect("written");
     let mut frames = Frames::new(stream);
     loop {
         match frames.next() {
