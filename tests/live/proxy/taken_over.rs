@@ -26,6 +26,10 @@ pub(super) fn it_has_no_power(mesh: &TestMesh) {
     }
     assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1".into(), "2".into()), "{status}");
     assert_eq!(line("Seccomp_filters:"), "2", "{status}");
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
+    let files = limits.lines().find(|it| it.starts_with("Max file size")).unwrap_or_default();
+    let most: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(most, ["4194304", "4194304"], "what it may write fills no memory: {limits}");
     let users: Vec<u32> = line("Uid:").split_whitespace().filter_map(|it| it.parse().ok()).collect();
     assert_eq!(users.len(), 4, "{status}");
     assert!(users.iter().all(|it| *it == users[0] && RESERVED.contains(it)), "{status}");

@@ -213,6 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoints_score_says_what_keeps_requests_from_it() {
+        let live = LiveView { under_way: 3, latency: Some(1250), warmth: 100, ejected_for: None };
+        assert_eq!(score(&live), ["3", "1.2ms", ""]);
+        let [_, latency, more] =
+            score(&LiveView { latency: None, warmth: 40, ejected_for: Some(29_500), ..live });
+        assert_eq!(latency, "-");
+        assert!(more.contains("ejected for 29.5s more") && more.contains("40 % of its weight"), "{more}");
+    }
+
+    #[test]
     fn what_is_no_request_is_refused() {
         for (text, headers, said) in [
             ("GET", &[][..], "is no request"),

@@ -150,7 +150,7 @@ impl RequestExplanation {
                 endpoint.live = figures.map(|it| LiveView {
                     under_way: it.under_way,
                     latency: it.latency,
-                    warmth: it.weight / weight,
+                    warmth: (it.weight / weight).min(100),
                     ejected_for: it.ejected_for,
                 });
             }
@@ -319,9 +319,14 @@ fn headers(change: &HeaderChange) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use wabe_model::{AccessLog, Manifest, Objects, check, parse};
     use wabe_policy::http::HttpTable;
-    use wabe_proxy::{BackendFacts, ServiceFacts, Speaks, TrafficPolicy, WorkloadFacts};
+    use wabe_proxy::{
+        BackendFacts, ServiceFacts, Speaks, TrafficPolicy, WorkloadFacts,
+        figures::{EndpointFigures, Figures},
+    };
 
     use super::*;
 
@@ -419,6 +424,35 @@ spec:
         assert_eq!(gone.invalid, Some("there is no such service"));
         let [endpoint] = web.endpoints.as_slice() else { panic!("one endpoint") };
         assert_eq!((endpoint.workload.as_str(), endpoint.port), ("shop/web", 8080));
+    }
+
+    #[test]
+    fn what_the_proxy_told_is_added_to_the_endpoints_that_there_are() {
+        let endpoint = |workload, weight| EndpointFigures {
+            workload,
+            weight,
+            under_way: 5,
+            latency: Some(1500),
+            ejected_for: Some(30_000),
+        };
+        let backend = BackendFigures {
+            service: ObjectName::new("shop", "web"),
+            port: 80,
+            connections: 0,
+            pending: 0,
+            requests: 0,
+            ejections: 0,
+            ejected: 0,
+            endpoints: vec![endpoint(9, 10_000), endpoint(2, 2_500)],
+        };
+        let figures = |backends| Figures { backends, ..Figures::default() };
+        let mut told = ask("/a", &[("canary", "1")]);
+        assert_eq!((told.figures_age, &told.backends[0].endpoints[0].live), (None, &None));
+        let other = BackendFigures { port: 81, endpoints: vec![endpoint(2, 10_000)], ..backend.clone() };
+        told.add(&Live { figures: figures(vec![other, backend]), age: Duration::from_millis(40) });
+        assert_eq!((told.figures_age, told.backends[0].endpoints.len()), (Some(40), 1));
+        let live = LiveView { under_way: 5, latency: Some(1500), warmth: 25, ejected_for: Some(30_000) };
+        assert_eq!(told.backends[0].endpoints[0].live, Some(live));
     }
 
     #[test]

@@ -154,6 +154,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Bytes that bear a right head, so that what is behind it is looked at.
+        #[test]
+        fn whatever_is_behind_a_right_head_is_sound_or_refused(text in ".{0,300}", cut in 0_usize..400, byte: u8) {
+            let mut good = serde_json::to_vec(&figures(7)).expect("text");
+            let place = cut % good.len();
+            good[place] = byte;
+            for text in [text.as_bytes(), &good] {
+                let length = text.len() as u64;
+                let head = [MAGIC, 1_u64.to_le_bytes(), length.to_le_bytes(), checksum(1, text).to_le_bytes()];
+                let read = read(&[head.as_flattened(), text].concat());
+                proptest::prop_assert!(read.is_none_or(|it| it.is_sound()));
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_not_begun() {
         let mut huge = figures(1);

@@ -1,4 +1,4 @@
-//! Counts requests while they are served: one look-up for each, and nothing is made once there was one like it.
+//! Counts requests while they are served: one look-up for each, and nothing is made if there was one like it within a second.
 
 use std::{
     cell::{Cell, RefCell},
