@@ -86,6 +86,21 @@ chat.on("message", (data) => {
 chat.on("close", (code) => { console.log(JSON.stringify({ back, code })); });
 "#;
 
+/// Says when all are open, and of the first that end how.
+const CHAT_STAYERS: &str = r#"
+const WebSocket = require("ws");
+let open = 0, ended = 0;
+for (let number = 0; number < 20; number++) {
+  const chat = new WebSocket("ws://chat.shop/room");
+  chat.on("open", () => { if (++open === 20) console.log("open"); });
+  chat.on("error", (error) => console.log(JSON.stringify({ error: error.code })));
+  chat.on("close", (code) => {
+    console.log(JSON.stringify({ code }));
+    if (++ended === 5) process.exit();
+  });
+}
+"#;
+
 const GREETER: &str = r#"
 import socket
 listener = socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -147,6 +162,7 @@ fn clients() {
         &wabe_tests::steps![
             grpc_of_every_kind,
             websockets,
+            websockets_are_told_that_their_proxy_goes_away,
             http2_of_h2load_for_a_server_that_has_none,
             wrk_on_many_connections,
             a_server_that_speaks_first_is_heard,
@@ -176,6 +192,15 @@ fn grpc_of_every_kind(mesh: &TestMesh) {
 fn websockets(mesh: &TestMesh) {
     let said = mesh.exec(CALLER, &["node", "-e", CHAT_CALLER]).success().json();
     assert_eq!(said, json!({ "back": 100, "code": 4001 }));
+}
+
+fn websockets_are_told_that_their_proxy_goes_away(mesh: &TestMesh) {
+    let mut stayers = mesh.start_exec(CALLER, &["node", "-e", CHAT_STAYERS]);
+    assert_eq!(stayers.next_line(), "open");
+    let _ = mesh.json(&["upgrade", "proxy"]);
+    for _ in 0..5 {
+        assert_eq!(stayers.next_json(), json!({ "code": 1001 }));
+    }
 }
 
 fn http2_of_h2load_for_a_server_that_has_none(mesh: &TestMesh) {
