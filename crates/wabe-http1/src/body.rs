@@ -138,7 +138,7 @@ impl BodyDecoder {
             buffer.advance(lines.end);
             return Ok(Some(Piece::End));
         }
-        let trailers = fields::read(&buffer.split_to(lines.end).freeze(), 0, &lines, |name, _| {
+        let trailers = fields::read(&buffer.split_to(lines.end).freeze(), 0, &lines, 0, |name, _| {
             if is_of_heads(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
         })?;
         Ok(Some(Piece::Trailers(trailers)))

@@ -8,14 +8,15 @@ use crate::{Refusal, lines::Lines};
 
 /// Hands over each field line with its name and its value as they were written.
 ///
-/// `lines` were found in `input` from `begin` on.
+/// `lines` were found in `input` from `begin` on. There is room for so many further fields without another allocation.
 pub(crate) fn read<'a>(
     input: &'a Bytes,
     mut begin: usize,
     lines: &Lines,
+    room: usize,
     mut take: impl FnMut(&HeaderName, &'a [u8]) -> Result<(), Refusal>,
 ) -> Result<HeaderMap, Refusal> {
-    let mut fields = HeaderMap::try_with_capacity(lines.count).map_err(|_| Refusal::TooManyHeaders)?;
+    let mut fields = HeaderMap::try_with_capacity(lines.count + room).map_err(|_| Refusal::TooManyHeaders)?;
     for number in 0..lines.count {
         let feed = lines.feed(input, number, begin);
         let line = &input[begin..feed - 1];

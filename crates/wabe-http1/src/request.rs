@@ -19,6 +19,9 @@ const METHOD_BYTES: usize = 32;
 /// What a target may have at most in the `http` crate.
 const TARGET_BYTES: usize = 65_534;
 
+/// So many fields a proxy adds to a request.
+const ADDED: usize = 6;
+
 /// Two blanks, the version and the line end.
 const REST_OF_LINE: usize = 2 + "HTTP/1.1\r\n".len();
 
@@ -79,7 +82,7 @@ impl RequestLine {
     #[inline]
     fn complete(self, head: &Bytes, lines: &Lines) -> Result<(request::Parts, Framing), Refusal> {
         let (mut declared, mut host) = (Declared::default(), None);
-        let headers = fields::read(head, self.length, lines, |name, value| {
+        let headers = fields::read(head, self.length, lines, ADDED, |name, value| {
             if *name == header::CONTENT_LENGTH {
                 declared.content_length(value)
             } else if *name == header::TRANSFER_ENCODING {

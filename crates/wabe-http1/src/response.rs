@@ -91,7 +91,7 @@ impl StatusLine {
         to: &Method,
     ) -> Result<(response::Parts, Framing), Refusal> {
         let mut declared = Declared::default();
-        let mut headers = fields::read(head, self.length, lines, |name, value| {
+        let mut headers = fields::read(head, self.length, lines, 0, |name, value| {
             if *name == header::CONTENT_LENGTH {
                 declared.content_length(value)
             } else if *name == header::TRANSFER_ENCODING {

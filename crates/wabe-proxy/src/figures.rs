@@ -31,7 +31,7 @@ pub const DURATIONS: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000,
 ];
-/// Why there was no good answer. The first 17 are those of `x-wabe-reason`, but for the many of requests that are none.
+/// Why there was no good answer. All but the last three are those of `x-wabe-reason`, which has many for requests that are none.
 pub const REASONS: [&str; 23] = [
     "unknown-service",
     "no-route",

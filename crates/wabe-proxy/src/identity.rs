@@ -26,13 +26,17 @@ static HOP_BY_HOP: [HeaderName; 6] = [
 /// Takes away what holds for one connection only: the fixed list, and what `connection` names. Returns what the other end wants
 /// to change to (`upgrade`), if it says so.
 pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let named = named_by_connection(headers);
-    let upgrade = if named.contains(&UPGRADE) { headers.get(UPGRADE).cloned() } else { None };
+    // Most requests have none of them, and a look is quicker than six searches.
+    if !headers.keys().any(|it| HOP_BY_HOP.contains(it)) {
+        return None;
+    }
+    let Named { upgrade, others } = Named::by_connection(headers);
+    let upgrade = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     // Trailers are understood here, whatever else `te` says.
     let trailers = headers.get(TE).is_some_and(|it| {
         it.to_str().is_ok_and(|it| it.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers")))
     });
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in others.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     if trailers {
@@ -41,10 +45,28 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter();
-    let words = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
-    words.filter_map(|word| word.trim().parse().ok()).collect()
+/// What `connection` names.
+#[derive(Default)]
+struct Named {
+    upgrade: bool,
+    /// Besides what is taken away anyway.
+    others: Vec<HeaderName>,
+}
+
+impl Named {
+    fn by_connection(headers: &HeaderMap) -> Self {
+        let mut named = Self::default();
+        for value in headers.get_all(CONNECTION) {
+            for word in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+                if word.eq_ignore_ascii_case("upgrade") {
+                    named.upgrade = true;
+                } else if !word.eq_ignore_ascii_case("keep-alive") {
+                    named.others.extend(word.parse::<HeaderName>());
+                }
+            }
+        }
+        named
+    }
 }
 
 /// What requests of one connection are told to come from: written once.

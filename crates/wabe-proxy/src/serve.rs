@@ -122,16 +122,17 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
     };
     // A caller that has gone is noticed soon enough.
     let _ = stream.set_nodelay(true);
+    // In boxes, as a task is as large as the largest of what it may become: most are connections that wait for a request.
     match service.protocol {
-        AppProtocol::Tcp => stream::serve(proxy, &caller, &service, stream).await,
-        AppProtocol::Tls => stream::serve_tls(proxy, &caller, &service, stream).await,
+        AppProtocol::Tcp => Box::pin(stream::serve(proxy, &caller, &service, stream)).await,
+        AppProtocol::Tls => Box::pin(stream::serve_tls(proxy, &caller, &service, stream)).await,
         AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc => {
             if let Some((first, streams)) = version(proxy, &mut stream).await {
                 caller.streams = streams;
                 requests(proxy, &caller, stream, first).await;
             }
         }
-        AppProtocol::Detect => match watched::watch(proxy, &caller, &service, stream).await {
+        AppProtocol::Detect => match Box::pin(watched::watch(proxy, &caller, &service, stream)).await {
             Watched::Requests(stream, first, what) => {
                 caller.streams = what == Detected::Http2;
                 requests(proxy, &caller, stream, first).await;
@@ -163,9 +164,9 @@ async fn version(proxy: &Proxy, stream: &mut TcpStream) -> Option<(BytesMut, boo
 
 async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: BytesMut) {
     if caller.streams {
-        http2::serve(proxy, caller, Prefixed::new(stream, first.freeze())).await;
+        Box::pin(http2::serve(proxy, caller, Prefixed::new(stream, first.freeze()))).await;
     } else {
-        http1::serve(proxy, caller, stream, first).await;
+        Box::pin(http1::serve(proxy, caller, stream, first)).await;
     }
 }
 

@@ -43,18 +43,23 @@ impl Random {
 
     /// 128 random bits, as a UUID of version 4.
     pub(crate) fn request_id(&self) -> [u8; 36] {
-        const VERSION: u64 = 0x4000;
-        const VARIANT: u64 = 0x8000 << 48;
-        let high = self.next() & !0xf000 | VERSION;
-        let low = self.next() & (u64::MAX >> 2) | VARIANT;
-        let mut digits =
-            (0..16).rev().map(|it| high >> (4 * it)).chain((0..16).rev().map(|it| low >> (4 * it)));
-        std::array::from_fn(|place| match place {
-            8 | 13 | 18 | 23 => b'-',
-            _ => b"0123456789abcdef"[(digits.next().unwrap_or_default() & 15) as usize],
-        })
+        let mut bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        bits = bits & !(0xf << 76) | 4 << 76;
+        bits = bits & !(3 << 62) | 2 << 62;
+        let mut text = [b'-'; 36];
+        let mut place = 0;
+        for (number, byte) in bits.to_be_bytes().into_iter().enumerate() {
+            // Between its parts the dashes stay.
+            place += usize::from(matches!(number, 4 | 6 | 8 | 10));
+            text[place] = DIGITS[usize::from(byte >> 4)];
+            text[place + 1] = DIGITS[usize::from(byte & 15)];
+            place += 2;
+        }
+        text
     }
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// SplitMix64's output function: neighbours become strangers.
 pub(crate) fn scatter(number: u64) -> u64 {

@@ -49,11 +49,11 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Next::Request(head, framing) => (*head, framing),
             Next::Over => return,
             Next::Refused(refusal) => {
-                refuse_and_close(proxy, caller, reader, writer, Failure::Malformed(refusal)).await;
+                Box::pin(refuse_and_close(proxy, caller, reader, writer, Failure::Malformed(refusal))).await;
                 return;
             }
             Next::Slow => {
-                refuse_and_close(proxy, caller, reader, writer, Failure::SlowHead).await;
+                Box::pin(refuse_and_close(proxy, caller, reader, writer, Failure::SlowHead)).await;
                 return;
             }
         };
@@ -78,7 +78,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         match over {
             Over::Answered if decoder.is_done() && !closes.get() => {}
             // What is left of the request's body would be taken for the next request.
-            Over::Answered => return close(reader, writer).await,
+            Over::Answered => return Box::pin(close(reader, writer)).await,
             // Where the connection's end is the answer's, it would seem whole.
             Over::Broken if version == Version::HTTP_10 => return writer.reset(),
             Over::Broken => return,
