@@ -35,13 +35,35 @@ pub(crate) struct Arm {
     pub(crate) to: String,
     /// Of a time: the arm without a proxy whose value of the same round is taken off, for what the proxy adds.
     pub(crate) direct: Option<&'static str>,
+    /// Processes of the proxy, if there is one.
+    pub(crate) proxy: Vec<u32>,
     /// One a round.
     pub(crate) values: RefCell<Vec<f64>>,
+    /// The proxy's processor time for each request in microseconds, one a round.
+    pub(crate) processor: RefCell<Vec<f64>>,
 }
 
 impl Arm {
     pub(crate) fn new(name: &str, from: From, to: String) -> Self {
-        Self { name: name.into(), from, to, direct: None, values: RefCell::default() }
+        Self {
+            name: name.into(),
+            from,
+            to,
+            direct: None,
+            proxy: Vec::new(),
+            values: RefCell::default(),
+            processor: RefCell::default(),
+        }
+    }
+
+    /// The same, through a proxy with these processes.
+    pub(crate) fn through(self, proxy: Vec<u32>) -> Self {
+        Self { proxy, ..self }
+    }
+
+    /// The same for another comparison.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(&self.name, self.from.clone(), self.to.clone()).through(self.proxy.clone())
     }
 
     pub(crate) fn bridge(name: &str, bridge: &Rc<Bridge>, to: &str) -> Self {
@@ -80,6 +102,19 @@ impl Comparison {
             values: arm.values.borrow().clone(),
         });
         Table { title: self.title.clone(), unit: self.work.unit(), ratios: self.ratios, rows: rows.collect() }
+    }
+
+    /// What each request costs the proxies; `None` if that was not looked at.
+    pub(crate) fn processor(&self) -> Option<Table> {
+        let known = self.arms.iter().filter(|arm| !arm.processor.borrow().is_empty());
+        let rows = known.map(|arm| Row {
+            name: arm.name.clone(),
+            to: arm.to.clone(),
+            values: arm.processor.borrow().clone(),
+        });
+        let rows: Vec<Row> = rows.collect();
+        let title = format!("{}: processor time of the proxy for each", self.title);
+        (!rows.is_empty()).then_some(Table { title, unit: "us", ratios: self.ratios, rows })
     }
 
     /// What each proxy adds to the arm without one, round by round; `None` if no arm has such.

@@ -9,6 +9,11 @@ use crate::{command::run, work::url};
 /// So many requests of each stream show that an arm answers.
 const FEW: u64 = 20;
 
+/// The number of requests that stand for less than a second.
+pub(crate) fn few(time: Duration, connections: u32, streams: u32) -> Option<u64> {
+    (time < Duration::from_secs(1)).then(|| u64::from(connections * streams) * FEW)
+}
+
 /// Requests per second on `(connections, streams of each)`. Every answer must be 2xx with a body of `bytes`: a failed call of
 /// gRPC is a 200 too, but without a body.
 ///
@@ -23,9 +28,9 @@ pub(crate) fn rate(
     bytes: u64,
 ) -> Result<f64> {
     // It measures time in whole seconds: less than one is asked for by a number of requests.
-    let amount = match time.as_secs() {
-        0 => ["-n".to_owned(), (u64::from(connections * streams) * FEW).to_string()],
-        seconds => ["-D".to_owned(), seconds.to_string()],
+    let amount = match few(time, connections, streams) {
+        Some(number) => ["-n".to_owned(), number.to_string()],
+        None => ["-D".to_owned(), time.as_secs().to_string()],
     };
     command.args(["-t1", "-c", &connections.to_string(), "-m", &streams.to_string()]).args(amount);
     let text = run(command.args(words).arg(url(to)))?;

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -163,6 +164,18 @@ pub(crate) fn processes(mesh: &str, name: &str) -> Vec<u32> {
     let Some(root) = root else { return Vec::new() };
     let file = Path::new(root).join(format!("wabe-{mesh}/{name}/cgroup.procs"));
     fs::read_to_string(file).unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// What all threads of these processes have had of processors: the first number of schedstat, in nanoseconds.
+pub(crate) fn processor_time(pids: &[u32]) -> Duration {
+    let threads = pids
+        .iter()
+        .flat_map(|pid| names(&format!("/proc/{pid}/task"), "").into_iter().map(move |it| (pid, it)));
+    let spent = threads.filter_map(|(pid, thread)| {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(spent.sum())
 }
 
 /// Sends a signal; a process that has ended gets none.

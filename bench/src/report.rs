@@ -34,6 +34,9 @@ pub(crate) fn measure(name: &str, prepared: &Prepared, steal: f64, seed: u64) ->
         if let Some(added) = comparison.added() {
             tables.push(table(&added, seed, &mut text));
         }
+        if let Some(processor) = comparison.processor() {
+            tables.push(table(&processor, seed, &mut text));
+        }
     }
     for taken in &prepared.tables {
         tables.push(table(taken, seed, &mut text));

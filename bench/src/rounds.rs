@@ -10,7 +10,7 @@ use crate::{
     arm::{Comparison, Ratios},
     environment::{self, Ticks},
     measures,
-    place::Place,
+    place::{self, Place},
     report,
     stats::Random,
     work::Load,
@@ -117,8 +117,14 @@ fn one_round(comparison: &Comparison, place: &Place, load: Load, random: &mut Ra
     for index in order {
         place.check()?;
         let arm = &comparison.arms[index];
+        let before = place::processor_time(&arm.proxy);
         let value = comparison.work.sample(place, &arm.from, &arm.to, load);
-        arm.values.borrow_mut().push(value.with_context(|| format!("arm \"{}\"", arm.name))?);
+        let value = value.with_context(|| format!("arm \"{}\"", arm.name))?;
+        let spent = place::processor_time(&arm.proxy).saturating_sub(before);
+        arm.values.borrow_mut().push(value);
+        if let (false, Some(requests)) = (arm.proxy.is_empty(), comparison.work.requests(value, load)) {
+            arm.processor.borrow_mut().push(spent.as_secs_f64() * 1e6 / requests);
+        }
     }
     Ok(())
 }

@@ -78,6 +78,18 @@ impl Work {
         }
     }
 
+    /// How many requests such a rate means; `None` if it is none of requests.
+    pub(crate) fn requests(&self, rate: f64, load: Load) -> Option<f64> {
+        match self {
+            Self::Wrk => Some(rate * load.time.max(SECOND).as_secs_f64()),
+            Self::Http2(connections, streams) | Self::Grpc(connections, streams) => Some(
+                h2load::few(load.time, *connections, *streams)
+                    .map_or_else(|| rate * load.time.as_secs_f64(), |few| few as f64),
+            ),
+            Self::Own(..) | Self::OneByOne | Self::Scheduled(_) => None,
+        }
+    }
+
     /// Loads an arm once, and tells the number that is compared.
     ///
     /// # Errors

@@ -26,12 +26,15 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
     for peer in [Peer::Nginx, Peer::HaProxy] {
         let name = format!("{}, in the client's namespace", peer.word());
         match near.add(place, peer, Side::Client, 0) {
-            Ok(()) => there.push((name, Chain::to(peer, Side::Client, Way::Http))),
+            Ok(()) => there.push((name, peer)),
             Err(error) => prepared.missing.push((name, format!("{error:#}"))),
         }
     }
     let near = Rc::new(near);
-    arms.extend(there.into_iter().map(|(name, to)| Arm::new(&name, From::Chain(near.clone()), to)));
+    arms.extend(there.into_iter().map(|(name, peer)| {
+        let to = Chain::to(peer, Side::Client, Way::Http);
+        Arm::new(&name, From::Chain(near.clone()), to).through(near.processes(peer))
+    }));
     let title = "proxy-requests: HTTP/1.1 on 32 connections".to_owned();
     prepared.comparisons.push(Comparison { title, work: Work::Wrk, ratios: Ratios::OfWabe, arms });
     Ok(prepared)
@@ -56,7 +59,7 @@ fn streams(place: &Place, name: &str, way: Way, port: u16, work: fn(u32, u32) ->
     arms.extend(direct);
     for (connections, streams) in [(32, 1), (2, 16)] {
         let title = format!("{name}: {connections} connections, requests under way on each: {streams}");
-        let arms = arms.iter().map(|arm| Arm::new(&arm.name, arm.from.clone(), arm.to.clone())).collect();
+        let arms = arms.iter().map(Arm::again).collect();
         let work = work(connections, streams);
         prepared.comparisons.push(Comparison { title, work, ratios: Ratios::OfWabe, arms });
     }

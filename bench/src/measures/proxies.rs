@@ -36,7 +36,7 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
     let mut arms = Vec::new();
     match proxy::up(place, name, way, routes) {
         Ok((mesh, to)) => {
-            arms.push(Arm::mesh(WABE, &mesh, to + &path));
+            arms.push(Arm::mesh(WABE, &mesh, to + &path).through(mesh.proxy()));
         }
         Err(error) => prepared.missing.push((WABE.into(), format!("{error:#}"))),
     }
@@ -51,7 +51,7 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
     let chain = std::rc::Rc::new(chain);
     for peer in there {
         let to = Chain::to(peer, Side::Between, way) + &path;
-        arms.push(Arm::new(peer.word(), From::Chain(chain.clone()), to));
+        arms.push(Arm::new(peer.word(), From::Chain(chain.clone()), to).through(chain.processes(peer)));
     }
     Ok(arms)
 }

@@ -27,7 +27,7 @@ pub(super) fn pass_through(place: &Place) -> Result<Prepared> {
         ("proxy-tcp: requests on 32 connections", Work::Wrk),
         ("proxy-tcp: bytes on one connection", Work::Own(Kind::Bytes, Figure::Megabytes)),
     ] {
-        let arms = arms.iter().map(|arm| Arm::new(&arm.name, arm.from.clone(), arm.to.clone())).collect();
+        let arms = arms.iter().map(Arm::again).collect();
         prepared.comparisons.push(Comparison { title: title.into(), work, ratios: Ratios::OfWabe, arms });
     }
     Ok(prepared)
