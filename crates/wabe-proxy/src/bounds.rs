@@ -31,9 +31,10 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// How many callers' connections fill 90 % of these descriptors: each may need another one for its endpoint.
+    /// How many callers' connections there may be with these descriptors: most do nothing most of the time, and need none for an
+    /// endpoint.
     pub(crate) fn connections(descriptors: u64) -> u64 {
-        descriptors / 20 * 9
+        descriptors / 5 * 3
     }
 
     /// The first number that a descriptor has only while 90 % of these are in use: the kernel gives the lowest that is free.
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_tenth_of_the_descriptors_is_left() {
-        for (descriptors, connections) in [(0, 0), (20, 9), (1024, 459), (u64::MAX, u64::MAX / 20 * 9)] {
+        for (descriptors, connections) in [(0, 0), (5, 3), (1024, 612), (u64::MAX, u64::MAX / 5 * 3)] {
             assert_eq!(Bounds::connections(descriptors), connections);
         }
         for (descriptors, scarce) in [(0, 0), (10, 9), (1024, 918), (u64::MAX, RawFd::MAX)] {

@@ -1,6 +1,7 @@
 //! A connection's two directions, each with the bytes that wait in it.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -62,6 +63,10 @@ pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
 impl Reader {
     /// More bytes, if there are any; 0 at the end.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        if self.buffer.capacity() == 0 {
+            // Who waits for long needs no room meanwhile.
+            poll_fn(|context| self.stream().poll_read_ready(context)).await?;
+        }
         let room = if self.much { LARGE } else { SMALL };
         self.large = self.much;
         if self.buffer.capacity() - self.buffer.len() < room / 4 {

@@ -230,8 +230,8 @@ fn a_connection_of_streams_with_a_request_under_way_is_not_idle() {
 }
 
 #[test]
-fn callers_whose_connections_would_take_the_last_tenth_of_the_descriptors_are_turned_away() {
-    for (descriptors, connections) in [(10, 0), (20, 9), (40, 18), (45, 18)] {
+fn callers_beyond_their_share_of_the_descriptors_are_turned_away() {
+    for (descriptors, connections) in [(4, 0), (20, 12), (40, 24), (44, 24)] {
         let heard = Heard::default();
         let bounds = Bounds { descriptors: Some(descriptors), ..Bounds::default() };
         let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
