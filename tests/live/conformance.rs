@@ -407,7 +407,7 @@ struct Case {
     backend: Option<&'static str>,
     /// What the backend sees: the path, headers, and those that it must not see.
     path: Option<String>,
-    seen: BTreeMap<&'static str, Option<&'static str>>,
+    seen: Seen,
     /// Headers of the answer.
     told: BTreeMap<&'static str, Option<String>>,
 }
@@ -512,13 +512,21 @@ impl Case {
         if seen["workload"] != backend || self.path.as_ref().is_some_and(|path| seen["path"] != **path) {
             return Err(format!("{backend} and the path {:?} are wanted: {seen}", self.path));
         }
-        for (name, want) in &self.seen {
-            let values = seen["headers"][name].as_array();
-            let found = values.map(|it| it.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","));
-            if found.as_deref() != *want {
-                return Err(format!("the backend shall see {name} as {want:?}: {seen}"));
-            }
-        }
-        Ok(())
+        sees(&self.seen, &seen)
     }
+}
+
+/// Headers that a backend shall see, or `None` if it shall not.
+type Seen = BTreeMap<&'static str, Option<&'static str>>;
+
+/// Compares them with what a backend tells of a request.
+fn sees(wanted: &Seen, told: &Value) -> Result<(), String> {
+    for (name, want) in wanted {
+        let values = told["headers"][name].as_array();
+        let found = values.map(|it| it.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","));
+        if found.as_deref() != *want {
+            return Err(format!("the backend shall see {name} as {want:?}: {told}"));
+        }
+    }
+    Ok(())
 }

@@ -231,35 +231,42 @@ impl fmt::Display for Failure {
     }
 }
 
+/// One of each kind.
+#[cfg(test)]
+pub(crate) fn one_of_each() -> impl Iterator<Item = Failure> {
+    let second = Duration::from_secs(1);
+    let malformed = Refusal::ALL.iter().map(|it| Failure::Malformed(*it));
+    malformed.chain([
+        Failure::UnknownService,
+        Failure::TooManyConnections,
+        Failure::NoRoute,
+        Failure::InvalidBackend,
+        Failure::InvalidFilter,
+        Failure::TooMany(second),
+        Failure::Injected(503),
+        Failure::NoHealthyEndpoint,
+        Failure::Policy,
+        Failure::NoSocket,
+        Failure::Overflow,
+        Failure::BadAnswer,
+        Failure::RequestTimeout(second),
+        Failure::BackendTimeout(second),
+        Failure::CallerDeadline(second),
+        Failure::Ending,
+        Failure::SlowHead,
+        Failure::SlowBody,
+        Failure::BadHost,
+        Failure::Unsupported,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_failure_says_why_and_whose_it_is() {
-        let second = Duration::from_secs(1);
-        for failure in [
-            Failure::UnknownService,
-            Failure::NoRoute,
-            Failure::InvalidBackend,
-            Failure::InvalidFilter,
-            Failure::TooMany(second),
-            Failure::Injected(503),
-            Failure::NoHealthyEndpoint,
-            Failure::Policy,
-            Failure::NoSocket,
-            Failure::Overflow,
-            Failure::BadAnswer,
-            Failure::RequestTimeout(second),
-            Failure::BackendTimeout(second),
-            Failure::CallerDeadline(second),
-            Failure::Ending,
-            Failure::SlowHead,
-            Failure::SlowBody,
-            Failure::TooManyConnections,
-            Failure::BadHost,
-            Failure::Unsupported,
-        ] {
+        for failure in one_of_each() {
             let (head, text) = failure.answer(false);
             assert_eq!(head.headers["x-wabe-reason"], failure.reason());
             assert_eq!(head.headers["x-wabe-blame"], failure.blame());

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, thread, time::Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wabe_testkit::TestMesh;
 
-use super::{CLIENT, PATIENCE};
+use super::{CLIENT, PATIENCE, Seen, sees};
 
 const CLIENT_V2: &str = "gateway-conformance-mesh/echo-v2";
 const ECHO: &str = "echo:7070";
@@ -66,7 +66,7 @@ struct Case {
     headers: Vec<String>,
     /// What the backend's name begins with, as in the original.
     backend: &'static str,
-    seen: BTreeMap<&'static str, Option<&'static str>>,
+    seen: Seen,
 }
 
 /// A call of this `x-test-case`, answered by this backend.
@@ -115,13 +115,6 @@ impl Case {
         if said["status"] != "0" || said["http"] != json!(200) || !workload.starts_with(self.backend) {
             return Err(format!("OK and {} are wanted: {said}", self.backend));
         }
-        for (name, want) in &self.seen {
-            let values = told["headers"][name].as_array();
-            let found = values.map(|it| it.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","));
-            if found.as_deref() != *want {
-                return Err(format!("the backend shall see {name} as {want:?}: {said}"));
-            }
-        }
-        Ok(())
+        sees(&self.seen, told)
     }
 }

@@ -207,10 +207,8 @@ fn reason(failure: Failure) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use wabe_http1::Refusal;
-
     use super::*;
-    use crate::figures::REASONS;
+    use crate::{failure::one_of_each, figures::REASONS};
 
     fn ended(caller: u32) -> Ended<'static> {
         Ended {
@@ -289,28 +287,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_one_that_readers_know() {
-        let second = Duration::from_secs(1);
-        let malformed = Refusal::ALL.iter().map(|it| Failure::Malformed(*it));
-        let others = [
-            Failure::UnknownService,
-            Failure::NoRoute,
-            Failure::InvalidBackend,
-            Failure::InvalidFilter,
-            Failure::TooMany(second),
-            Failure::Injected(503),
-            Failure::NoHealthyEndpoint,
-            Failure::Policy,
-            Failure::NoSocket,
-            Failure::Overflow,
-            Failure::BadAnswer,
-            Failure::RequestTimeout(second),
-            Failure::BackendTimeout(second),
-            Failure::CallerDeadline(second),
-            Failure::SlowHead,
-            Failure::BadHost,
-            Failure::Unsupported,
-        ];
-        for failure in malformed.chain(others) {
+        for failure in one_of_each() {
             assert!(REASONS.contains(&reason(failure)), "{failure:?}");
         }
     }
