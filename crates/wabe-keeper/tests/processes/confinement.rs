@@ -125,8 +125,9 @@ fn workloads_cannot_look_into_each_other() {
     let keeper = Keeper::start();
     let first = keeper.run_until_started(keeper.spec(1, &["sleep", "1000"]));
     keeper.run_until_started(keeper.spec(2, &["sleep", "1000"]));
+    // Not descriptor 0: for a moment a shell's background process has none, before it is /dev/null.
     for look in
-        ["cat /proc/$P/environ", "ls /proc/$P/root/", "readlink /proc/$P/fd/0", "readlink /proc/$P/ns/net"]
+        ["cat /proc/$P/environ", "ls /proc/$P/root/", "readlink /proc/$P/fd/1", "readlink /proc/$P/ns/net"]
     {
         let (status, text) = keeper.exec(2, &["sh", "-c", &format!("P={first}; {look}")]);
         assert!(!status.success(), "{look}: {text}");
