@@ -4,8 +4,11 @@
 //! An input is the method that is answered in one octet, where to cut in another, and then what an endpoint sends.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, StatusCode, response};
-use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Limits, Piece, Refusal, response, write_response_head};
+use http::{HeaderMap, Method, StatusCode, header::CONNECTION, response};
+use wabe_http1::{
+    BodyDecoder, BodyEncoder, Framing, Limits, Piece, Refusal, is_persistent, plain_response, response,
+    write_response_head,
+};
 
 use crate::Seed;
 
@@ -24,6 +27,25 @@ pub fn run(input: &[u8]) {
             survives_writing(&it, &to);
         }
     }
+    passed_on_is_the_same(bytes, &to);
+}
+
+/// What need not be taken apart says the same if it is.
+fn passed_on_is_the_same(bytes: &[u8], to: &Method) {
+    let (mut left, mut apart) = (BytesMut::from(bytes), BytesMut::from(bytes));
+    let Some(plain) = plain_response(&mut left, &Limits::default(), to) else {
+        return assert_eq!(left, bytes, "taken, and not given");
+    };
+    let (head, framing) = response(&mut apart, &Limits::default(), to).expect("plain").expect("whole");
+    let persistent = is_persistent(head.version, &head.headers);
+    assert_eq!((&left, plain.framing, plain.persistent), (&apart, framing, persistent));
+    let mut lines = plain.lines;
+    lines.extend_from_slice(b"\r\n");
+    let (mut again, _) = response(&mut lines, &Limits::default(), to).expect("plain").expect("whole");
+    let mut headers = head.headers;
+    headers.remove(CONNECTION);
+    again.headers.remove(CONNECTION);
+    assert_eq!((again.status, again.headers), (head.status, headers));
 }
 
 #[derive(Debug)]

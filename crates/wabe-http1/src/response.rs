@@ -45,17 +45,17 @@ pub fn response(
 
 /// A status line whose version and status are right.
 #[derive(Debug)]
-struct StatusLine {
-    version: Version,
-    status: StatusCode,
+pub(crate) struct StatusLine {
+    pub(crate) version: Version,
+    pub(crate) status: StatusCode,
     /// Where the reason phrase begins and ends.
-    reason: (usize, usize),
+    pub(crate) reason: (usize, usize),
     /// With its line end.
-    length: usize,
+    pub(crate) length: usize,
 }
 
 impl StatusLine {
-    fn find(input: &[u8], limits: &Limits) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn find(input: &[u8], limits: &Limits) -> Result<Option<Self>, Refusal> {
         // What speaks another protocol may never send a line feed.
         if !input.iter().zip(b"HTTP/").all(|(is, wanted)| is == wanted) {
             return Err(Refusal::VersionMalformed);

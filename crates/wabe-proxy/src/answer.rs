@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, io};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use http::{
     HeaderMap, Method, Response, StatusCode, Version,
@@ -89,6 +89,22 @@ impl<'a> Answerer<'a> {
                 Ok(if ends { Sink::Nothing } else { Sink::Http2(stream) })
             }
         }
+    }
+
+    /// Whether [`Self::begin_plain`] can begin it.
+    pub(crate) fn takes_plain(&self) -> bool {
+        matches!(self, Self::Http1 { version: Version::HTTP_11, .. })
+    }
+
+    /// The answer's head as [`wabe_http1::plain_response`] gives it: for callers of HTTP/1.1.
+    pub(crate) fn begin_plain(self, mut lines: BytesMut, framing: Framing) -> io::Result<Sink<'a>> {
+        let Self::Http1 { writer, closes, .. } = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        if closes.get() {
+            lines.extend_from_slice(b"connection: close\r\n");
+        }
+        lines.extend_from_slice(b"\r\n");
+        writer.put(lines);
+        Ok(Sink::Http1 { writer, encoder: Some(BodyEncoder::new(framing)) })
     }
 
     /// All of the request was read.

@@ -11,7 +11,8 @@ use http::{
 };
 use tokio::{select, time::sleep_until};
 use wabe_http1::{
-    BodyDecoder, BodyEncoder, Framing, Limits, Refusal, is_persistent, response, write_request_head,
+    BodyDecoder, BodyEncoder, Framing, Limits, PlainHead, Refusal, is_persistent, plain_response, response,
+    write_request_head,
 };
 
 use crate::{
@@ -53,6 +54,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
     pub(crate) change: &'a dyn Fn(&mut response::Parts),
+    /// That does nothing.
+    pub(crate) unchanged: bool,
     /// Sees the endpoint's head as it comes.
     pub(crate) heard: &'a dyn Fn(StatusCode),
     /// Sees the answer's body go by.
@@ -68,9 +71,10 @@ pub(crate) async fn attempt<'a>(
     terms: &Terms<'_>,
 ) -> Tried {
     let gone = |untouched| Tried::Failed { failure: Failure::BadAnswer, untouched };
-    let framing = body.framing(content_length(&head.headers));
+    let framing = body.framing(&head.headers);
     let persistent_before = matches!(connection, Connection::Http1(_));
-    let (mut sink, mut awaited) = match begin(connection, head, framing).await {
+    let plain = terms.unchanged && answerer.as_ref().is_some_and(Answerer::takes_plain);
+    let (mut sink, mut awaited) = match begin(connection, head, framing, plain).await {
         Ok(begun) => begun,
         Err(NotBegun::Closed) => return gone(true),
         Err(NotBegun::Unwritable) => {
@@ -80,7 +84,7 @@ pub(crate) async fn attempt<'a>(
     let mut sent = false;
     let mut sound = true;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
-    let (mut answer, framing, stream) = loop {
+    let came = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
         select! {
             biased;
@@ -98,7 +102,7 @@ pub(crate) async fn attempt<'a>(
                 }
             }
             head = awaited.head() => match head {
-                Ok((head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Head::Parts(head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
                     if callers.interim(head).await.is_err() {
                         return Tried::Forsaken;
                     }
@@ -119,22 +123,30 @@ pub(crate) async fn attempt<'a>(
             }
         }
     };
-    (terms.heard)(answer.status);
-    if (terms.is_unwanted)(answer.status) {
+    let status = came.status();
+    (terms.heard)(status);
+    if (terms.is_unwanted)(status) {
         return Tried::Unwanted;
     }
-    let status = answer.status;
-    let persistent = persistent_before && is_persistent(answer.version, &answer.headers);
-    let switches = switches_protocol(&head.method, status);
-    let protocol = end_hop(&mut answer.headers);
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        answer.headers.insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
-        protocol.map(|protocol| answer.headers.insert(UPGRADE, protocol));
-    }
-    (terms.change)(&mut answer);
     let callers = answerer.take().expect("invariant: taken once");
-    let Ok(mut to_caller) = callers.begin(answer, framing) else { return Tried::Forsaken };
-    let mut source = awaited.into_source(framing, stream);
+    let (begun, persistent, mut source) = match came {
+        Head::Plain(PlainHead { framing, persistent, lines, .. }) => {
+            (callers.begin_plain(lines, framing), persistent, awaited.into_source(framing, None))
+        }
+        Head::Parts(mut answer, framing, stream) => {
+            let persistent = is_persistent(answer.version, &answer.headers);
+            let protocol = end_hop(&mut answer.headers);
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers.insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
+                protocol.map(|protocol| answer.headers.insert(UPGRADE, protocol));
+            }
+            (terms.change)(&mut answer);
+            (callers.begin(answer, framing), persistent, awaited.into_source(framing, stream))
+        }
+    };
+    let Ok(mut to_caller) = begun else { return Tried::Forsaken };
+    let persistent = persistent_before && persistent;
+    let switches = switches_protocol(&head.method, status);
     let relayed = async {
         let mut carrying = pin!(carry(&mut source, &mut to_caller, terms.carried));
         loop {
@@ -172,6 +184,7 @@ async fn begin<'c>(
     connection: &'c mut Connection,
     head: &request::Parts,
     framing: Framing,
+    plain: bool,
 ) -> Result<(Sink<'c>, Awaited<'c>), NotBegun> {
     match connection {
         Connection::Http1(connection) => {
@@ -181,7 +194,7 @@ async fn begin<'c>(
             let sink =
                 Sink::Http1 { writer: &mut connection.writer, encoder: Some(BodyEncoder::new(framing)) };
             let (reader, decoder) = (&mut connection.reader, &mut connection.decoder);
-            Ok((sink, Awaited::Http1 { reader, decoder, method: head.method.clone() }))
+            Ok((sink, Awaited::Http1 { reader, decoder, method: head.method.clone(), plain }))
         }
         Connection::Http2(Stream { sender, .. }) => {
             ready(sender).await.map_err(|_| NotBegun::Closed)?;
@@ -224,7 +237,13 @@ fn streamed(head: &request::Parts) -> Request<()> {
 
 /// An answer that is waited for.
 enum Awaited<'c> {
-    Http1 { reader: &'c mut Reader, decoder: &'c mut BodyDecoder, method: Method },
+    Http1 {
+        reader: &'c mut Reader,
+        decoder: &'c mut BodyDecoder,
+        method: Method,
+        /// Its head need not be taken apart.
+        plain: bool,
+    },
     Http2(Box<ResponseFuture>),
 }
 
@@ -239,16 +258,33 @@ enum NoHead {
     Malformed(Refusal),
 }
 
-/// A head, how its body comes, and its stream if it has one of its own.
-type Head = (response::Parts, Framing, Option<h2::RecvStream>);
+/// An answer's head.
+enum Head {
+    /// How its body comes, and its stream if it has one of its own.
+    Parts(response::Parts, Framing, Option<h2::RecvStream>),
+    /// Passed on as it is.
+    Plain(PlainHead),
+}
+
+impl Head {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Parts(head, ..) => head.status,
+            Self::Plain(head) => head.status,
+        }
+    }
+}
 
 impl<'c> Awaited<'c> {
     /// Can be dropped and called again.
     async fn head(&mut self) -> Result<Head, NoHead> {
         match self {
-            Self::Http1 { reader, method, .. } => loop {
-                match response(&mut reader.buffer, &Limits::default(), method) {
-                    Ok(Some((head, framing))) => return Ok((head, framing, None)),
+            Self::Http1 { reader, method, plain, .. } => loop {
+                if *plain && let Some(head) = plain_response(&mut reader.buffer, &Limits::DEFAULT, method) {
+                    return Ok(Head::Plain(head));
+                }
+                match response(&mut reader.buffer, &Limits::DEFAULT, method) {
+                    Ok(Some((head, framing))) => return Ok(Head::Parts(head, framing, None)),
                     Ok(None) => {}
                     Err(refusal) => return Err(NoHead::Malformed(refusal)),
                 }
@@ -260,7 +296,7 @@ impl<'c> Awaited<'c> {
             Self::Http2(response) => {
                 poll_fn(|context| {
                     if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
-                        return Poll::Ready(Ok((interim.into_parts().0, Framing::None, None)));
+                        return Poll::Ready(Ok(Head::Parts(interim.into_parts().0, Framing::None, None)));
                     }
                     let response: &mut ResponseFuture = response;
                     pin!(response).poll(context).map(|answered| match answered {
@@ -271,7 +307,7 @@ impl<'c> Awaited<'c> {
                             } else {
                                 content_length(&head.headers).map_or(Framing::Chunked, Framing::Length)
                             };
-                            Ok((head, framing, Some(stream)))
+                            Ok(Head::Parts(head, framing, Some(stream)))
                         }
                         Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
                             Err(NoHead::Refused)

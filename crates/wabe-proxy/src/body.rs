@@ -12,7 +12,10 @@ use http::HeaderMap;
 use tokio::select;
 use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
 
-use crate::wire::{Reader, Writer};
+use crate::{
+    answer::content_length,
+    wire::{Reader, Writer},
+};
 
 /// Where a body comes from.
 #[derive(Debug)]
@@ -50,13 +53,13 @@ pub(crate) trait Pieces {
 }
 
 impl Source<'_> {
-    /// How much there is to come, as far as that was said. `length` is what `content-length` says.
-    pub(crate) fn framing(&self, length: Option<u64>) -> Framing {
+    /// How much there is to come, as far as that was said: by these headers.
+    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
         match self {
             Self::Nothing => Framing::None,
             Self::Http1 { framing, .. } => *framing,
             Self::Http2(stream) if stream.is_end_stream() => Framing::Length(0),
-            Self::Http2(_) => length.map_or(Framing::Chunked, Framing::Length),
+            Self::Http2(_) => content_length(headers).map_or(Framing::Chunked, Framing::Length),
         }
     }
 }

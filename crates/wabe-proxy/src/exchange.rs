@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONNECTION, LOCATION, UPGRADE},
+    header::{CONNECTION, Entry, LOCATION, UPGRADE},
     request,
 };
 use tokio::time::sleep;
@@ -59,7 +59,7 @@ pub(crate) async fn exchange(
     let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
-    let is_grpc = grpc::is_grpc(&head.headers);
+    let is_grpc = caller.streams && grpc::is_grpc(&head.headers);
     let Some(service) = service else {
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };
@@ -144,13 +144,13 @@ pub(crate) async fn exchange(
 
 /// What the caller calls this request, or a name for it if it has none.
 fn request_id(proxy: &Proxy, headers: &mut HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(&REQUEST_ID) {
-        return id.clone();
+    match headers.entry(&REQUEST_ID) {
+        Entry::Occupied(id) => id.get().clone(),
+        Entry::Vacant(place) => {
+            let id = HeaderValue::from_bytes(&proxy.balancers.random().request_id());
+            place.insert(id.expect("invariant: hexadecimal digits and dashes")).clone()
+        }
     }
-    let id = HeaderValue::from_bytes(&proxy.balancers.random().request_id());
-    let id = id.expect("invariant: hexadecimal digits and dashes");
-    headers.insert(&REQUEST_ID, id.clone());
-    id
 }
 
 fn over(told: bool) -> Over {

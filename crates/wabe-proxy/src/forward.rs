@@ -129,6 +129,7 @@ pub(crate) async fn forward(
                 listed && repeats && keeps.get() && may_retry(balancer, &left, &permit)
             },
             change: &|head| change(head, errand.answer, set_cookie.as_deref()),
+            unchanged: errand.answer.is_empty() && set_cookie.is_none(),
             heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
             carried: &|data| bytes.set(bytes.get() + data.len() as u64),
         };

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use http::{
     HeaderMap,
-    header::{CONNECTION, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, Entry, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
 /// What this request is called, wherever it goes.
@@ -26,23 +26,32 @@ static HOP_BY_HOP: [HeaderName; 6] = [
 /// Takes away what holds for one connection only: the fixed list, and what `connection` names. Returns what the other end wants
 /// to change to (`upgrade`), if it says so.
 pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    // Most requests have none of them, and a look is quicker than six searches.
-    if !headers.keys().any(|it| HOP_BY_HOP.contains(it)) {
-        return None;
-    }
-    let Named { upgrade, others } = Named::by_connection(headers);
+    // Most heads have none of them or one, and a look at all names is quicker than six searches.
+    let mut present = [false; HOP_BY_HOP.len()];
+    headers.keys().filter_map(hop_by_hop).for_each(|place| present[place] = true);
+    let has = |name: &HeaderName| hop_by_hop(name).is_some_and(|place| present[place]);
+    let Named { upgrade, others } =
+        if has(&CONNECTION) { Named::by_connection(headers) } else { Named::default() };
     let upgrade = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     // Trailers are understood here, whatever else `te` says.
-    let trailers = headers.get(TE).is_some_and(|it| {
-        it.to_str().is_ok_and(|it| it.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers")))
-    });
-    for name in others.iter().chain(&HOP_BY_HOP) {
+    let trailers = has(&TE)
+        && headers.get(TE).is_some_and(|it| {
+            it.to_str().is_ok_and(|it| it.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers")))
+        });
+    for name in HOP_BY_HOP.iter().zip(present).filter_map(|(name, is)| is.then_some(name)).chain(&others) {
         headers.remove(name);
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     upgrade
+}
+
+/// Its place in the list.
+fn hop_by_hop(name: &HeaderName) -> Option<usize> {
+    // Of these lengths, so that most names are compared with none.
+    let may_be = matches!(name.as_str().len(), 2 | 7 | 10 | 16 | 17);
+    if may_be { HOP_BY_HOP.iter().position(|it| it == name) } else { None }
 }
 
 /// What `connection` names.
@@ -127,18 +136,17 @@ impl fmt::Display for Node {
 
 /// One more entry of a list.
 fn append(headers: &mut HeaderMap, name: &HeaderName, entry: &HeaderValue) {
-    let mut list = Vec::new();
-    for value in headers.get_all(name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
+    match headers.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(entry.clone());
+        }
+        Entry::Occupied(mut list) => {
+            let entries = list.iter().chain([entry]).map(HeaderValue::as_bytes);
+            if let Ok(all) = HeaderValue::from_bytes(&entries.collect::<Vec<_>>().join(&b", "[..])) {
+                list.insert(all);
+            }
+        }
     }
-    let entry = if list.is_empty() {
-        Some(entry.clone())
-    } else {
-        list.extend_from_slice(entry.as_bytes());
-        HeaderValue::try_from(list).ok()
-    };
-    entry.map(|entry| headers.insert(name, entry));
 }
 
 #[cfg(test)]

@@ -58,12 +58,12 @@ impl<'a> Replay<'a> {
     }
 
     /// See [`Source::framing`].
-    pub(crate) fn framing(&self, length: Option<u64>) -> Framing {
+    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
         match (&self.source, self.bytes) {
             (Source::Nothing, 0) => Framing::None,
             // Of a copy.
             (Source::Nothing, bytes) => Framing::Length(bytes as u64),
-            (source, _) => source.framing(length),
+            (source, _) => source.framing(headers),
         }
     }
 

@@ -1,10 +1,11 @@
 //! A connection's two directions, each with the bytes that wait in it.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -63,6 +64,9 @@ pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
 impl Reader {
     /// More bytes, if there are any; 0 at the end.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        if self.buffer.is_empty() && !self.much {
+            return poll_fn(|context| self.poll_short(context)).await;
+        }
         if self.buffer.capacity() == 0 {
             // Who waits for long needs no room meanwhile.
             poll_fn(|context| self.stream().poll_read_ready(context)).await?;
@@ -76,6 +80,18 @@ impl Reader {
         let got = self.half.read_buf(&mut self.buffer).await?;
         self.much = got == free;
         Ok(got)
+    }
+
+    /// What begins: read to a place that all share, so that who waits holds no room, and who gets little holds little.
+    fn poll_short(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        thread_local!(static PLACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; SMALL].into()));
+        PLACE.with_borrow_mut(|place| {
+            let mut read = ReadBuf::new(place);
+            ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
+            self.buffer.extend_from_slice(read.filled());
+            (self.much, self.large) = (read.remaining() == 0, false);
+            Poll::Ready(Ok(read.filled().len()))
+        })
     }
 
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -113,6 +129,15 @@ impl Writer {
             self.written(written)?;
         }
         Ok(())
+    }
+
+    /// Adds a head.
+    pub(crate) fn put(&mut self, head: BytesMut) {
+        if self.buffer.is_empty() {
+            self.buffer = head;
+        } else {
+            self.buffer.extend_from_slice(&head);
+        }
     }
 
     /// Adds data, and writes if much waits.

@@ -7,6 +7,7 @@ mod hyper_agrees;
 mod limits;
 mod malformed;
 mod nginx_agrees;
+mod plain;
 mod round_trip;
 mod splits;
 mod support;

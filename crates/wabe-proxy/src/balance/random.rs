@@ -43,17 +43,15 @@ impl Random {
 
     /// 128 random bits, as a UUID of version 4.
     pub(crate) fn request_id(&self) -> [u8; 36] {
+        // Between its parts there are dashes.
+        const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
         let mut bits = u128::from(self.next()) << 64 | u128::from(self.next());
         bits = bits & !(0xf << 76) | 4 << 76;
         bits = bits & !(3 << 62) | 2 << 62;
         let mut text = [b'-'; 36];
-        let mut place = 0;
-        for (number, byte) in bits.to_be_bytes().into_iter().enumerate() {
-            // Between its parts the dashes stay.
-            place += usize::from(matches!(number, 4 | 6 | 8 | 10));
+        for (place, byte) in PLACES.into_iter().zip(bits.to_be_bytes()) {
             text[place] = DIGITS[usize::from(byte >> 4)];
             text[place + 1] = DIGITS[usize::from(byte & 15)];
-            place += 2;
         }
         text
     }
