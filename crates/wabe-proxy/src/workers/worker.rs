@@ -83,3 +83,27 @@ async fn tick(proxy: Rc<Proxy>) {
         proxy.passed.sweep(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::mpsc::unbounded_channel, task::LocalSet};
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_that_panics_is_missed() {
+        let (lost, mut losses) = unbounded_channel();
+        LocalSet::new()
+            .run_until(async {
+                let kept = lost.clone();
+                let worker = spawn_local(async move {
+                    let _lost = Lost(lost);
+                    panic!("as a worker would whose own loop fails");
+                });
+                assert!(worker.await.is_err());
+                assert_eq!(losses.recv().await, Some(()));
+                drop(kept);
+            })
+            .await;
+    }
+}
