@@ -44,14 +44,9 @@ impl Mesh {
         let text = server::nginx(core, Path::new("/tmp"), &name);
         let config = place.write(&format!("{name}.conf"), &text)?;
         let mut text = String::new();
-        if let Some(short_cut) = wanted.short_cut {
-            text += &document(
-                "mesh.wabe.dev/v1alpha1",
-                "MeshConfig",
-                &json!({"name": "mesh"}),
-                &json!({"shortCut": short_cut}),
-            );
-        }
+        // One worker of the proxy, as of all that it is compared with.
+        let settings = json!({"shortCut": wanted.short_cut.unwrap_or(true), "proxyWorkers": 1});
+        text += &document("mesh.wabe.dev/v1alpha1", "MeshConfig", &json!({"name": "mesh"}), &settings);
         let nginx = json!({
             "command": ["nginx", "-c", config],
             "replicas": wanted.replicas.max(1),

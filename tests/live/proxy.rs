@@ -13,7 +13,13 @@ mod lasting;
 mod relief;
 #[path = "proxy/taken_over.rs"]
 mod taken_over;
+#[path = "proxy/workers.rs"]
+mod workers;
 
+/// Threads of the proxy, however many cores there are.
+const WORKERS: usize = 2;
+const CONFIG: &str =
+    "apiVersion: mesh.wabe.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: mesh}\nspec: {proxyWorkers: 2}\n";
 const CALLER: &str = "shop/caller";
 /// Alone may reach what is served by `shop/guarded`.
 const OTHER: &str = "away/caller";
@@ -31,6 +37,7 @@ fn led(name: &str, port: Value) -> Service {
 #[test]
 fn proxy() {
     let mesh = TestMesh::up(&all(&[
+        &format_args!("---\n{CONFIG}"),
         &Workload::idle(CALLER),
         &Workload::idle(OTHER),
         &Workload::web("shop/open"),
@@ -53,6 +60,8 @@ fn proxy() {
     steps::run(
         &mesh,
         &wabe_tests::steps![
+            workers::all_workers_serve_and_no_request_is_counted_twice,
+            workers::more_workers_are_started_at_once_and_fewer_by_the_next_proxy,
             relief::three_upgrades_under_load_fail_no_request,
             lasting::three_upgrades_end_what_lasts_in_order_and_fail_no_request,
             relief::an_upgrade_of_the_whole_mesh_under_load_fails_no_request,

@@ -60,9 +60,10 @@ pub(crate) fn snapshot<'a>(
             ports.push(facts);
         }
     }
-    let access_log = objects.mesh_config().access_log;
+    let config = objects.mesh_config();
+    let (access_log, workers) = (config.access_log, config.proxy_workers);
     if ports.is_empty() {
-        return Snapshot { generation, access_log, ..Snapshot::default() };
+        return Snapshot { generation, access_log, workers, ..Snapshot::default() };
     }
     let backends = wanted.into_iter().filter_map(|(name, number)| {
         let service = objects.service(&name)?;
@@ -93,7 +94,7 @@ pub(crate) fn snapshot<'a>(
         Some((instance.id, facts))
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
-    Snapshot { generation, access_log, workloads, ports, backends }
+    Snapshot { generation, access_log, workers, workloads, ports, backends }
 }
 
 /// What the proxy has to know of a port whose callers are led to it.

@@ -211,6 +211,9 @@ fn mesh_config_spec(config: &MeshConfig) -> Value {
     if config.access_log != default.access_log {
         spec.insert("accessLog".into(), json!(config.access_log));
     }
+    if let Some(workers) = config.proxy_workers {
+        spec.insert("proxyWorkers".into(), json!(workers));
+    }
     let mut ranges = Map::new();
     for (name, v4, v6) in [
         ("workloads", config.workload_range_v4, config.workload_range_v6),

@@ -23,6 +23,8 @@ pub struct MeshConfig {
     pub short_cut: bool,
     /// Which requests the proxy logs.
     pub access_log: AccessLog,
+    /// How many threads of the proxy serve callers, 1 to 64; as many as there are cores if not written.
+    pub proxy_workers: Option<u8>,
 }
 
 /// Which requests and opaque connections have a line in the proxy's log.
@@ -49,6 +51,7 @@ impl Default for MeshConfig {
             service_range_v6: None,
             short_cut: true,
             access_log: AccessLog::default(),
+            proxy_workers: None,
         }
     }
 }

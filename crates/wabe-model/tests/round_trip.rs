@@ -332,13 +332,15 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
     let ranges = (option::of(v4(0)), option::of(v4(1)), option::of(v6(0)), option::of(v6(1)));
     let domain = prop_oneof![Just("cluster.local".to_owned()), "[a-z0-9._-]{1,10}"];
     let logs = prop_oneof![Just(AccessLog::All), Just(AccessLog::Failures), Just(AccessLog::None)];
-    (domain, dns_label(), ranges, any::<bool>(), logs).prop_map(
+    let workers = option::of(1..=64_u8);
+    (domain, dns_label(), ranges, any::<bool>(), logs, workers).prop_map(
         |(
             trust_domain,
             root_namespace,
             (workload_range_v4, service_range_v4, workload_range_v6, service_range_v6),
             short_cut,
             access_log,
+            proxy_workers,
         )| {
             MeshConfig {
                 trust_domain,
@@ -349,6 +351,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
                 service_range_v6,
                 short_cut,
                 access_log,
+                proxy_workers,
             }
         },
     )

@@ -17,7 +17,7 @@ use wabe_policy::http::TableRule;
 
 use crate::{
     failure::Failure,
-    figures::{Ended, Tally},
+    figures::{Ended, Sums, Tally},
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -29,8 +29,8 @@ const LINES: usize = 64 << 10;
 const PATH: usize = 256;
 const ID: usize = 64;
 
-/// Where lines go.
-#[derive(Debug, Default)]
+/// Where one worker's lines go.
+#[derive(Debug)]
 pub(crate) struct Log {
     lines: RefCell<Vec<u8>>,
     /// What is counted of the same.
@@ -189,6 +189,10 @@ impl Serialize for RuleName<'_> {
 }
 
 impl Log {
+    pub(crate) fn new(sums: Arc<Sums>) -> Self {
+        Self { lines: RefCell::default(), tally: Tally::new(sums) }
+    }
+
     /// Of something that begins now.
     pub(crate) fn record(self: &Rc<Self>, caller: &Caller, asked: Asked) -> Record {
         Record {

@@ -1,24 +1,24 @@
 //! Which endpoint of a backend gets a request, how it fared there, and how much may be under way.
 //!
-//! Pure: whoever calls says what time it is. What is known of endpoints outlives snapshots. Who may be chosen at all comes
+//! Pure: whoever calls says what time it is. What is known of endpoints outlives snapshots, and is the same for all workers
+//! ([`Known`]); each worker has a [`Balancer`] of its own for a backend. Who may be chosen at all comes
 //! first (not ejected, not tried, near the caller), then one of them by the backend's kind of balancing.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     rc::Rc,
-    time::Instant,
+    sync::Arc,
 };
 
 use http::StatusCode;
 use wabe_model::{Locality, ObjectName};
 
-use crate::snapshot::{BackendFacts, EndpointFacts};
-
 mod backend;
 mod ejection;
 mod figures;
 mod hash;
+mod known;
 mod limits;
 mod load;
 mod pick;
@@ -29,18 +29,15 @@ mod tests;
 
 pub(crate) use backend::{Balancer, UnderWay};
 pub(crate) use hash::{Asked, Hashed, hashed};
+pub(crate) use known::{Known, Told};
 pub(crate) use limits::{Limits, Overflow, Permit};
 pub(crate) use random::Random;
 
-use load::Load;
-
-/// All backends. One for the proxy.
+/// All backends as one worker sees them.
 #[derive(Debug, Default)]
 pub(crate) struct Balancers {
     random: Rc<Random>,
     backends: RefCell<HashMap<(ObjectName, u16), Rc<Balancer>>>,
-    /// Endpoints by workload and port, whichever backends they serve.
-    loads: RefCell<HashMap<(u32, u16), Rc<Load>>>,
 }
 
 /// What is known of a request before its endpoint is chosen.
@@ -89,28 +86,24 @@ impl Balancers {
         &self.random
     }
 
-    /// A backend that the last [`Self::update`] knew.
+    /// A backend that was [told](Self::update) of last.
     pub(crate) fn backend(&self, service: &ObjectName, port: u16) -> Option<Rc<Balancer>> {
         self.backends.borrow().get(&(service.clone(), port)).cloned()
     }
 
-    /// Takes over what a snapshot says. Backends and endpoints that it does not have are forgotten: one that comes back is new.
-    pub(crate) fn update(&self, facts: &[BackendFacts], now: Instant) {
+    /// Takes over what a snapshot says.
+    pub(crate) fn update(&self, told: &[Told]) {
         let mut backends = self.backends.borrow_mut();
-        let mut loads = self.loads.borrow_mut();
-        let known: HashSet<_> = facts.iter().map(|it| (&it.service, it.port)).collect();
+        let known: HashSet<_> = told.iter().map(|it| (&it.facts.service, it.facts.port)).collect();
         backends.retain(|(service, port), _| known.contains(&(service, *port)));
-        let serving = facts.iter().flat_map(|it| &it.endpoints);
-        let serving: HashSet<_> = serving.map(|it| (it.workload, it.port)).collect();
-        loads.retain(|key, _| serving.contains(key));
-        for facts in facts {
-            let key = (facts.service.clone(), facts.port);
-            let balancer =
-                backends.entry(key).or_insert_with(|| Rc::new(Balancer::new(Rc::clone(&self.random), now)));
-            balancer.update(facts, |endpoint: &EndpointFacts| {
-                let load = loads.entry((endpoint.workload, endpoint.port));
-                Rc::clone(load.or_insert_with(|| Rc::new(Load::new(now))))
-            });
+        for told in told {
+            let key = (told.facts.service.clone(), told.facts.port);
+            // One that was gone meanwhile is new.
+            let same = backends.get(&key).filter(|it| it.is_of(&told.common)).cloned();
+            let balancer = same
+                .unwrap_or_else(|| Rc::new(Balancer::new(Rc::clone(&self.random), Arc::clone(&told.common))));
+            balancer.update(told);
+            backends.insert(key, balancer);
         }
     }
 }

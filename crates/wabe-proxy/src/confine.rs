@@ -25,7 +25,8 @@ pub enum ConfineError {
 }
 
 /// Takes from the calling thread, and from threads and processes that it will start, every file but those in the folder of
-/// `snapshot` and every system call that serving does not need. Threads that run already keep what they have.
+/// `snapshot` and every system call that serving does not need. Threads that run already keep what they have: workers are
+/// started afterwards, for which the list has `clone` of threads, and nothing else that only they need.
 ///
 /// # Errors
 /// The kernel can't do it. A part may have been done.

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use wabe_model::ObjectName;
 
 mod halves;
+mod sums;
 mod tally;
 
 pub use halves::{FILE, read};
+pub(crate) use sums::Sums;
 pub(crate) use tally::{Ended, Tally};
 
 /// How often the file is written.

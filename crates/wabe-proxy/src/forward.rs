@@ -119,7 +119,7 @@ pub(crate) async fn forward(
         let permit = RefCell::new(None);
         let bytes = &record.bytes;
         // Nobody else has words for it: callers of HTTP/1 see their connection end.
-        let drain = errand.caller.streams.then_some(&errand.proxy.drain);
+        let drain = errand.caller.streams.then_some(&*errand.proxy.drain);
         let terms = Terms {
             drain,
             deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),

@@ -2,15 +2,15 @@
 //! (`FaultInjection`).
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use wabe_model::{Delay, FaultInjection, LimitScope, ObjectName, RequestLimit, Share};
 use wabe_policy::http::TableRule;
 
-use crate::{balance::Random, failure::Failure};
+use crate::{balance::Random, failure::Failure, locked::lock};
 
 /// Whose requests are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,11 +21,11 @@ struct Account {
     caller: Option<u32>,
 }
 
-/// What passed lately, by all limits. It outlives snapshots.
+/// What passed lately, by all limits and whichever worker took it. It outlives snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
     /// When each account would be as if nobody had called, if nobody did.
-    accounts: RefCell<HashMap<Account, Instant>>,
+    accounts: Mutex<HashMap<Account, Instant>>,
 }
 
 /// What a request has to bear before it goes on.
@@ -74,7 +74,7 @@ impl Passed {
         let account = Account { limit: limit.name.clone(), route: route.clone(), caller };
         let each = limit.per / limit.requests.max(1);
         let ahead = each * limit.burst.saturating_sub(1);
-        let mut accounts = self.accounts.borrow_mut();
+        let mut accounts = lock(&self.accounts);
         let even = accounts.entry(account).or_insert(now);
         let from = (*even).max(now);
         match from.duration_since(now).checked_sub(ahead) {
@@ -88,7 +88,7 @@ impl Passed {
 
     /// Forgets accounts that are as if nobody had called.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.accounts.borrow_mut().retain(|_, even| *even > now);
+        lock(&self.accounts).retain(|_, even| *even > now);
     }
 }
 
@@ -167,9 +167,9 @@ mod tests {
         assert_eq!((at_once(&passed, &by_route, 1, start), at_once(&passed, &by_route, 2, start)), (2, 0));
         let other = ObjectName::new("shop", "other");
         assert_eq!(passed.admit(&by_route, &other, 1, start), Ok(()));
-        assert_eq!(passed.accounts.borrow().len(), 4);
+        assert_eq!(lock(&passed.accounts).len(), 4);
         passed.sweep(start + Duration::from_secs(1));
-        assert!(passed.accounts.borrow().is_empty(), "who has not called lately is forgotten");
+        assert!(lock(&passed.accounts).is_empty(), "who has not called lately is forgotten");
     }
 
     #[test]

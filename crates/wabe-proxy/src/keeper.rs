@@ -1,7 +1,6 @@
 //! The link to the keeper: listeners come over it, and sockets to connect with.
 
 use std::{
-    cell::RefCell,
     collections::{HashMap, VecDeque},
     io::{self, IoSliceMut},
     mem::MaybeUninit,
@@ -9,7 +8,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    rc::Rc,
+    sync::{Arc, Mutex},
 };
 
 use rustix::{
@@ -19,7 +18,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tokio::{io::Interest, net::UnixStream, sync::oneshot};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, locked::lock};
 
 /// The most descriptors that come with one packet.
 const MOST: usize = 64;
@@ -59,13 +58,13 @@ enum Wanted {
     Draining,
 }
 
-/// The proxy's end of the link, with the sockets that came over it.
+/// The proxy's end of the link, with the sockets that came over it. One worker hears what comes; all may ask.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: UnixStream,
     /// Sockets of this number and above are given up: what is left is for listeners and callers that leave.
     scarce: RawFd,
-    stocks: RefCell<HashMap<(u32, bool), Stock>>,
+    stocks: Mutex<HashMap<(u32, bool), Stock>>,
 }
 
 /// Sockets of one workload and family.
@@ -79,11 +78,11 @@ struct Stock {
 
 impl Link {
     /// No socket to connect with has the number `scarce` or a higher one.
-    pub(crate) fn new(keeper: OwnedFd, scarce: RawFd) -> io::Result<Rc<Self>> {
+    pub(crate) fn new(keeper: OwnedFd, scarce: RawFd) -> io::Result<Arc<Self>> {
         rustix::io::ioctl_fionbio(&keeper, true)?;
         // One of packets, which tokio has no type for; only its readiness is asked for.
         let socket = UnixStream::from_std(StdUnixStream::from(keeper))?;
-        Ok(Rc::new(Self { socket, scarce, stocks: RefCell::default() }))
+        Ok(Arc::new(Self { socket, scarce, stocks: Mutex::default() }))
     }
 
     /// The next thing that the keeper says; `None` once it has gone. Sockets are put into stock here.
@@ -102,7 +101,7 @@ impl Link {
     /// An unconnected socket of a workload's.
     pub(crate) async fn socket(&self, workload: u32, v6: bool) -> Result<OwnedFd, Failure> {
         let (wait, have) = {
-            let mut stocks = self.stocks.borrow_mut();
+            let mut stocks = lock(&self.stocks);
             let stock = stocks.entry((workload, v6)).or_default();
             let have = stock.ready.pop();
             let short = stock.ready.len() < STOCK / 2;
@@ -127,7 +126,7 @@ impl Link {
 
     /// Forgets a workload's sockets.
     pub(crate) fn forget(&self, workload: u32) {
-        self.stocks.borrow_mut().retain(|(of, _), _| *of != workload);
+        lock(&self.stocks).retain(|(of, _), _| *of != workload);
     }
 
     /// Says that all listeners are served: whoever served them before may drain.
@@ -157,7 +156,7 @@ impl Link {
         let came = sockets.len();
         sockets.retain(|it| it.as_raw_fd() < self.scarce);
         let is_short = sockets.is_empty() || sockets.len() < came;
-        let mut stocks = self.stocks.borrow_mut();
+        let mut stocks = lock(&self.stocks);
         let stock = stocks.entry((workload, v6)).or_default();
         stock.asked = stock.asked.saturating_sub(1);
         for mut socket in sockets {
@@ -214,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (OwnedFd, Rc<Link>) {
+    fn pair() -> (OwnedFd, Arc<Link>) {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
@@ -237,9 +236,9 @@ mod tests {
         let (keeper, link) = pair();
         LocalSet::new()
             .run_until(async {
-                let hearing = Rc::clone(&link);
+                let hearing = Arc::clone(&link);
                 let heard = tokio::task::spawn_local(async move { hearing.next().await });
-                let taking = Rc::clone(&link);
+                let taking = Arc::clone(&link);
                 let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
                 tokio::task::yield_now().await;
                 let mut asked = [0; 128];
@@ -247,7 +246,7 @@ mod tests {
                 assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0}}"#);
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);
                 assert!(taken.await.expect("no panic").is_ok());
-                assert_eq!(link.stocks.borrow()[&(7, false)].ready.len(), 7);
+                assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 7);
                 give(&keeper, r#"{"listen":{"workload":9}}"#, 1);
                 let (given, descriptors) = heard.await.expect("no panic").expect("heard").expect("open");
                 assert!(matches!(given, Given::Listen { workload: 9 }));
@@ -261,9 +260,9 @@ mod tests {
         let (keeper, link) = pair();
         LocalSet::new()
             .run_until(async {
-                let hearing = Rc::clone(&link);
+                let hearing = Arc::clone(&link);
                 tokio::task::spawn_local(async move { hearing.next().await });
-                let taking = Rc::clone(&link);
+                let taking = Arc::clone(&link);
                 let taken = tokio::task::spawn_local(async move { taking.socket(7, true).await });
                 tokio::task::yield_now().await;
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":true}}"#, 0);
@@ -275,12 +274,12 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn the_last_tenth_of_the_descriptors_is_not_for_sockets() {
         let (keeper, mut link) = pair();
-        Rc::get_mut(&mut link).expect("nobody else has it").scarce = 0;
+        Arc::get_mut(&mut link).expect("nobody else has it").scarce = 0;
         LocalSet::new()
             .run_until(async {
-                let hearing = Rc::clone(&link);
+                let hearing = Arc::clone(&link);
                 let heard = tokio::task::spawn_local(async move { hearing.next().await });
-                let taking = Rc::clone(&link);
+                let taking = Arc::clone(&link);
                 let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
                 tokio::task::yield_now().await;
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);

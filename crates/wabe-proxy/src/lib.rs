@@ -6,7 +6,9 @@
 //! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`], and what [`figures`] tell) and the fuzzers ([`detect`], [`sni`]) may
 //! depend on it.
 //!
-//! One thread. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
+//! One thread a worker, each with a runtime of its own (`workers`): a connection, and what is done for it, stays with one. What users'
+//! numbers bound is counted for all workers together, by atomics and locks that are held for a moment; everything else is each
+//! worker's. `serve` owns a caller's connection, `exchange` has one request answered: `route` decides what becomes of it,
 //! `attempt` tries one endpoint, `body` carries what follows the heads. `upstream` owns connections to endpoints, `keeper` the
 //! link that sockets come over, `bounds` what callers are granted, `confine` what is given up at the start, `drain` the end.
 #![forbid(unsafe_code)]
@@ -29,6 +31,7 @@ mod grpc;
 mod guard;
 mod identity;
 mod keeper;
+mod locked;
 mod mirror;
 mod replay;
 mod route;
@@ -41,6 +44,7 @@ mod tunnel;
 mod upstream;
 mod websocket;
 mod wire;
+mod workers;
 mod world;
 
 pub use bounds::Bounds;

@@ -1,13 +1,13 @@
 //! The role: hears the keeper, and ends when it is told to.
 
 use std::{
-    cell::Cell,
-    collections::HashMap,
     io,
     net::TcpListener,
     os::fd::OwnedFd,
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,27 +15,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::{
     runtime::Builder,
+    select,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::{JoinHandle, LocalSet, spawn_local},
+    task::{LocalSet, spawn_local},
     time::interval,
 };
 
 use crate::{
-    access::Log,
-    balance::Balancers,
     bounds::Bounds,
     confine::{ConfineError, confine},
     drain::Drain,
-    guard::Passed,
     keeper::{Given, Link},
-    serve::{Proxy, listen},
-    upstream::Pool,
-    world::Watched,
+    serve::Common,
+    workers::{MOST, Workers, crew::Crew},
+    world::Source,
 };
 
 /// Between looks at the snapshot.
-const LOOK: Duration = Duration::from_millis(100);
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -62,16 +60,21 @@ pub enum ProxyError {
     /// It would have more power than it needs.
     #[error("the proxy can't give up what it does not need: {0}")]
     Unconfined(ConfineError),
+    /// A worker's thread ended by itself; what it served is gone.
+    #[error("one of the proxy's workers is gone")]
+    Lost,
 }
 
 /// Serves until SIGTERM, or until the keeper is gone; then has requests under way answered, and accepts no others.
 ///
 /// # Errors
-/// It could not begin.
+/// It could not begin, or one of its workers is gone: another proxy is to be started then.
 pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     let failed = |action| move |source| ProxyError::Io { action, source };
     let granted = raise_descriptor_limit();
     let most = Bounds::connections(options.bounds.descriptors.unwrap_or(granted));
+    // Before it can't look any more.
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
     LocalSet::new().block_on(&runtime, async {
         let link = Link::new(keeper, Bounds::scarce(granted))
@@ -79,53 +82,59 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("hear signals"))?;
         // Everything that needs more was done; nothing that a caller sent was read.
         confine(&options.snapshot).map_err(ProxyError::Unconfined)?;
-        let balancers = Rc::<Balancers>::default();
-        let proxy = Rc::new(Proxy {
-            watched: Watched::new(options.snapshot.clone(), Rc::clone(&balancers)),
-            pool: Pool::new(Rc::clone(&link)),
-            balancers,
-            passed: Passed::default(),
-            log: Rc::new(Log::default()),
+        let common = Common {
+            source: Arc::new(Source::new(options.snapshot.clone())),
+            link,
+            shelves: Arc::default(),
+            passed: Arc::default(),
+            sums: Arc::default(),
+            workers: Arc::new(Workers::new(most)),
             closing: watch::Sender::new(false),
-            drain: Drain::new(options.drain),
-            open: Cell::new(0),
-            most,
+            drain: Arc::new(Drain::new(options.drain)),
             bounds: options.bounds,
-        });
-        let ticking = spawn_local(tick(Rc::clone(&proxy)));
-        let mut listeners = HashMap::new();
-        tokio::select! {
+        };
+        let (mut crew, mut lost) = Crew::new(common.clone(), cores);
+        let first = Rc::clone(&crew.first);
+        select! {
             () = async {
-                until_understood(&proxy).await;
-                hear(&proxy, &link, Some(&mut listeners)).await;
+                until_understood(&common.source).await;
+                crew.fill();
+                hear(&common, Some(&mut crew)).await;
             } => {}
             _ = terminate.recv() => {}
+            () = lost.lost() => return Err(ProxyError::Lost),
         }
         // The keeper holds the listeners: new connections go to another proxy, or wait in their queues for one.
-        listeners.into_values().for_each(|it: JoinHandle<_>| it.abort());
-        link.draining();
+        crew.deafen().await;
+        common.link.draining();
         // Requests under way may need sockets.
         let hearing = spawn_local({
-            let (proxy, link) = (Rc::clone(&proxy), Rc::clone(&link));
-            async move { hear(&proxy, &link, None).await }
+            let common = common.clone();
+            async move { hear(&common, None).await }
         });
-        proxy.drain.run(&proxy.closing).await;
+        select! {
+            () = common.drain.run(&common.closing) => {}
+            () = lost.lost() => return Err(ProxyError::Lost),
+        }
         hearing.abort();
-        ticking.abort();
-        proxy.log.flush();
-        proxy.log.tally.write(&proxy.balancers, Instant::now());
+        crew.end().await;
+        common.sums.write(&first.balancers, Instant::now());
         Ok(())
     })
 }
 
-/// Follows the keeper, until it is gone. Without a place for listeners none is served.
-async fn hear(
-    proxy: &Rc<Proxy>,
-    link: &Rc<Link>,
-    mut listeners: Option<&mut HashMap<u32, JoinHandle<io::Result<()>>>>,
-) {
+/// Follows the keeper, until it is gone. Without a crew nobody listens any more.
+async fn hear(common: &Common, mut crew: Option<&mut Crew>) {
+    let mut ticks = interval(LOOK);
     loop {
-        let (given, mut descriptors) = match link.next().await {
+        let next = select! {
+            next = common.link.next() => next,
+            _ = ticks.tick() => {
+                crew.iter_mut().for_each(|it| it.fill());
+                continue;
+            }
+        };
+        let (given, mut descriptors) = match next {
             Ok(Some(received)) => received,
             Ok(None) => return,
             Err(error) => {
@@ -133,52 +142,33 @@ async fn hear(
                 return;
             }
         };
-        let (workload, task) = match given {
+        match given {
             Given::Listen { workload } => {
-                let (Some(listener), Some(_)) = (descriptors.pop(), &listeners) else { continue };
-                (workload, Some(spawn_local(listen(Rc::clone(proxy), workload, TcpListener::from(listener)))))
+                if let (Some(listener), Some(crew)) = (descriptors.pop(), &mut crew) {
+                    crew.listen(workload, TcpListener::from(listener));
+                }
             }
             Given::Forget { workload } => {
-                link.forget(workload);
-                proxy.pool.forget(workload);
-                (workload, None)
+                common.link.forget(workload);
+                common.shelves.forget(workload);
+                crew.iter_mut().for_each(|it| it.forget(workload));
             }
-            Given::Complete => {
-                link.ready();
-                continue;
-            }
-            Given::Figures => {
-                descriptors.pop().into_iter().for_each(|file| proxy.log.tally.write_to(file));
-                continue;
-            }
-            Given::Sockets { .. } => continue,
-        };
-        let Some(listeners) = &mut listeners else { continue };
-        let before = match task {
-            Some(task) => listeners.insert(workload, task),
-            None => listeners.remove(&workload),
-        };
-        before.iter().for_each(JoinHandle::abort);
+            Given::Complete => common.link.ready(),
+            Given::Figures => descriptors.pop().into_iter().for_each(|file| common.sums.write_to(file)),
+            Given::Sockets { .. } => {}
+        }
     }
 }
 
 /// Until then connections are for whoever is in charge, or wait in their queues.
-async fn until_understood(proxy: &Proxy) {
-    let mut ticks = interval(LOOK);
-    while !proxy.watched.is_understood() {
-        ticks.tick().await;
-    }
-}
-
-async fn tick(proxy: Rc<Proxy>) {
+async fn until_understood(source: &Source) {
     let mut ticks = interval(LOOK);
     loop {
+        source.look();
+        if source.is_understood() {
+            return;
+        }
         ticks.tick().await;
-        proxy.watched.look();
-        proxy.log.flush();
-        proxy.log.tally.tick(&proxy.balancers, Instant::now());
-        proxy.pool.sweep();
-        proxy.passed.sweep(Instant::now());
     }
 }
 

@@ -1,11 +1,11 @@
 //! Callers' connections: who calls, what was dialled, and which protocol is spoken.
 
 use std::{
-    cell::Cell,
     io,
     net::{IpAddr, SocketAddr, TcpListener as StdListener},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,11 +29,14 @@ use crate::{
     detect::{Detected, PREFACE},
     drain::Drain,
     failure::Failure,
+    figures::Sums,
     guard::Passed,
     identity::Introduction,
-    upstream::Pool,
+    keeper::Link,
+    upstream::{Pool, Shelves},
     wire::Prefixed,
-    world::{self, Service},
+    workers::{Accepted, Order, Place, Workers},
+    world::{self, Service, Source},
 };
 
 mod http1;
@@ -43,21 +46,53 @@ mod watched;
 
 use watched::Watched;
 
-/// What all connections share.
+/// What all workers share.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) source: Arc<Source>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) shelves: Arc<Shelves>,
+    pub(crate) passed: Arc<Passed>,
+    pub(crate) sums: Arc<Sums>,
+    pub(crate) workers: Arc<Workers>,
+    /// True once no connection gets another request. Each connection listens.
+    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) bounds: Bounds,
+}
+
+/// What all connections of one worker share, and what of it all workers do.
 pub(crate) struct Proxy {
+    /// The worker's number.
+    worker: usize,
+    workers: Arc<Workers>,
     pub(crate) watched: world::Watched,
     pub(crate) pool: Pool,
     pub(crate) balancers: Rc<Balancers>,
-    pub(crate) passed: Passed,
+    pub(crate) passed: Arc<Passed>,
     pub(crate) log: Rc<Log>,
-    /// True once no connection gets another request. Each connection listens.
     pub(crate) closing: watch::Sender<bool>,
-    pub(crate) drain: Drain,
-    /// Callers' connections that are open.
-    pub(crate) open: Cell<u64>,
-    /// So many may be: each needs another descriptor for its endpoint.
-    pub(crate) most: u64,
+    pub(crate) drain: Arc<Drain>,
     pub(crate) bounds: Bounds,
+}
+
+impl Proxy {
+    pub(crate) fn new(common: &Common, worker: usize) -> Self {
+        let Common { source, link, shelves, passed, sums, workers, closing, drain, bounds } = common.clone();
+        let balancers = Rc::<Balancers>::default();
+        Self {
+            worker,
+            workers,
+            watched: world::Watched::new(source, Rc::clone(&balancers)),
+            pool: Pool::new(link, shelves, worker),
+            balancers,
+            passed,
+            log: Rc::new(Log::new(sums)),
+            closing,
+            drain,
+            bounds,
+        }
+    }
 }
 
 /// Whose connection it is, and what was dialled.
@@ -72,22 +107,20 @@ pub(crate) struct Caller {
     pub(crate) introduction: Rc<Introduction>,
 }
 
-/// Takes the connections of one workload, until the task is ended.
+/// Takes the connections of one workload, until the task is ended. Each is served here or by the worker that has fewer.
 pub(crate) async fn listen(proxy: Rc<Proxy>, workload: u32, listener: StdListener) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) if proxy.open.get() >= proxy.most => {
-                turn_away(&proxy, workload, &stream, peer)
-            }
-            Ok((stream, peer)) => {
-                let proxy = Rc::clone(&proxy);
-                proxy.open.set(proxy.open.get() + 1);
-                spawn_local(async move {
-                    connection(&proxy, workload, stream, peer).await;
-                    proxy.open.set(proxy.open.get() - 1);
-                });
-            }
+            Ok((stream, peer)) => match proxy.workers.place(proxy.worker, &proxy.closing) {
+                Some(place) if place.worker == proxy.worker => begin(&proxy, workload, stream, peer, place),
+                Some(place) => {
+                    let Ok(stream) = stream.into_std() else { continue };
+                    let worker = place.worker;
+                    proxy.workers.tell(worker, Order::Serve(Accepted { workload, stream, peer, place }));
+                }
+                None => turn_away(&proxy, workload, &stream, peer),
+            },
             Err(error) => {
                 // Out of descriptors, or the caller left: connections wait in the queue meanwhile.
                 tracing::warn!(workload, %error, "a connection can't be accepted");
@@ -95,6 +128,15 @@ pub(crate) async fn listen(proxy: Rc<Proxy>, workload: u32, listener: StdListene
             }
         }
     }
+}
+
+/// Serves a connection from now on.
+pub(crate) fn begin(proxy: &Rc<Proxy>, workload: u32, stream: TcpStream, peer: SocketAddr, place: Place) {
+    let proxy = Rc::clone(proxy);
+    spawn_local(async move {
+        let _place = place;
+        connection(&proxy, workload, stream, peer).await;
+    });
 }
 
 fn caller(workload: u32, stream: &TcpStream, peer: SocketAddr) -> io::Result<Caller> {

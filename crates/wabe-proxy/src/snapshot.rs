@@ -23,6 +23,9 @@ pub struct Snapshot {
     /// What is logged.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// How many workers serve, 1 to 64; as many as there are cores if it does not say.
+    #[serde(default)]
+    pub workers: Option<u8>,
     /// Workloads by id.
     pub workloads: BTreeMap<u32, WorkloadFacts>,
     /// The ports of services whose callers are led here.

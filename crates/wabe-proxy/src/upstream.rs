@@ -6,14 +6,17 @@ use std::{
     io,
     net::{SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
-    rc::Rc,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
-use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 use wabe_http1::{BodyDecoder, Framing};
@@ -23,8 +26,13 @@ use crate::{
     balance::{Limits, Overflow, Permit},
     failure::Failure,
     keeper::Link,
+    locked::lock,
     wire::{Reader, Writer, split},
 };
+
+mod shelves;
+
+pub(crate) use shelves::Shelves;
 
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -66,8 +74,8 @@ pub(crate) enum Connection {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) sender: SendRequest<Bytes>,
-    taken: Rc<Cell<usize>>,
-    limits: Rc<Limits>,
+    taken: Arc<AtomicUsize>,
+    limits: Arc<Limits>,
 }
 
 /// A connection that carries many requests.
@@ -76,7 +84,9 @@ struct Shared {
     permit: Permit,
     sender: SendRequest<Bytes>,
     /// Places that are taken.
-    taken: Rc<Cell<usize>>,
+    taken: Arc<AtomicUsize>,
+    /// The worker that made it, and moves its bytes.
+    worker: usize,
 }
 
 /// A connection that carries one request at a time.
@@ -93,12 +103,14 @@ pub(crate) struct Http1 {
     permit: Permit,
 }
 
-/// All connections.
+/// One worker's connections.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    link: Rc<Link>,
-    idle: RefCell<FxHashMap<Way, Vec<Kept>>>,
-    shared: RefCell<FxHashMap<Way, Vec<Shared>>>,
+    link: Arc<Link>,
+    shelves: Arc<Shelves>,
+    worker: usize,
+    /// Under which limits requests of this worker wait.
+    waiting: RefCell<Vec<Arc<Limits>>>,
     /// When [`Pool::sweep`] was called last: near enough to now, and no look at the clock for each request.
     swept: Cell<Instant>,
 }
@@ -125,15 +137,15 @@ pub(crate) enum NoConnection {
 }
 
 impl Pool {
-    pub(crate) fn new(link: Rc<Link>) -> Self {
-        Self { link, idle: RefCell::default(), shared: RefCell::default(), swept: Cell::new(Instant::now()) }
+    pub(crate) fn new(link: Arc<Link>, shelves: Arc<Shelves>, worker: usize) -> Self {
+        Self { link, shelves, worker, waiting: RefCell::default(), swept: Cell::new(Instant::now()) }
     }
 
     /// A connection that was used before. It may be about to be closed by its other end.
     pub(crate) fn used(&self, way: Way) -> Option<Connection> {
         match way.speech {
             Speech::Http1 => {
-                let mut idle = self.idle.borrow_mut();
+                let mut idle = lock(self.shelves.of(self.worker));
                 let list = idle.get_mut(&way)?;
                 // The one that was used last is the one least likely to be closed.
                 while let Some(kept) = list.pop() {
@@ -143,18 +155,15 @@ impl Pool {
                 }
                 None
             }
-            Speech::Http2 => {
-                let mut shared = self.shared.borrow_mut();
-                let list = shared.get_mut(&way)?;
-                let roomy = |it: &Shared| it.taken.get() < it.sender.current_max_send_streams();
-                while let Some(place) = list.iter().position(roomy) {
-                    if is_open(&mut list[place].sender) {
-                        return Some(Connection::Http2(list[place].place()));
-                    }
-                    list.swap_remove(place);
-                }
-                None
-            }
+            Speech::Http2 => self.shelves.place(way, |it| it == self.worker),
+        }
+    }
+
+    /// A place on a connection that another worker made: where there may be no more of them.
+    fn lent(&self, way: Way) -> Option<Connection> {
+        match way.speech {
+            Speech::Http1 => None,
+            Speech::Http2 => self.shelves.place(way, |_| true),
         }
     }
 
@@ -162,17 +171,18 @@ impl Pool {
     pub(crate) async fn connect(
         &self,
         way: Way,
-        limits: &Rc<Limits>,
+        limits: &Arc<Limits>,
         terms: &ConnectionPool,
     ) -> Result<(Connection, bool), NoConnection> {
         let patience = terms.connect_timeout.unwrap_or(CONNECT);
-        let permit = match self.room(limits) {
-            Ok(permit) => permit,
-            Err(_) => match timeout(patience, self.wait(way, limits)).await {
-                Ok(Ok(Room::New(permit))) => permit,
-                Ok(Ok(Room::Used(connection))) => return Ok((connection, true)),
-                Ok(Err(_)) | Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
-            },
+        let room = match self.room(way, limits) {
+            Ok(room) => Ok(room),
+            Err(_) => timeout(patience, self.wait(way, limits)).await.unwrap_or(Err(Overflow::Connections)),
+        };
+        let permit = match room {
+            Ok(Room::New(permit)) => permit,
+            Ok(Room::Used(connection)) => return Ok((connection, true)),
+            Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
         };
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
         match way.speech {
@@ -203,53 +213,46 @@ impl Pool {
                         tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
                     }
                 });
-                let shared = Shared { permit, sender, taken: Rc::default() };
+                let shared = Shared { permit, sender, taken: Arc::default(), worker: self.worker };
                 let place = shared.place();
-                self.shared.borrow_mut().entry(way).or_default().push(shared);
+                self.shelves.share(way, shared);
                 Ok((Connection::Http2(place), false))
             }
         }
     }
 
     /// Waits until a connection comes free, or there may be one more.
-    async fn wait(&self, way: Way, limits: &Rc<Limits>) -> Result<Room, Overflow> {
+    async fn wait(&self, way: Way, limits: &Arc<Limits>) -> Result<Room, Overflow> {
         let _pending = limits.pending()?;
+        let _waiting = Waiting::new(self, limits);
         loop {
-            limits.freed().await;
+            let mut freed = pin!(limits.freed());
+            // What another worker frees after the look is heard of.
+            freed.as_mut().enable();
             if let Some(connection) = self.used(way) {
                 return Ok(Room::Used(connection));
             }
-            if let Ok(permit) = self.room(limits) {
-                return Ok(Room::New(permit));
+            if let Ok(room) = self.room(way, limits) {
+                return Ok(room);
             }
+            freed.await;
         }
     }
 
-    /// Leave for a new connection, if need be in place of one that nobody uses now: it may lead to another endpoint, and would
-    /// keep out who has to go to this one.
-    fn room(&self, limits: &Rc<Limits>) -> Result<Permit, Overflow> {
-        limits
-            .connection()
-            .or_else(|overflow| if self.let_go_of_one(limits) { limits.connection() } else { Err(overflow) })
-    }
-
-    /// Closes the connection under these limits that nobody has used for the longest time.
-    fn let_go_of_one(&self, limits: &Rc<Limits>) -> bool {
-        let mut idle = self.idle.borrow_mut();
-        let oldest = idle
-            .iter()
-            .flat_map(|(way, list)| list.iter().enumerate().map(move |(place, it)| (*way, place, it)))
-            .filter(|(.., it)| Rc::ptr_eq(it.connection.permit.limits(), limits))
-            .min_by_key(|(.., it)| it.since)
-            .map(|(way, place, _)| (way, place));
-        if let Some((way, place)) = oldest {
-            return idle.get_mut(&way).map(|list| list.remove(place)).is_some();
+    /// Leave for a new connection, if need be in place of one that nobody uses now: it may lead to another endpoint, or be another
+    /// worker's, and would keep out who has to go to this one.
+    fn room(&self, way: Way, limits: &Arc<Limits>) -> Result<Room, Overflow> {
+        let overflow = match limits.connection() {
+            Ok(permit) => return Ok(Room::New(permit)),
+            Err(overflow) => overflow,
+        };
+        if let Some(connection) = self.lent(way) {
+            return Ok(Room::Used(connection));
         }
-        self.shared.borrow_mut().values_mut().any(|list| {
-            let unused =
-                list.iter().position(|it| it.taken.get() == 0 && Rc::ptr_eq(it.permit.limits(), limits));
-            unused.map(|place| list.swap_remove(place)).is_some()
-        })
+        if self.shelves.let_go_of_one(self.worker, limits) {
+            return limits.connection().map(Room::New);
+        }
+        Err(overflow)
     }
 
     /// A bare connection.
@@ -273,50 +276,69 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request. (Those of many requests are kept anyway.)
+    /// Keeps a connection for the next request, unless one of another worker's waits to make its own. (Those of many requests are
+    /// kept anyway.)
     pub(crate) fn keep(&self, way: Way, mut connection: Box<Http1>) {
         let Some(left) = connection.left.checked_sub(1) else { return };
         connection.left = left;
-        connection.permit.returned();
+        if self.is_awaited_elsewhere(connection.permit.limits()) {
+            return;
+        }
         connection.reader.rest();
         connection.writer.rest();
-        self.idle.borrow_mut().entry(way).or_default().push(Kept { connection, since: self.swept.get() });
+        let mut idle = lock(self.shelves.of(self.worker));
+        // Who hears of it has to wait for the lock.
+        connection.permit.returned();
+        idle.entry(way).or_default().push(Kept { connection, since: self.swept.get() });
+    }
+
+    /// Whether more requests wait under these limits than this worker's.
+    fn is_awaited_elsewhere(&self, limits: &Arc<Limits>) -> bool {
+        let pending = limits.in_use(Overflow::Pending) as usize;
+        pending > 0 && pending > self.waiting.borrow().iter().filter(|it| Arc::ptr_eq(it, limits)).count()
     }
 
     /// Lets go of what nobody used for long, and of what was closed.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.swept.set(now);
-        self.idle.borrow_mut().retain(|_, list| {
-            list.retain(|it| {
-                now.duration_since(it.since) < it.connection.idle && it.connection.reader.is_quiet()
-            });
-            !list.is_empty()
-        });
-        self.shared.borrow_mut().retain(|_, list| {
-            list.retain_mut(|it| is_open(&mut it.sender));
-            !list.is_empty()
-        });
+        self.shelves.sweep(self.worker, now);
     }
+}
 
-    /// Forgets what was connected on a workload's behalf.
-    pub(crate) fn forget(&self, workload: u32) {
-        self.idle.borrow_mut().retain(|way, _| way.caller != workload);
-        self.shared.borrow_mut().retain(|way, _| way.caller != workload);
+/// A request of this worker's waits.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    limits: &'a Arc<Limits>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(pool: &'a Pool, limits: &'a Arc<Limits>) -> Self {
+        pool.waiting.borrow_mut().push(Arc::clone(limits));
+        Self { pool, limits }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.pool.waiting.borrow_mut();
+        if let Some(place) = waiting.iter().position(|it| Arc::ptr_eq(it, self.limits)) {
+            waiting.swap_remove(place);
+        }
     }
 }
 
 impl Shared {
     fn place(&self) -> Stream {
-        self.taken.set(self.taken.get() + 1);
-        let limits = Rc::clone(self.permit.limits());
-        Stream { sender: self.sender.clone(), taken: Rc::clone(&self.taken), limits }
+        self.taken.fetch_add(1, Relaxed);
+        let limits = Arc::clone(self.permit.limits());
+        Stream { sender: self.sender.clone(), taken: Arc::clone(&self.taken), limits }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.taken.set(self.taken.get() - 1);
+        self.taken.fetch_sub(1, Relaxed);
         self.limits.returned();
     }
 }

@@ -1,14 +1,14 @@
-//! The snapshot in force, made ready for look-ups, and read anew when its file was replaced.
+//! The snapshot in force, as one worker sees it: made ready for look-ups.
+//!
+//! [`Source`] reads it for all workers. What is large they share; what is counted for each request is each worker's own, so that
+//! none has to wait for another's processor to let go of it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    fs::{self, Metadata},
-    io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,8 +23,12 @@ use wabe_policy::{
 use crate::{
     balance::{Balancer, Balancers},
     identity::identities,
-    snapshot::{BackendFacts, Snapshot, Speaks, WorkloadFacts},
+    snapshot::{Speaks, WorkloadFacts},
 };
+
+mod source;
+
+pub(crate) use source::{Read, Source};
 
 /// So many texts are kept at most, of some hundred bytes each.
 const PAIRS: usize = 4096;
@@ -33,7 +37,7 @@ const PAIRS: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) access_log: AccessLog,
-    pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
+    pub(crate) workloads: Arc<BTreeMap<u32, WorkloadFacts>>,
     services: FxHashMap<(IpAddr, u16), Rc<Service>>,
     backends: FxHashMap<ObjectName, Vec<Backend>>,
     /// What [`identities`] says of a caller and an endpoint.
@@ -49,40 +53,33 @@ pub(crate) struct Backend {
 }
 
 /// A port of a service whose callers are led here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) name: ObjectName,
     pub(crate) port: u16,
     pub(crate) protocol: AppProtocol,
-    pub(crate) router: HttpRouter,
-    pub(crate) tls: Option<TlsTable>,
-    pub(crate) tcp: Option<TcpTable>,
+    pub(crate) router: Arc<HttpRouter>,
+    pub(crate) tls: Option<Arc<TlsTable>>,
+    pub(crate) tcp: Option<Arc<TcpTable>>,
 }
 
 impl World {
-    pub(crate) fn of(snapshot: Snapshot, balancers: &Balancers) -> Self {
-        let Snapshot { generation: _, access_log, workloads, ports, backends } = snapshot;
+    pub(crate) fn of(read: &Read, balancers: &Balancers) -> Self {
         let mut services = FxHashMap::default();
-        for facts in ports {
-            let router = HttpRouter::new(&facts.table);
-            let service = Rc::new(Service {
-                name: facts.service,
-                port: facts.port,
-                protocol: facts.protocol,
-                router,
-                tls: facts.tls,
-                tcp: facts.tcp,
-            });
-            services.extend(facts.addresses.iter().map(|it| ((*it, facts.port), Rc::clone(&service))));
+        for (addresses, service) in &read.services {
+            let service = Rc::new(service.clone());
+            services.extend(addresses.iter().map(|it| ((*it, service.port), Rc::clone(&service))));
         }
-        balancers.update(&backends, Instant::now());
-        let mut ports: FxHashMap<ObjectName, Vec<Backend>> = FxHashMap::default();
-        for BackendFacts { service, port, speaks, .. } in backends {
-            if let Some(balancer) = balancers.backend(&service, port) {
-                ports.entry(service).or_default().push(Backend { port, speaks, balancer });
+        balancers.update(&read.backends);
+        let mut backends: FxHashMap<ObjectName, Vec<Backend>> = FxHashMap::default();
+        for told in &read.backends {
+            let (service, port, speaks) = (&told.facts.service, told.facts.port, told.facts.speaks);
+            if let Some(balancer) = balancers.backend(service, port) {
+                backends.entry(service.clone()).or_default().push(Backend { port, speaks, balancer });
             }
         }
-        Self { access_log, workloads, services, backends: ports, identities: RefCell::default() }
+        let (access_log, workloads) = (read.access_log, Arc::clone(&read.workloads));
+        Self { access_log, workloads, services, backends, identities: RefCell::default() }
     }
 
     /// The service that was dialled.
@@ -112,43 +109,35 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// So many older snapshots are kept at most.
 const MEMORIES: usize = 16;
 
-/// The snapshot's file. What can't be read or understood leaves everything as it was.
+/// What one worker knows of the snapshot's file.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    path: PathBuf,
+    source: Arc<Source>,
     balancers: Rc<Balancers>,
-    seen: RefCell<Option<Stamp>>,
+    /// What `world` was made of.
+    read: RefCell<Arc<Read>>,
     world: RefCell<Rc<World>>,
     /// What was in force before, and until when: the newest first.
     before: RefCell<VecDeque<(Instant, Rc<World>)>>,
-    /// The file that there is was understood; or there is none yet.
-    understood: Cell<bool>,
-}
-
-/// Tells one file from another that takes its name.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    modified: (i64, i64),
-    size: u64,
 }
 
 impl Watched {
-    pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
-        let (seen, world, before) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let watched = Self { path, balancers, seen, world, before, understood: Cell::new(true) };
-        watched.look();
-        watched
+    pub(crate) fn new(source: Arc<Source>, balancers: Rc<Balancers>) -> Self {
+        source.look();
+        // A worker that begins late serves callers that were led here before.
+        let (before, read) = source.history();
+        let world = |read: &Read| Rc::new(World::of(read, &balancers));
+        let mut memories = VecDeque::new();
+        for (until, before) in before {
+            memories.push_front((until, world(&before)));
+        }
+        let (world, read, before) = (RefCell::new(world(&read)), RefCell::new(read), RefCell::new(memories));
+        Self { source, balancers, read, world, before }
     }
 
     /// The newest that was understood.
     pub(crate) fn world(&self) -> Rc<World> {
         Rc::clone(&self.world.borrow())
-    }
-
-    /// Whether what there is was understood: not when the agent is of another version.
-    pub(crate) fn is_understood(&self) -> bool {
-        self.understood.get()
     }
 
     /// The same for callers of this service, and the service. The newest may know it no more: they were led here a moment ago,
@@ -170,45 +159,17 @@ impl Watched {
         self.world.borrow().service(dialled).is_some()
     }
 
-    /// Reads the file if it is another one than before: one `stat` if not.
+    /// Takes over what the file says, if it is another one than before: one `stat` if not.
     pub(crate) fn look(&self) {
-        let stamp = match fs::metadata(&self.path) {
-            Ok(metadata) => Stamp::of(&metadata),
-            // The agent has not written it yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), %error, "can't be read; what was read before stays");
-                return;
-            }
-        };
-        if self.seen.borrow().as_ref() == Some(&stamp) {
+        let newest = self.source.look();
+        if Arc::ptr_eq(&newest, &self.read.borrow()) {
             return;
         }
-        let read = fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Snapshot>(&text)?));
-        self.understood.set(read.is_ok());
-        match read {
-            Ok(snapshot) => {
-                tracing::debug!(generation = snapshot.generation, "read");
-                let newest = Rc::new(World::of(snapshot, &self.balancers));
-                let before = self.world.replace(newest);
-                let mut all = self.before.borrow_mut();
-                all.push_front((Instant::now(), before));
-                all.truncate(MEMORIES);
-            }
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");
-            }
-        }
-        *self.seen.borrow_mut() = Some(stamp);
-    }
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            file: (metadata.dev(), metadata.ino()),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            size: metadata.size(),
-        }
+        let world = Rc::new(World::of(&newest, &self.balancers));
+        *self.read.borrow_mut() = newest;
+        let before = self.world.replace(world);
+        let mut all = self.before.borrow_mut();
+        all.push_front((Instant::now(), before));
+        all.truncate(MEMORIES);
     }
 }

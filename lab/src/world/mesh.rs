@@ -51,6 +51,9 @@ impl Mesh {
         text += &workload("echo", command, &echo);
         text += &workload("client", json!(["sleep", "infinity"]), &[]);
         if routed {
+            // One worker, as sidecars have.
+            let settings = json!({"proxyWorkers": 1});
+            text += &document("mesh.wabe.dev/v1alpha1", "MeshConfig", &json!({"name": "mesh"}), &settings);
             text += &route("server");
         }
         let manifest = place.write(&format!("{name}/mesh.yaml"), text)?;

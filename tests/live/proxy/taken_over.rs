@@ -10,14 +10,26 @@ use wabe_tests::{
     manifest::{Policy, Workload},
 };
 
-use super::{CALLER, OTHER};
+use super::{CALLER, OTHER, WORKERS};
 
 /// Users that are kept for processes of meshes.
 const RESERVED: std::ops::Range<u32> = 0x5762_0000..0x5763_0000;
 
 pub(super) fn it_has_no_power(mesh: &TestMesh) {
     let pid = mesh.machine().role("proxy").expect("it runs");
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let tasks = || fs::read_dir(format!("/proc/{pid}/task")).expect("a process").map_while(Result::ok);
+    eventually("all workers run", || (tasks().count() == WORKERS).then_some(()));
+    for task in tasks() {
+        a_thread_has_no_power(&fs::read_to_string(task.path().join("status")).expect("its status"));
+    }
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
+    let files = limits.lines().find(|it| it.starts_with("Max file size")).unwrap_or_default();
+    let most: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(most, ["4194304", "4194304"], "what it may write fills no memory: {limits}");
+}
+
+/// Each is asked: users, capabilities and filters are a thread's.
+fn a_thread_has_no_power(status: &str) {
     let line = |name: &str| {
         status.lines().find_map(|it| it.strip_prefix(name)).unwrap_or("missing").trim().to_owned()
     };
@@ -26,10 +38,6 @@ pub(super) fn it_has_no_power(mesh: &TestMesh) {
     }
     assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1".into(), "2".into()), "{status}");
     assert_eq!(line("Seccomp_filters:"), "2", "{status}");
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
-    let files = limits.lines().find(|it| it.starts_with("Max file size")).unwrap_or_default();
-    let most: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
-    assert_eq!(most, ["4194304", "4194304"], "what it may write fills no memory: {limits}");
     let users: Vec<u32> = line("Uid:").split_whitespace().filter_map(|it| it.parse().ok()).collect();
     assert_eq!(users.len(), 4, "{status}");
     assert!(users.iter().all(|it| *it == users[0] && RESERVED.contains(it)), "{status}");

@@ -374,6 +374,7 @@ spec:
         };
         Snapshot {
             access_log: AccessLog::default(),
+            workers: None,
             generation: 7,
             workloads: [(1, workload("front", 1)), (2, workload("web", 2))].into(),
             ports: vec![ServiceFacts {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const SPEC: Shape = Shape {
-    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut", "accessLog"],
+    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut", "accessLog", "proxyWorkers"],
     ignored: &[],
     refused: &[],
 };
@@ -40,6 +40,10 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
     });
     let short_cut = fields.or("shortCut", default.short_cut, Field::boolean);
     let access_log = fields.or("accessLog", default.access_log, |field| field.choice(&ACCESS_LOGS));
+    let proxy_workers = fields.or("proxyWorkers", None, |field| {
+        let number = field.integer("a number of workers", 1..=64)?;
+        Some(u8::try_from(number).ok())
+    });
     metadata?;
     let ((workload_range_v4, workload_range_v6), (service_range_v4, service_range_v6)) = ranges?;
     Some(MeshConfig {
@@ -51,6 +55,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         service_range_v6,
         short_cut: short_cut?,
         access_log: access_log?,
+        proxy_workers: proxy_workers?,
     })
 }
 

@@ -168,6 +168,12 @@ fn mesh_configs() {
                     "5:30: spec.addressRanges.services[0]: 127.1.0.0/16 is in 127.0.0.0/8, which hosts can't have addresses of (use private addresses, as 10.101.0.0/16 or fd00:65::/64)",
                 ],
             ),
+            (
+                "  proxyWorkers: 65",
+                &[
+                    "5:17: spec.proxyWorkers: 65 is out of range for a number of workers (1 to 64 can be used)",
+                ],
+            ),
         ],
     );
     table(

@@ -3,51 +3,46 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use wabe_model::{Balance, OutlierDetection};
-use wabe_policy::spread::{maglev, warmth};
+use wabe_policy::spread::warmth;
 
 use super::{
-    Limits, NoChoice, Outcome, Random, Wish,
-    ejection::{Crowd, Standing, threshold},
+    Limits, NoChoice, Outcome, Random, Told, Wish,
+    ejection::{Crowd, threshold},
+    known::{Common, Own},
     load::Load,
     pick::{self, Candidate},
     random::scatter,
 };
-use crate::snapshot::{BackendFacts, EndpointFacts, TrafficPolicy};
+use crate::{
+    locked::lock,
+    snapshot::{EndpointFacts, TrafficPolicy},
+};
 
 /// So often Maglev's table is asked for somebody else if who it names may not be chosen.
 const PROBES: u32 = 32;
 
-/// A service's port.
+/// A service's port, for one worker.
 #[derive(Debug)]
 pub(crate) struct Balancer {
     random: Rc<Random>,
-    limits: Rc<Limits>,
+    common: Arc<Common>,
     traffic: RefCell<Rc<TrafficPolicy>>,
     endpoints: RefCell<Rc<[Rc<Endpoint>]>>,
-    /// Maglev's, of places in `endpoints`; empty unless hashes are asked for.
-    table: RefCell<Vec<usize>>,
-    /// When success rates were compared last.
-    compared: Cell<Instant>,
-    ejections: Cell<u64>,
+    /// See [`Told::table`].
+    table: RefCell<Arc<Vec<usize>>>,
 }
 
 /// An endpoint as one backend's requests see it.
 #[derive(Debug)]
 struct Endpoint {
     facts: Rc<EndpointFacts>,
-    load: Rc<Load>,
-    own: Rc<Own>,
-}
-
-/// What outlives a change of its facts.
-#[derive(Debug, Default)]
-struct Own {
-    credit: Cell<i64>,
-    standing: RefCell<Standing>,
+    load: Arc<Load>,
+    own: Arc<Own>,
 }
 
 /// A request under way at an endpoint; ends when dropped. Without [`UnderWay::done`] it counts for nothing: the caller left.
@@ -74,40 +69,30 @@ pub(crate) struct Score {
 }
 
 impl Balancer {
-    pub(super) fn new(random: Rc<Random>, now: Instant) -> Self {
+    pub(super) fn new(random: Rc<Random>, common: Arc<Common>) -> Self {
         Self {
             random,
-            limits: Rc::default(),
+            common,
             traffic: RefCell::default(),
             endpoints: RefCell::new(Rc::new([])),
             table: RefCell::default(),
-            compared: Cell::new(now),
-            ejections: Cell::new(0),
         }
     }
 
-    pub(super) fn update(&self, facts: &BackendFacts, mut load: impl FnMut(&EndpointFacts) -> Rc<Load>) {
-        let before = self.endpoints();
-        let endpoint = |facts: &EndpointFacts| {
-            let same =
-                |it: &&Rc<Endpoint>| it.facts.workload == facts.workload && it.facts.port == facts.port;
-            let own = before.iter().find(same).map(|it| Rc::clone(&it.own)).unwrap_or_default();
-            Rc::new(Endpoint { facts: Rc::new(facts.clone()), load: load(facts), own })
-        };
-        let endpoints: Rc<[_]> = facts.endpoints.iter().map(endpoint).collect();
-        let members = |all: &[Rc<Endpoint>]| -> Vec<(u32, u32)> {
-            all.iter().map(|it| (it.facts.workload, it.facts.weight)).collect()
-        };
-        let now = members(&endpoints);
-        let mut table = self.table.borrow_mut();
-        if facts.traffic.hash.is_none() {
-            table.clear();
-        } else if table.is_empty() || now != members(&before) {
-            *table = maglev::table(&now);
-        }
-        *self.endpoints.borrow_mut() = endpoints;
-        self.limits.set(&facts.traffic.pool);
-        *self.traffic.borrow_mut() = Rc::new(facts.traffic.clone());
+    /// Whether this is what workers share of it.
+    pub(super) fn is_of(&self, common: &Arc<Common>) -> bool {
+        Arc::ptr_eq(&self.common, common)
+    }
+
+    pub(super) fn update(&self, told: &Told) {
+        let both = told.facts.endpoints.iter().zip(&told.endpoints);
+        let endpoints = both.map(|(facts, (load, own))| {
+            let facts = Rc::new(facts.clone());
+            Rc::new(Endpoint { facts, load: Arc::clone(load), own: Arc::clone(own) })
+        });
+        *self.endpoints.borrow_mut() = endpoints.collect();
+        *self.table.borrow_mut() = Arc::clone(&told.table);
+        *self.traffic.borrow_mut() = Rc::new(told.facts.traffic.clone());
     }
 
     /// How its requests are spread.
@@ -116,13 +101,13 @@ impl Balancer {
     }
 
     /// How much of it may be in use.
-    pub(crate) fn limits(&self) -> &Rc<Limits> {
-        &self.limits
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.common.limits
     }
 
     /// Ejections ever.
     pub(crate) fn ejections(&self) -> u64 {
-        self.ejections.get()
+        self.common.ejections.load(Ordering::Relaxed)
     }
 
     /// What is known of each endpoint.
@@ -133,7 +118,7 @@ impl Balancer {
             weight: it.weight(&traffic, now),
             under_way: it.load.under_way(),
             latency: it.load.latency(now),
-            ejected_for: it.own.standing.borrow().out_for(now),
+            ejected_for: lock(&it.own.standing).out_for(now),
         };
         self.endpoints().iter().map(score).collect()
     }
@@ -147,7 +132,7 @@ impl Balancer {
         if endpoints.is_empty() {
             return Err(NoChoice::Empty);
         }
-        let usable = usable(&endpoints, &traffic, now, wish);
+        let usable = usable(&endpoints, &traffic, self.out(&endpoints, &traffic, now).as_deref(), wish);
         let candidate = |place: &usize| {
             let endpoint = &endpoints[*place];
             Candidate {
@@ -170,7 +155,10 @@ impl Balancer {
                 usable[match traffic.balance {
                     Balance::TwoChoices => pick::two_choices(&candidates, &self.random),
                     Balance::PeakEwma => pick::peak_ewma(&candidates, &self.random, now),
-                    Balance::RoundRobin => pick::round_robin(&candidates),
+                    Balance::RoundRobin => {
+                        let _turn = lock(&self.common.turn);
+                        pick::round_robin(&candidates)
+                    }
                     Balance::Random => pick::random(&candidates, &self.random),
                 }]
             }
@@ -206,17 +194,32 @@ impl Balancer {
         None
     }
 
+    /// Who of them is out; `None` if nobody can be.
+    fn out(&self, endpoints: &[Rc<Endpoint>], traffic: &TrafficPolicy, now: Instant) -> Option<Vec<bool>> {
+        if traffic.outliers.is_none() || now >= *lock(&self.common.all_in) {
+            return None;
+        }
+        Some(endpoints.iter().map(|it| lock(&it.own.standing).is_out(now)).collect())
+    }
+
     fn record(&self, endpoint: &Rc<Endpoint>, outcome: Outcome, now: Instant) {
         let traffic = self.traffic();
         let Some(rule) = &traffic.outliers else { return };
-        let fails = endpoint.own.standing.borrow_mut().record(outcome, rule);
+        let fails = lock(&endpoint.own.standing).record(outcome, rule);
         let endpoints = self.endpoints();
         // Requests under way when it stopped say nothing about the others.
-        if fails && endpoints.iter().any(|it| Rc::ptr_eq(&it.own, &endpoint.own)) {
+        if fails && endpoints.iter().any(|it| Arc::ptr_eq(&it.own, &endpoint.own)) {
             self.eject(&endpoints, endpoint, rule, now);
         }
-        if now.saturating_duration_since(self.compared.get()) >= rule.interval {
-            self.compared.set(now);
+        let is_due = {
+            let mut compared = lock(&self.common.compared);
+            let is_due = now.saturating_duration_since(*compared) >= rule.interval;
+            if is_due {
+                *compared = now;
+            }
+            is_due
+        };
+        if is_due {
             self.compare(&endpoints, rule, now);
         }
     }
@@ -224,7 +227,7 @@ impl Balancer {
     /// Ejects those whose share of good answers is far below the others'.
     fn compare(&self, endpoints: &[Rc<Endpoint>], rule: &OutlierDetection, now: Instant) {
         let rates = endpoints.iter().filter_map(|it| {
-            let mut standing = it.own.standing.borrow_mut();
+            let mut standing = lock(&it.own.standing);
             let rate = standing.success_rate()?;
             (!standing.is_out(now)).then_some((rate, it))
         });
@@ -239,10 +242,13 @@ impl Balancer {
     }
 
     fn eject(&self, endpoints: &[Rc<Endpoint>], endpoint: &Endpoint, rule: &OutlierDetection, now: Instant) {
-        let out = endpoints.iter().filter(|it| it.own.standing.borrow().is_out(now)).count();
+        // One at a time, so that never more go than may.
+        let mut all_in = lock(&self.common.all_in);
+        let out = endpoints.iter().filter(|it| lock(&it.own.standing).is_out(now)).count();
         let crowd = Crowd { all: endpoints.len(), out };
-        if endpoint.own.standing.borrow_mut().eject(rule, crowd, now).is_some() {
-            self.ejections.set(self.ejections.get() + 1);
+        if let Some(until) = lock(&endpoint.own.standing).eject(rule, crowd, now) {
+            *all_in = until.max(*all_in);
+            self.common.ejections.fetch_add(1, Ordering::Relaxed);
             tracing::info!(endpoint = endpoint.facts.workload, "ejected: its requests fail");
         }
     }
@@ -282,13 +288,19 @@ impl Drop for UnderWay {
 
 /// Places of those who may be chosen: not ejected (unless too few would be left to be called healthy), not tried, and of those
 /// the ones nearest to the caller, if near ones come first.
-fn usable(endpoints: &[Rc<Endpoint>], traffic: &TrafficPolicy, now: Instant, wish: &Wish<'_>) -> Vec<usize> {
-    let is_out = |it: &Endpoint| it.own.standing.borrow().is_out(now);
-    let min_health = traffic.outliers.as_ref().map(|it| it.min_health_percent as usize);
-    let left = min_health.map_or(endpoints.len(), |_| endpoints.iter().filter(|it| !is_out(it)).count());
-    let keep_out = min_health.is_some_and(|percent| left > 0 && left * 100 >= percent * endpoints.len());
-    let may_not = |it: &Endpoint| wish.tried.contains(&it.facts.workload) || (keep_out && is_out(it));
-    let mut usable: Vec<usize> = (0..endpoints.len()).filter(|place| !may_not(&endpoints[*place])).collect();
+fn usable(
+    endpoints: &[Rc<Endpoint>],
+    traffic: &TrafficPolicy,
+    out: Option<&[bool]>,
+    wish: &Wish<'_>,
+) -> Vec<usize> {
+    let left = out.map_or(endpoints.len(), |out| out.iter().filter(|it| !**it).count());
+    let min_health = traffic.outliers.as_ref().map_or(0, |it| it.min_health_percent as usize);
+    let out = out.filter(|_| left > 0 && left * 100 >= min_health * endpoints.len());
+    let may_not = |place: usize| {
+        wish.tried.contains(&endpoints[place].facts.workload) || out.is_some_and(|out| out[place])
+    };
+    let mut usable: Vec<usize> = (0..endpoints.len()).filter(|place| !may_not(*place)).collect();
     if traffic.near
         && let Some(caller) = wish.locality.filter(|it| !it.is_unknown())
     {

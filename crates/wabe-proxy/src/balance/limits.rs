@@ -3,26 +3,61 @@
 //! Whoever begins something takes a [`Permit`] and drops it at the end. What is too much is refused at once.
 
 use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 use wabe_model::ConnectionPool;
 
 use super::retry_budget::RetryBudget;
+use crate::locked::lock;
 
-/// A backend's counters and limits.
+/// A backend's counters and limits, for all workers together.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    pool: RefCell<ConnectionPool>,
-    connections: Cell<u32>,
-    pending: Cell<u32>,
-    requests: Cell<u32>,
-    retries: Cell<u32>,
-    budget: RefCell<RetryBudget>,
+    connections: Counter,
+    pending: Counter,
+    requests: Counter,
+    retries: Counter,
+    budget: Mutex<RetryBudget>,
     freed: Notify,
+}
+
+/// How much there is, and may be.
+#[derive(Debug)]
+struct Counter {
+    count: AtomicU32,
+    most: AtomicU64,
+}
+
+/// More than can be counted.
+const NO_LIMIT: u64 = u64::MAX;
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self { count: AtomicU32::new(0), most: AtomicU64::new(NO_LIMIT) }
+    }
+}
+
+impl Counter {
+    fn limit(&self, most: Option<u32>) {
+        self.most.store(most.map_or(NO_LIMIT, u64::from), Ordering::Relaxed);
+    }
+
+    fn has_limit(&self) -> bool {
+        self.most.load(Ordering::Relaxed) != NO_LIMIT
+    }
+
+    /// One more, if there may be.
+    fn take(&self) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
+        let more = |count| (u64::from(count) < most).then_some(count + 1);
+        self.count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
 }
 
 /// Which limit was reached.
@@ -42,13 +77,16 @@ pub(crate) enum Overflow {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Permit {
-    limits: Rc<Limits>,
+    limits: Arc<Limits>,
     what: Overflow,
 }
 
 impl Limits {
     pub(crate) fn set(&self, pool: &ConnectionPool) {
-        *self.pool.borrow_mut() = pool.clone();
+        self.connections.limit(pool.connections);
+        self.pending.limit(pool.pending);
+        self.requests.limit(pool.requests);
+        self.retries.limit(pool.retries);
         // A higher limit may be what somebody waits for.
         self.freed.notify_waiters();
     }
@@ -57,9 +95,9 @@ impl Limits {
     ///
     /// # Errors
     /// [`Overflow::Requests`].
-    pub(crate) fn request(self: &Rc<Self>, now: Instant) -> Result<Permit, Overflow> {
+    pub(crate) fn request(self: &Arc<Self>, now: Instant) -> Result<Permit, Overflow> {
         let permit = self.take(Overflow::Requests)?;
-        self.budget.borrow_mut().deposit(now);
+        lock(&self.budget).deposit(now);
         Ok(permit)
     }
 
@@ -67,7 +105,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Overflow::Connections`]: use an idle one, or wait for one with [`Self::pending`] and [`Self::freed`].
-    pub(crate) fn connection(self: &Rc<Self>) -> Result<Permit, Overflow> {
+    pub(crate) fn connection(self: &Arc<Self>) -> Result<Permit, Overflow> {
         self.take(Overflow::Connections)
     }
 
@@ -75,7 +113,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Overflow::Pending`]: answer it at once.
-    pub(crate) fn pending(self: &Rc<Self>) -> Result<Permit, Overflow> {
+    pub(crate) fn pending(self: &Arc<Self>) -> Result<Permit, Overflow> {
         self.take(Overflow::Pending)
     }
 
@@ -83,16 +121,17 @@ impl Limits {
     ///
     /// # Errors
     /// [`Overflow::Retries`].
-    pub(crate) fn retry(self: &Rc<Self>, now: Instant) -> Result<Permit, Overflow> {
-        if self.pool.borrow().retries.is_none() && !self.budget.borrow_mut().withdraw(now) {
+    pub(crate) fn retry(self: &Arc<Self>, now: Instant) -> Result<Permit, Overflow> {
+        if !self.retries.has_limit() && !lock(&self.budget).withdraw(now) {
             return Err(Overflow::Retries);
         }
         self.take(Overflow::Retries)
     }
 
-    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time.
-    pub(crate) async fn freed(&self) {
-        self.freed.notified().await;
+    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time, of
+    /// whichever worker. What happens before it is enabled or polled may be missed.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
     /// A connection is idle again, or has room for one more request.
@@ -102,28 +141,17 @@ impl Limits {
 
     /// How many are in use.
     pub(crate) fn in_use(&self, what: Overflow) -> u32 {
-        self.counter(what).get()
+        self.counter(what).count.load(Ordering::Relaxed)
     }
 
-    fn take(self: &Rc<Self>, what: Overflow) -> Result<Permit, Overflow> {
-        let counter = self.counter(what);
-        let limit = {
-            let pool = self.pool.borrow();
-            match what {
-                Overflow::Connections => pool.connections,
-                Overflow::Pending => pool.pending,
-                Overflow::Requests => pool.requests,
-                Overflow::Retries => pool.retries,
-            }
-        };
-        if limit.is_some_and(|limit| counter.get() >= limit) {
+    fn take(self: &Arc<Self>, what: Overflow) -> Result<Permit, Overflow> {
+        if !self.counter(what).take() {
             return Err(what);
         }
-        counter.set(counter.get() + 1);
-        Ok(Permit { limits: Rc::clone(self), what })
+        Ok(Permit { limits: Arc::clone(self), what })
     }
 
-    fn counter(&self, what: Overflow) -> &Cell<u32> {
+    fn counter(&self, what: Overflow) -> &Counter {
         match what {
             Overflow::Connections => &self.connections,
             Overflow::Pending => &self.pending,
@@ -140,15 +168,14 @@ impl Permit {
     }
 
     /// Where it counts.
-    pub(crate) fn limits(&self) -> &Rc<Limits> {
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let counter = self.limits.counter(self.what);
-        counter.set(counter.get() - 1);
+        self.limits.counter(self.what).count.fetch_sub(1, Ordering::SeqCst);
         match self.what {
             Overflow::Connections => self.limits.freed.notify_one(),
             Overflow::Pending | Overflow::Requests | Overflow::Retries => {}
@@ -165,8 +192,8 @@ mod tests {
 
     use super::*;
 
-    fn limits(pool: ConnectionPool) -> Rc<Limits> {
-        let limits = Rc::new(Limits::default());
+    fn limits(pool: ConnectionPool) -> Arc<Limits> {
+        let limits = Arc::new(Limits::default());
         limits.set(&pool);
         limits
     }

@@ -1,9 +1,14 @@
 //! What an endpoint has to do and how fast it answers, whoever asks.
 
 use std::{
-    cell::Cell,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use crate::locked::lock;
 
 /// After so long a latency counts for a third (1/e) of what it was. Finagle's and Linkerd's default.
 const DECAY: Duration = Duration::from_secs(10);
@@ -20,8 +25,8 @@ const MOST: f64 = 10.0;
 pub(super) struct Load {
     /// When it was first seen.
     pub(super) since: Instant,
-    under_way: Cell<u32>,
-    latency: Cell<Option<Latency>>,
+    under_way: AtomicU32,
+    latency: Mutex<Option<Latency>>,
 }
 
 /// In seconds, as of a moment.
@@ -33,59 +38,60 @@ struct Latency {
 
 impl Load {
     pub(super) fn new(since: Instant) -> Self {
-        Self { since, under_way: Cell::new(0), latency: Cell::new(None) }
+        Self { since, under_way: AtomicU32::new(0), latency: Mutex::new(None) }
     }
 
     pub(super) fn under_way(&self) -> u32 {
-        self.under_way.get()
+        self.under_way.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin(&self) {
-        self.under_way.set(self.under_way.get() + 1);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) {
-        self.under_way.set(self.under_way.get() - 1);
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// An answer took so long.
     pub(super) fn answered(&self, took: Duration, now: Instant) {
-        self.observe(took.as_secs_f64(), now);
+        observe(&mut lock(&self.latency), took.as_secs_f64(), now);
     }
 
     /// There was no answer after so long.
     pub(super) fn failed(&self, took: Duration, now: Instant) {
-        let before = self.latency.get().map_or(0.0, |it| it.decayed(now));
-        self.observe(took.as_secs_f64().max((before * 2.0).clamp(LEAST, MOST)), now);
-    }
-
-    /// Finagle's peak EWMA: rises at once to what is slower, falls slowly to what is faster.
-    fn observe(&self, took: f64, now: Instant) {
-        let peak = match self.latency.get() {
-            Some(before) if took < before.peak => {
-                let weight = before.weight(now);
-                before.peak * weight + took * (1.0 - weight)
-            }
-            Some(_) | None => took,
-        };
-        self.latency.set(Some(Latency { peak, at: now }));
+        let mut latency = lock(&self.latency);
+        let before = latency.map_or(0.0, |it| it.decayed(now));
+        observe(&mut latency, took.as_secs_f64().max((before * 2.0).clamp(LEAST, MOST)), now);
     }
 
     /// Seconds that one more request is expected to wait. What was not asked for long costs less and less, so that it is
     /// asked again.
     pub(super) fn cost(&self, now: Instant) -> f64 {
-        let under_way = f64::from(self.under_way.get());
-        match self.latency.get() {
+        let under_way = f64::from(self.under_way());
+        match *lock(&self.latency) {
             Some(latency) => latency.decayed(now) * (under_way + 1.0),
-            None if self.under_way.get() == 0 => 0.0,
+            None if under_way == 0.0 => 0.0,
             None => UNPROVEN + under_way,
         }
     }
 
     /// What is expected of its latency; `None` if it never answered.
     pub(super) fn latency(&self, now: Instant) -> Option<Duration> {
-        self.latency.get().map(|it| Duration::from_secs_f64(it.decayed(now)))
+        lock(&self.latency).map(|it| Duration::from_secs_f64(it.decayed(now)))
     }
+}
+
+/// Finagle's peak EWMA: rises at once to what is slower, falls slowly to what is faster.
+fn observe(latency: &mut Option<Latency>, took: f64, now: Instant) {
+    let peak = match *latency {
+        Some(before) if took < before.peak => {
+            let weight = before.weight(now);
+            before.peak * weight + took * (1.0 - weight)
+        }
+        Some(_) | None => took,
+    };
+    *latency = Some(Latency { peak, at: now });
 }
 
 impl Latency {

@@ -1,6 +1,9 @@
 //! One of several endpoints, by each kind of balancing.
 
-use std::{cell::Cell, time::Instant};
+use std::{
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::Instant,
+};
 
 use wabe_verdict::less_loaded;
 
@@ -13,7 +16,7 @@ use super::{
 pub(super) struct Candidate<'a> {
     pub(super) load: &'a Load,
     /// Credit of its turns.
-    pub(super) credit: &'a Cell<i64>,
+    pub(super) credit: &'a AtomicI64,
     pub(super) workload: u32,
     /// More than 0; what warms up has less of its own.
     pub(super) weight: u32,
@@ -40,20 +43,22 @@ pub(super) fn peak_ewma(candidates: &[Candidate<'_>], random: &Random, now: Inst
     })
 }
 
-/// In turn, by weight, and evenly: who has waited longest for its weight (nginx's smooth weighted round robin).
+/// In turn, by weight, and evenly: who has waited longest for its weight (nginx's smooth weighted round robin). One worker at a
+/// time.
 pub(super) fn round_robin(candidates: &[Candidate<'_>]) -> usize {
     let total: i64 = candidates.iter().map(|it| i64::from(it.weight)).sum();
-    let mut best = 0;
+    let mut best = (0, i64::MIN);
     for (place, candidate) in candidates.iter().enumerate() {
-        candidate.credit.set(candidate.credit.get() + i64::from(candidate.weight));
-        if candidate.credit.get() > candidates[best].credit.get() {
-            best = place;
+        let weight = i64::from(candidate.weight);
+        let credit = candidate.credit.fetch_add(weight, Relaxed) + weight;
+        if credit > best.1 {
+            best = (place, credit);
         }
     }
-    if let Some(candidate) = candidates.get(best) {
-        candidate.credit.set(candidate.credit.get() - total);
+    if let Some(candidate) = candidates.get(best.0) {
+        candidate.credit.fetch_sub(total, Relaxed);
     }
-    best
+    best.0
 }
 
 /// The one that scores highest for this hash (Thaler and Ravishankar, "Using name-based mappings to increase hit rates",

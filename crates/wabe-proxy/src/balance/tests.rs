@@ -14,7 +14,7 @@ use std::{
 
 use wabe_model::{Balance, Locality, ObjectName};
 
-use super::{Balancer, Balancers, NoChoice, Outcome, UnderWay, Wish};
+use super::{Balancer, Balancers, Known, NoChoice, Outcome, UnderWay, Wish};
 use crate::snapshot::{BackendFacts, EndpointFacts, Speaks, TrafficPolicy};
 
 const OK: Outcome = Outcome::Answered(http::StatusCode::OK);
@@ -22,6 +22,7 @@ const ERROR: Outcome = Outcome::Answered(http::StatusCode::INTERNAL_SERVER_ERROR
 
 /// One backend with these endpoints, and what makes others of it.
 struct World {
+    known: Known,
     balancers: Balancers,
     backend: Rc<Balancer>,
     facts: BackendFacts,
@@ -38,16 +39,20 @@ impl World {
             endpoints: endpoints.iter().map(|(workload, weight)| endpoint(*workload, *weight)).collect(),
             traffic,
         };
-        let (balancers, now) = (Balancers::seeded(7), Instant::now());
-        balancers.update(std::slice::from_ref(&facts), now);
+        let (known, balancers, now) = (Known::default(), Balancers::seeded(7), Instant::now());
+        balancers.update(&known.take(vec![facts.clone()], now));
         let backend = balancers.backend(&facts.service, 80).expect("it was made");
-        Self { balancers, backend, facts, now }
+        Self { known, balancers, backend, facts, now }
     }
 
     /// A snapshot with other facts comes.
     fn change(&mut self, change: impl FnOnce(&mut BackendFacts)) {
         change(&mut self.facts);
-        self.balancers.update(std::slice::from_ref(&self.facts), self.now);
+        self.take(vec![self.facts.clone()]);
+    }
+
+    fn take(&self, facts: Vec<BackendFacts>) {
+        self.balancers.update(&self.known.take(facts, self.now));
     }
 
     fn pass(&mut self, seconds: f64) {
@@ -112,14 +117,14 @@ fn requests_under_way_outlive_snapshots_and_are_seen_by_other_backends() {
     world.change(|it| it.endpoints[0].weight = 200);
     assert_eq!(world.backend.scores(world.now)[0].under_way, 50);
     let other = BackendFacts { service: ObjectName::new("shop", "other"), ..world.facts.clone() };
-    world.balancers.update(&[world.facts.clone(), other.clone()], world.now);
+    world.take(vec![world.facts.clone(), other.clone()]);
     let other = world.balancers.backend(&other.service, 80).expect("it was made");
     assert_eq!(other.choose(world.now, &Wish::default()).expect("one").workload, 2);
     drop(busy);
     assert_eq!(world.backend.scores(world.now)[0].under_way, 0);
-    world.balancers.update(&[], world.now);
+    world.take(Vec::new());
     assert!(world.balancers.backend(&world.facts.service, 80).is_none());
-    assert!(world.balancers.loads.borrow().is_empty(), "nothing is kept of who is gone");
+    assert_eq!(world.known.endpoints(), 0, "nothing is kept of who is gone");
 }
 
 #[test]

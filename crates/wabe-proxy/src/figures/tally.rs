@@ -1,9 +1,10 @@
-//! Counts requests while they are served: one look-up for each, and nothing is made if there was one like it within a second.
+//! Counts one worker's requests while they are served: one look-up for each, and little is made if there was one like it within a
+//! second. What was counted goes to the [`Sums`] of all workers some times a second.
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    os::fd::OwnedFd,
+    mem,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use rustc_hash::FxHashMap;
 use wabe_model::ObjectName;
 use wabe_policy::http::TableRule;
 
-use super::{DURATIONS, EVERY, Figures, MOST_SUBJECTS, Requests, Rule, Subject, halves::Writer};
+use super::{DURATIONS, EVERY, MOST_SUBJECTS, Requests, Rule, Subject, Sums, sums};
 use crate::{
     balance::Balancers,
     failure::Failure,
@@ -24,13 +25,13 @@ use crate::{
 /// Ways to subjects that are remembered. All are forgotten when there are more.
 const MOST_WAYS: usize = 4 * MOST_SUBJECTS;
 
-/// What was counted, and where it is told.
+/// What a worker counted and did not hand over yet.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    sums: Arc<Sums>,
     counted: RefCell<Counted>,
-    writer: RefCell<Option<Writer>>,
-    written: Cell<Option<Instant>>,
-    complained: Cell<bool>,
+    /// When ways were forgotten last.
+    cleared: Cell<Option<Instant>>,
 }
 
 /// A request that is over.
@@ -73,6 +74,10 @@ struct Place {
 }
 
 impl Tally {
+    pub(crate) fn new(sums: Arc<Sums>) -> Self {
+        Self { sums, ..Self::default() }
+    }
+
     /// Counts one.
     pub(crate) fn count(&self, ended: &Ended<'_>) {
         let code = ended.status.map_or(0, |it| it.as_u16());
@@ -90,37 +95,22 @@ impl Tally {
         requests.durations[DURATIONS.partition_point(|most| *most < took)] += 1;
     }
 
-    /// The keeper gave a file: what is counted goes there from now on.
-    pub(crate) fn write_to(&self, file: OwnedFd) {
-        *self.writer.borrow_mut() = Some(Writer::new(file));
-        self.written.set(None);
-    }
-
-    /// Writes, if it is time to. What snapshots said before is let go of then.
+    /// Hands over what was counted, and has it written if it is time to. What snapshots said before is let go of then.
     pub(crate) fn tick(&self, balancers: &Balancers, now: Instant) {
-        if self.written.get().is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
-            self.written.set(Some(now));
-            self.counted.borrow_mut().ways.clear();
-            self.write(balancers, now);
+        let mut counted = self.counted.borrow_mut();
+        if self.cleared.get().is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
+            self.cleared.set(Some(now));
+            counted.ways.clear();
         }
+        self.sums.unless_busy(|sums| {
+            counted.hand_over(sums);
+            sums.tick(balancers, now);
+        });
     }
 
-    /// Writes now.
-    pub(crate) fn write(&self, balancers: &Balancers, now: Instant) {
-        let mut writer = self.writer.borrow_mut();
-        let Some(writer) = &mut *writer else { return };
-        let mut figures = self.counted.borrow().figures();
-        figures.backends = balancers.figures(now);
-        let written = writer.write(&figures).or_else(|_| {
-            // What was counted matters more.
-            figures.backends.clear();
-            writer.write(&figures)
-        });
-        if let Err(error) = written
-            && !self.complained.replace(true)
-        {
-            tracing::error!(%error, "what was counted can't be told; this is said once");
-        }
+    /// Hands over what was counted, for the last time.
+    pub(crate) fn end(&self) {
+        self.sums.change(|sums| self.counted.borrow_mut().hand_over(sums));
     }
 }
 
@@ -170,11 +160,14 @@ impl Counted {
         number
     }
 
-    fn figures(&self) -> Figures {
-        let requests = self.subjects.iter();
-        let requests =
-            requests.map(|(subject, number)| (subject.clone(), self.requests[*number].clone())).collect();
-        Figures { requests, other: self.other.clone(), backends: Vec::new() }
+    fn hand_over(&mut self, sums: &mut sums::State) {
+        for (subject, number) in &self.subjects {
+            let requests = mem::take(&mut self.requests[*number]);
+            if !requests.answers.is_empty() {
+                sums.add(Some(subject), &requests);
+            }
+        }
+        sums.add(None, &mem::take(&mut self.other));
     }
 }
 
@@ -208,7 +201,20 @@ fn reason(failure: Failure) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{failure::one_of_each, figures::REASONS};
+    use crate::{
+        balance::Known,
+        failure::one_of_each,
+        figures::{Figures, REASONS},
+        world::Read,
+    };
+
+    /// All that was counted.
+    fn figures(tally: &Tally) -> Figures {
+        tally.end();
+        let mut figures = None;
+        tally.sums.change(|it| figures = Some(it.figures()));
+        figures.expect("changed at once")
+    }
 
     fn ended(caller: u32) -> Ended<'static> {
         Ended {
@@ -224,7 +230,7 @@ mod tests {
     }
 
     fn only(tally: &Tally) -> Requests {
-        let figures = tally.counted.borrow().figures();
+        let figures = figures(tally);
         assert_eq!(figures.requests.len(), 1, "{figures:?}");
         figures.requests[0].1.clone()
     }
@@ -238,6 +244,7 @@ mod tests {
         }
         let requests = only(&tally);
         assert_eq!((requests.answers[0].code, requests.answers[0].count), (200, 10_000));
+        assert_eq!(only(&tally), requests, "nothing is handed over twice");
         assert!(tally.counted.borrow().ways.len() <= MOST_WAYS);
     }
 
@@ -247,8 +254,7 @@ mod tests {
         for (microseconds, class) in
             [(0, 0), (500, 0), (501, 1), (1_000, 1), (10_000_000, 13), (10_000_001, 14)]
         {
-            let before =
-                tally.counted.borrow().figures().requests.first().map_or([0; 15], |it| it.1.durations);
+            let before = figures(&tally).requests.first().map_or([0; 15], |it| it.1.durations);
             tally.count(&Ended { took: Duration::from_micros(microseconds), ..ended(1) });
             let after = only(&tally).durations;
             assert_eq!(after[class], before[class] + 1, "{microseconds}");
@@ -276,11 +282,11 @@ mod tests {
                 "ports": [], "backends": [],
             }))
             .expect("a snapshot");
-            let world = Rc::new(World::of(snapshot, &Balancers::default()));
+            let world = Rc::new(World::of(&Read::of(snapshot, &Known::default()), &Balancers::default()));
             tally.counted.borrow_mut().ways.clear();
             tally.count(&Ended { world: Some(&world), ..ended(1) });
         }
-        let figures = tally.counted.borrow().figures();
+        let figures = figures(&tally);
         assert_eq!(figures.requests.len(), MOST_SUBJECTS);
         assert_eq!(figures.other.answers[0].count, 7);
     }

@@ -13,3 +13,4 @@ mod patience;
 mod retries;
 mod scene;
 mod streams;
+mod workers;

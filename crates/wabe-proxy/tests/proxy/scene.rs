@@ -38,6 +38,8 @@ pub struct Scene {
     keeper: Arc<OwnedFd>,
     proxy: Option<JoinHandle<()>>,
     folder: TempDir,
+    /// That the snapshot asked for.
+    workers: Value,
 }
 
 /// Serves one connection.
@@ -90,6 +92,7 @@ impl Scene {
         let address = listener.local_addr().expect("bound");
         let mut snapshot = snapshot(address, servers);
         change(&mut snapshot);
+        let workers = snapshot["workers"].clone();
         let file = put(&folder, snapshot);
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -104,12 +107,21 @@ impl Scene {
         });
         let options = Options { snapshot: file, bounds, drain };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
-        Self { address, keeper, proxy: Some(proxy), folder }
+        Self { address, keeper, proxy: Some(proxy), folder, workers }
+    }
+
+    /// The same, and it has this many workers then.
+    pub fn lead_nobody_with(&mut self, workers: u8) {
+        self.workers = workers.into();
+        self.lead_nobody();
     }
 
     /// Has it read an empty snapshot: nobody is led there any more.
     pub fn lead_nobody(&self) {
-        put(&self.folder, json!({ "generation": 2, "workloads": {}, "ports": [], "backends": [] }));
+        put(
+            &self.folder,
+            json!({ "generation": 2, "workers": self.workers, "workloads": {}, "ports": [], "backends": [] }),
+        );
     }
 
     /// A caller.
@@ -192,6 +204,7 @@ fn snapshot(address: SocketAddr, servers: &[SocketAddr]) -> Value {
     let ip: IpAddr = address.ip();
     json!({
         "generation": 1,
+        "workers": 1,
         "workloads": workloads,
         "ports": [{ "service": name, "addresses": [ip], "port": address.port(), "table": { "producer": [], "consumers": {} } }],
         "backends": [{ "service": name, "port": address.port(), "endpoints": endpoints }],
