@@ -119,7 +119,7 @@ impl Known {
     }
 
     fn has(&self, subject: &Subject) -> bool {
-        let Subject { source, service, rule } = subject;
+        let Subject { source, service, rule, destination, grpc: _ } = subject;
         let among = |names: &BTreeSet<String>, name: &Option<ObjectName>| {
             name.as_ref().is_none_or(|it| names.contains(&it.to_string()))
         };
@@ -128,7 +128,10 @@ impl Known {
             let route = rule.route.to_string();
             self.rules.contains(&(service, rule.kind.clone(), route, rule.rule.clone()))
         });
-        among(&self.workloads, source) && among(&self.services, service) && has_rule
+        among(&self.workloads, source)
+            && among(&self.workloads, destination)
+            && among(&self.services, service)
+            && has_rule
     }
 }
 

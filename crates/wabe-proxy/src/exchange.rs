@@ -1,6 +1,6 @@
 //! One request and its answer: what is to become of it, and who says so.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -60,6 +60,7 @@ pub(crate) async fn exchange(
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
     let is_grpc = grpc::is_grpc(&head.headers);
+    record.grpc = is_grpc.then(Cell::default);
     let Some(service) = service else {
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };

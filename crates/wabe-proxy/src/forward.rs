@@ -8,6 +8,7 @@ use std::{
 
 use http::{HeaderValue, Method, header::SET_COOKIE, request, response};
 use tokio::time::{sleep, timeout_at};
+use wabe_http1::Piece;
 use wabe_model::{HeaderChange, ObjectName, Retry};
 use wabe_policy::http::TableRule;
 
@@ -117,7 +118,7 @@ pub(crate) async fn forward(
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();
         let permit = RefCell::new(None);
-        let bytes = &record.bytes;
+        let told = &*record;
         // Nobody else has words for it: callers of HTTP/1 see their connection end.
         let drain = errand.caller.streams.then_some(&errand.proxy.drain);
         let terms = Terms {
@@ -128,9 +129,16 @@ pub(crate) async fn forward(
                     errand.retry().is_some_and(|it| it.codes.binary_search(&status.as_u16()).is_ok());
                 listed && repeats && keeps.get() && may_retry(balancer, &left, &permit)
             },
-            change: &|head| change(head, errand.answer, set_cookie.as_deref()),
+            change: &|head| {
+                told.hear(&head.headers);
+                change(head, errand.answer, set_cookie.as_deref());
+            },
             heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
-            carried: &|data| bytes.set(bytes.get() + data.len() as u64),
+            carried: &|piece| match piece {
+                Piece::Data(data) => told.bytes.set(told.bytes.get() + data.len() as u64),
+                Piece::Trailers(trailers) => told.hear(trailers),
+                Piece::End => {}
+            },
         };
         match attempt(&mut connection, head, body, answerer, &terms).await {
             Tried::Relayed { status, whole, reusable } => {

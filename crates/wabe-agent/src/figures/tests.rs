@@ -76,11 +76,13 @@ fn subject() -> Subject {
             route: ObjectName::new("shop", "canary"),
             rule: "0".into(),
         }),
+        destination: Some(ObjectName::new("shop", "caller")),
+        grpc: false,
     }
 }
 
 fn figures(subject: Subject, count: u64) -> Figures {
-    let answers = vec![Answers { code: 200, reason: None, count }];
+    let answers = vec![Answers { code: 200, grpc: None, reason: None, count }];
     let requests = Requests { answers, retries: 1, durations: [0; 15], microseconds: 2500 };
     let backend = BackendFigures {
         service: ObjectName::new("shop", "web"),
@@ -138,9 +140,10 @@ fn a_file_in_the_sums_that_could_not_be_removed_is_not_added_again() {
 fn a_proxy_makes_up_no_label() {
     let scene = Scene::new();
     let mut proxy = scene.proxy("1");
-    let change: [fn(&mut Subject); 4] = [
+    let change: [fn(&mut Subject); 5] = [
         |it| it.source = Some(ObjectName::new("shop", "evil")),
         |it| it.service = Some(ObjectName::new("shop", "evil")),
+        |it| it.destination = Some(ObjectName::new("shop", "evil")),
         |it| it.rule.as_mut().expect("a rule").kind = "EvilRoute".into(),
         |it| it.rule.as_mut().expect("a rule").rule = "evil".into(),
     ];
