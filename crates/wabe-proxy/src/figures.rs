@@ -18,8 +18,11 @@ mod tally;
 pub use halves::{FILE, read};
 pub(crate) use tally::{Ended, Tally};
 
-/// How often the file is written.
+/// How often the file is written at least.
 pub const EVERY: Duration = Duration::from_secs(1);
+/// So many times what a write took is waited before the next one for more that was counted: requests wait
+/// meanwhile.
+const REST: u32 = 200;
 /// Subjects that are told apart. Requests of any further one are counted together ([`Figures::other`]).
 pub const MOST_SUBJECTS: usize = 1024;
 /// Kinds of answers that are told apart for a subject. Any further one is counted as code 0 with the reason `other`.

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use wabe_model::ObjectName;
 use wabe_policy::http::TableRule;
 
-use super::{DURATIONS, EVERY, Figures, MOST_SUBJECTS, Requests, Rule, Subject, halves::Writer};
+use super::{DURATIONS, EVERY, Figures, MOST_SUBJECTS, REST, Requests, Rule, Subject, halves::Writer};
 use crate::{
     balance::Balancers,
     failure::Failure,
@@ -30,6 +30,12 @@ pub(crate) struct Tally {
     counted: RefCell<Counted>,
     writer: RefCell<Option<Writer>>,
     written: Cell<Option<Instant>>,
+    /// How long that took.
+    took: Cell<Duration>,
+    /// Something was counted since.
+    news: Cell<bool>,
+    /// When the ways were forgotten.
+    forgot: Cell<Option<Instant>>,
     complained: Cell<bool>,
 }
 
@@ -89,6 +95,7 @@ impl Tally {
             (None, Some(_)) => None,
         };
         let took = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);
+        self.news.set(true);
         let mut counted = self.counted.borrow_mut();
         let requests = counted.of(ended);
         requests.answer(code, ended.grpc, reason, 1);
@@ -103,12 +110,18 @@ impl Tally {
         self.written.set(None);
     }
 
-    /// Writes, if it is time to. What snapshots said before is let go of then.
+    /// Writes, if it is time to: who is killed takes what was counted since along. Now and then
+    /// what snapshots said before is let go of.
     pub(crate) fn tick(&self, balancers: &Balancers, now: Instant) {
-        if self.written.get().is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
+        let passed = self.written.get().map(|it| now.saturating_duration_since(it));
+        if passed.is_none_or(|it| it >= EVERY || (self.news.get() && it >= self.took.get() * REST)) {
             self.written.set(Some(now));
-            self.counted.borrow_mut().ways.clear();
+            if self.forgot.get().is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
+                self.forgot.set(Some(now));
+                self.counted.borrow_mut().ways.clear();
+            }
             self.write(balancers, now);
+            self.took.set(now.elapsed());
         }
     }
 
@@ -116,6 +129,7 @@ impl Tally {
     pub(crate) fn write(&self, balancers: &Balancers, now: Instant) {
         let mut writer = self.writer.borrow_mut();
         let Some(writer) = &mut *writer else { return };
+        self.news.set(false);
         let mut figures = self.counted.borrow().figures();
         figures.backends = balancers.figures(now);
         let written = writer.write(&figures).or_else(|_| {
@@ -316,6 +330,31 @@ mod tests {
         let told: Vec<_> = calls.1.answers.iter().map(|it| (it.grpc, it.count)).collect();
         assert_eq!(told, [(Some(0), 2), (Some(14), 1), (None, 1)]);
         assert_eq!(figures.requests.len(), 2, "others are counted by themselves");
+    }
+
+    #[test]
+    fn what_was_counted_is_written_as_soon_as_that_is_cheap() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let told = || {
+            let figures = crate::figures::read(&std::fs::read(file.path()).expect("read"))?;
+            Some(figures.requests.iter().flat_map(|it| &it.1.answers).map(|it| it.count).sum::<u64>())
+        };
+        let (tally, balancers, now) = (Tally::default(), Balancers::default(), Instant::now());
+        tally.write_to(OwnedFd::from(file.reopen().expect("open")));
+        tally.tick(&balancers, now);
+        assert_eq!(told(), Some(0));
+        tally.count(&ended(1));
+        tally.took.set(Duration::from_millis(1));
+        tally.tick(&balancers, now + Duration::from_millis(199));
+        assert_eq!(told(), Some(0), "a write that takes so long would be too often");
+        tally.tick(&balancers, now + Duration::from_millis(200));
+        assert_eq!(told(), Some(1));
+        let written = tally.written.get();
+        tally.took.set(Duration::ZERO);
+        tally.tick(&balancers, now + Duration::from_millis(1199));
+        assert_eq!(tally.written.get(), written, "there is nothing new");
+        tally.tick(&balancers, now + Duration::from_millis(1200));
+        assert_ne!(tally.written.get(), written, "readers see that it lives");
     }
 
     #[test]
