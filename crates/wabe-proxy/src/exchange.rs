@@ -16,7 +16,6 @@ use crate::{
     balance::UnderWay,
     body::Source,
     failure::Failure,
-    filter,
     forward::{Errand, Forwarded, forward},
     grpc,
     guard::guard,
@@ -89,13 +88,13 @@ pub(crate) async fn exchange(
     }
     let to = match decision {
         Decision::Fail(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
-        Decision::Redirect { status, location } => {
+        Decision::Tell { status, location } => {
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-            if let Ok(location) = HeaderValue::from_str(&location) {
+            if let Some(Ok(location)) = location.as_deref().map(HeaderValue::from_str) {
                 head.headers.insert(LOCATION, location);
             }
-            answer.iter().for_each(|it| filter::change(&mut head.headers, it));
+            answer.iter().for_each(|it| it.apply(&mut head.headers));
             record.status = Some(head.status);
             record.complete = answerer.tell(head, Bytes::new()).await.is_ok();
             return over(record.complete);

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Method, header::SET_COOKIE, request, response};
 use tokio::time::{sleep, timeout_at};
 use wabe_http1::Piece;
-use wabe_model::{HeaderChange, ObjectName, Retry};
+use wabe_model::{ObjectName, Retry};
 use wabe_policy::http::TableRule;
 
 use crate::{
@@ -18,9 +18,10 @@ use crate::{
     attempt::{Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
-    filter, grpc,
+    grpc,
     identity::vouch,
     replay::Replay,
+    route::AnswerChange,
     search::{Reached, Search},
     serve::{Caller, Proxy},
     upstream::{Connection, Http1},
@@ -41,7 +42,7 @@ pub(crate) struct Errand<'a> {
     /// The rule that led there, if one did.
     pub(crate) rule: Option<&'a TableRule>,
     /// What is done to the answer's head.
-    pub(crate) answer: &'a [&'a HeaderChange],
+    pub(crate) answer: &'a [AnswerChange<'a>],
     /// How long the caller itself waits.
     pub(crate) patience: Option<Duration>,
     /// It is the last one on its connection, which carries something else then.
@@ -212,8 +213,8 @@ fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &request::Parts) -> Hash
     hashed(key, &asked, errand.proxy.balancers.random())
 }
 
-fn change(head: &mut response::Parts, changes: &[&HeaderChange], set_cookie: Option<&str>) {
-    changes.iter().for_each(|it| filter::change(&mut head.headers, it));
+fn change(head: &mut response::Parts, changes: &[AnswerChange<'_>], set_cookie: Option<&str>) {
+    changes.iter().for_each(|it| it.apply(&mut head.headers));
     if let Some(cookie) = set_cookie.and_then(|it| HeaderValue::from_str(it).ok()) {
         head.headers.append(SET_COOKIE, cookie);
     }

@@ -34,9 +34,16 @@ pub(crate) fn patience(headers: &HeaderMap) -> Option<Duration> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Code(u8);
 
-/// `UNAUTHENTICATED`.
+/// The last of the list.
 pub(crate) const LARGEST: u8 = 16;
 const UNKNOWN: Code = Code(2);
+pub(crate) const DEADLINE_EXCEEDED: Code = Code(4);
+pub(crate) const PERMISSION_DENIED: Code = Code(7);
+pub(crate) const RESOURCE_EXHAUSTED: Code = Code(8);
+pub(crate) const UNIMPLEMENTED: Code = Code(12);
+pub(crate) const INTERNAL: Code = Code(13);
+pub(crate) const UNAVAILABLE: Code = Code(14);
+const UNAUTHENTICATED: Code = Code(LARGEST);
 
 impl Code {
     pub(crate) fn number(self) -> u8 {
@@ -59,11 +66,11 @@ pub(crate) fn told(fields: &HeaderMap) -> Option<Code> {
 /// What callers take an answer for that does not say so (gRPC's http-grpc-status-mapping.md).
 pub(crate) fn untold(status: StatusCode) -> Code {
     match status.as_u16() {
-        400 => Code(13),
-        401 => Code(16),
-        403 => Code(7),
-        404 => Code(12),
-        429 | 502..=504 => Code(14),
+        400 => INTERNAL,
+        401 => UNAUTHENTICATED,
+        403 => PERMISSION_DENIED,
+        404 => UNIMPLEMENTED,
+        429 | 502..=504 => UNAVAILABLE,
         _ => UNKNOWN,
     }
 }

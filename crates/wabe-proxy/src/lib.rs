@@ -19,6 +19,7 @@ mod balance;
 mod body;
 mod bounds;
 mod confine;
+mod cors;
 pub mod detect;
 mod drain;
 mod exchange;
