@@ -11,6 +11,7 @@ pub mod events;
 pub mod http1_request;
 pub mod http1_response;
 pub mod manifests;
+pub mod websocket;
 
 /// Something that reads bytes from elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +28,12 @@ pub struct Target {
 pub type Seed = (String, Vec<u8>);
 
 /// All there are.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "manifests", run: manifests::run, seeds: manifests::seeds },
     Target { name: "dns", run: dns::run, seeds: dns::seeds },
     Target { name: "events", run: events::run, seeds: events::seeds },
     Target { name: "client-hello", run: client_hello::run, seeds: client_hello::seeds },
+    Target { name: "websocket", run: websocket::run, seeds: websocket::seeds },
     Target { name: "http1-request", run: http1_request::run, seeds: http1_request::seeds },
     Target { name: "http1-response", run: http1_response::run, seeds: http1_response::seeds },
 ];

@@ -22,11 +22,12 @@ use crate::{
 use report::Report;
 
 /// What is fuzzed, how often by default (a minute or two each on one core that is idle), and the longest input in octets.
-const TARGETS: [(&str, u64, u32); 6] = [
+const TARGETS: [(&str, u64, u32); 7] = [
     ("manifests", 400_000, 4096),
     ("dns", 2_000_000, 2048),
     ("events", 1_000_000, 1100),
     ("client-hello", 5_000_000, 2048),
+    ("websocket", 5_000_000, 1024),
     ("http1-request", 1_000_000, 2048),
     ("http1-response", 1_000_000, 1024),
 ];

@@ -5,10 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File, TryLockError},
+    fs::{self, File, Metadata, TryLockError},
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -69,6 +70,12 @@ pub(crate) struct Sums {
 pub(crate) struct Known {
     workloads: BTreeSet<String>,
     services: BTreeSet<String>,
+    routed: Arc<Routed>,
+}
+
+/// Those of them that are in the snapshot.
+#[derive(Debug, Default)]
+struct Routed {
     /// Service, kind of route, route, rule.
     rules: BTreeSet<(String, String, String, String)>,
     backends: BTreeSet<(ObjectName, u16)>,
@@ -79,6 +86,8 @@ pub(crate) struct Known {
 pub(crate) struct Ledger {
     folder: PathBuf,
     snapshot: PathBuf,
+    /// What was read of the snapshot, and when it was written.
+    read: Mutex<Option<(Stamp, Arc<Routed>)>>,
     /// One at a time.
     turn: Mutex<()>,
 }
@@ -100,8 +109,16 @@ enum Told {
     Ended(Option<Figures>),
 }
 
-impl Known {
-    pub(crate) fn new(status: &Status, snapshot: &Snapshot) -> Self {
+/// Tells one file from another that takes its name: device, number, time of change, size.
+type Stamp = (u64, u64, (i64, i64), u64);
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    let changed = (metadata.mtime(), metadata.mtime_nsec());
+    (metadata.dev(), metadata.ino(), changed, metadata.size())
+}
+
+impl Routed {
+    fn of(snapshot: &Snapshot) -> Self {
         let mut rules = BTreeSet::new();
         for port in &snapshot.ports {
             for rule in port.table.rules() {
@@ -110,25 +127,34 @@ impl Known {
                 rules.insert((port.service.to_string(), kind, route, name));
             }
         }
+        let backends = snapshot.backends.iter().map(|it| (it.service.clone(), it.port)).collect();
+        Self { rules, backends }
+    }
+}
+
+impl Known {
+    fn new(status: &Status, routed: Arc<Routed>) -> Self {
         Self {
             workloads: status.workloads.iter().map(|it| it.name.clone()).collect(),
             services: status.services.iter().map(|it| it.name.clone()).collect(),
-            rules,
-            backends: snapshot.backends.iter().map(|it| (it.service.clone(), it.port)).collect(),
+            routed,
         }
     }
 
     fn has(&self, subject: &Subject) -> bool {
-        let Subject { source, service, rule } = subject;
+        let Subject { source, service, rule, destination, grpc: _ } = subject;
         let among = |names: &BTreeSet<String>, name: &Option<ObjectName>| {
             name.as_ref().is_none_or(|it| names.contains(&it.to_string()))
         };
         let has_rule = rule.as_ref().is_none_or(|rule| {
             let service = service.as_ref().map(ToString::to_string).unwrap_or_default();
             let route = rule.route.to_string();
-            self.rules.contains(&(service, rule.kind.clone(), route, rule.rule.clone()))
+            self.routed.rules.contains(&(service, rule.kind.clone(), route, rule.rule.clone()))
         });
-        among(&self.workloads, source) && among(&self.services, service) && has_rule
+        among(&self.workloads, source)
+            && among(&self.workloads, destination)
+            && among(&self.services, service)
+            && has_rule
     }
 }
 
@@ -153,7 +179,7 @@ impl Sums {
         self.other.add(&figures.other);
         for it in &figures.backends {
             let key = (it.service.clone(), it.port);
-            if known.backends.contains(&key) {
+            if known.routed.backends.contains(&key) {
                 let count = self.ejections.entry(key).or_default();
                 *count = count.saturating_add(it.ejections);
             }
@@ -163,13 +189,18 @@ impl Sums {
     /// What the mesh has no more is told no more.
     fn forget(&mut self, known: &Known) {
         self.requests.retain(|subject, _| known.has(subject));
-        self.ejections.retain(|key, _| known.backends.contains(key));
+        self.ejections.retain(|key, _| known.routed.backends.contains(key));
     }
 }
 
 impl Ledger {
     pub(crate) fn of(mesh: &Mesh) -> Self {
-        Self { folder: mesh.figures_dir(), snapshot: mesh.proxy_file(), turn: Mutex::default() }
+        Self {
+            folder: mesh.figures_dir(),
+            snapshot: mesh.proxy_file(),
+            read: Mutex::default(),
+            turn: Mutex::default(),
+        }
     }
 
     /// Whether a file waits to be summed up.
@@ -180,12 +211,27 @@ impl Ledger {
 
     /// All that was counted. Nothing if it can't be known what may be told: nothing is summed up then either.
     pub(crate) fn sums(&self, status: &Status) -> Sums {
-        let snapshot = fs::read(&self.snapshot).ok().and_then(|it| serde_json::from_slice(&it).ok());
-        let Some(snapshot) = snapshot else { return Sums::default() };
-        self.collect(&Known::new(status, &snapshot)).unwrap_or_else(|error| {
+        let Some(routed) = self.routed() else { return Sums::default() };
+        self.collect(&Known::new(status, routed)).unwrap_or_else(|error| {
             tracing::warn!(%error, folder = %self.folder.display(), "what the proxy counted can't be read");
             Sums::default()
         })
+    }
+
+    /// What the snapshot has, read again only if it is another one than before: scrapes are frequent, and it may be large.
+    fn routed(&self) -> Option<Arc<Routed>> {
+        let file = File::open(&self.snapshot).ok()?;
+        let stamp = stamp(&file.metadata().ok()?);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, routed)) = &*read
+            && *before == stamp
+        {
+            return Some(Arc::clone(routed));
+        }
+        let snapshot = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+        let routed = Arc::new(Routed::of(&snapshot));
+        *read = Some((stamp, Arc::clone(&routed)));
+        Some(routed)
     }
 
     fn collect(&self, known: &Known) -> io::Result<Sums> {

@@ -198,13 +198,17 @@ mod tests {
         let name = ObjectName::new;
         let rule = Rule { kind: "HTTPRoute".into(), route: name("shop", "canary"), rule: "first".into() };
         let (source, service) = (Some(name("shop", "front")), Some(name("shop", "web")));
-        let subject = Subject { source, service: service.clone(), rule: Some(rule) };
+        let destination = Some(name("shop", "web-new"));
+        let subject =
+            Subject { source, service: service.clone(), rule: Some(rule), destination, grpc: false };
+        let calls = Subject { grpc: true, ..subject.clone() };
+        let told = |grpc, count| Answers { code: 200, grpc, reason: None, count };
+        let answered = vec![told(Some(0), 5), told(Some(14), 6), told(None, 7)];
+        let of_calls = Requests { answers: answered, ..Requests::default() };
         let mut durations = [0; 15];
         (durations[0], durations[14]) = (2, 1);
-        let answers = vec![
-            Answers { code: 200, reason: None, count: 2 },
-            Answers { code: 503, reason: Some("overflow".into()), count: 1 },
-        ];
+        let answers =
+            vec![told(None, 2), Answers { code: 503, grpc: None, reason: Some("overflow".into()), count: 1 }];
         let requests = Requests { answers: answers.clone(), retries: 4, durations, microseconds: 12_500_250 };
         let backend = BackendFigures {
             service: name("shop", "web"),
@@ -220,7 +224,7 @@ mod tests {
         let figures = |backends| Figures { backends, ..Figures::default() };
         let (fresh, old) = (Duration::from_millis(1900), Duration::from_secs(60));
         Sums {
-            requests: [(subject, requests)].into(),
+            requests: [(subject, requests), (calls, of_calls)].into(),
             other: Requests { answers, ..Requests::default() },
             ejections: [((name("shop", "web"), 80), 7)].into(),
             live: vec![
@@ -296,13 +300,28 @@ mod tests {
     fn requests_are_told_by_route_code_and_reason() {
         let text = rendered();
         let labels = "reporter=\"waypoint\",source_workload=\"front\",source_workload_namespace=\"shop\",\
+                      destination_workload=\"web-new\",destination_workload_namespace=\"shop\",\
                       destination_service=\"shop/web\",destination_service_name=\"web\",\
-                      destination_service_namespace=\"shop\",request_protocol=\"http\",\
+                      destination_service_namespace=\"shop\",request_protocol=\"PROTOCOL\",\
                       route_kind=\"HTTPRoute\",route=\"shop/canary\",rule=\"first\"";
-        let of = |family: &str, more: &str, value: &str| format!("{family}{{{labels}{more}}} {value}");
+        let of = |family: &str, more: &str, value: &str| {
+            let protocol = if more.contains("grpc") { "grpc" } else { "http" };
+            let labels = labels.replace("PROTOCOL", protocol);
+            format!("{family}{{{labels}{more}}} {value}")
+        };
         for line in [
             of("istio_requests_total", ",response_code=\"200\",response_flags=\"-\"", "2"),
             of("istio_requests_total", ",response_code=\"503\",response_flags=\"overflow\"", "1"),
+            of(
+                "istio_requests_total",
+                ",response_code=\"200\",response_flags=\"-\",grpc_response_status=\"0\"",
+                "5",
+            ),
+            of(
+                "istio_requests_total",
+                ",response_code=\"200\",response_flags=\"-\",grpc_response_status=\"14\"",
+                "6",
+            ),
             of("istio_request_duration_milliseconds_bucket", ",le=\"0.5\"", "2"),
             of("istio_request_duration_milliseconds_bucket", ",le=\"10000.0\"", "2"),
             of("istio_request_duration_milliseconds_bucket", ",le=\"+Inf\"", "3"),

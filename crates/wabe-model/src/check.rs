@@ -281,12 +281,16 @@ fn missing_filters(merged: &Objects, located: &Located, route: Route<'_>) -> Vec
                 | HttpFilter::ResponseHeaders(_)
                 | HttpFilter::Redirect(_)
                 | HttpFilter::Rewrite(_)
-                | HttpFilter::Mirror(_) => continue,
+                | HttpFilter::Mirror(_)
+                | HttpFilter::Cors(_) => continue,
             };
             if !is_there {
                 let field = format!("spec.rules[{index}].filters[{place}].extensionRef.name");
-                let message =
-                    format!("there is no {kind} {name}; meanwhile such requests are answered by 500");
+                let meanwhile = match route {
+                    Route::Grpc(_) => "such calls are answered by UNAVAILABLE",
+                    Route::Http(_) | Route::Tls(_) | Route::Tcp(_) => "such requests are answered by 500",
+                };
+                let message = format!("there is no {kind} {name}; meanwhile {meanwhile}");
                 let remedy = "compare it with the objects of the route's namespace";
                 found.push(located.warning(&field, message, remedy));
             }

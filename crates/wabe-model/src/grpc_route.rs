@@ -25,7 +25,7 @@ pub struct GrpcRouteRule {
     pub name: Option<String>,
     /// One of these must match; never empty, every call if none was written.
     pub matches: Vec<GrpcMatch>,
-    /// What is done to calls and answers, in this order: changes of headers and mirrors only.
+    /// What is done to calls and answers, in this order: changes of headers, mirrors, and Wabe's own filters only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<HttpFilter>,
     /// Where calls go, by weight. Without any they are answered by `UNAVAILABLE`.

@@ -1,4 +1,4 @@
-//! Wabe's own filters of routes: `RequestLimit` and `FaultInjection`, which a rule of an HTTPRoute names by `extensionRef`.
+//! Wabe's own filters of routes: `RequestLimit` and `FaultInjection`, which a rule of an HTTPRoute or GRPCRoute names by `extensionRef`.
 
 use std::time::Duration;
 

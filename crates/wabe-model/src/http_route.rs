@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Expression, ObjectName};
+use crate::{Cors, Expression, ObjectName};
 
 /// Rules for requests to services.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +118,8 @@ pub enum HttpFilter {
     Rewrite(Rewrite),
     /// `RequestMirror`: another service gets a copy, whose answer nobody waits for. A rule may have several.
     Mirror(Mirror),
+    /// `CORS`: browsers are told whose pages may read answers.
+    Cors(Cors),
     /// `ExtensionRef` to a `RequestLimit` of the route's namespace.
     Limit(ObjectName),
     /// `ExtensionRef` to a `FaultInjection` of the route's namespace.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod cors;
 mod destination_rule;
 mod diagnostic;
 mod emit;
@@ -33,6 +34,7 @@ mod stream_route;
 mod workload;
 
 pub use check::check;
+pub use cors::{Allowed, Cors, OriginPattern, Scheme};
 pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};

@@ -129,6 +129,16 @@ fn rules_name_them() {
 }
 
 #[test]
+fn calls_have_them_too() {
+    let http = route(&format!("{}, {}", named("RequestLimit", "a"), named("FaultInjection", "b")));
+    let Object::GrpcRoute(grpc) = read(&http.replace("HTTPRoute", "GRPCRoute")) else { panic!("a route") };
+    let b = ObjectName::new("shop", "b");
+    assert_eq!(grpc.rules[0].filters, [HttpFilter::Limit(name()), HttpFilter::Fault(b)]);
+    let again = to_yaml(&to_manifest(&Object::GrpcRoute(grpc.clone())));
+    assert_eq!(read(&again), Object::GrpcRoute(grpc));
+}
+
+#[test]
 fn one_that_is_not_there_is_warned_about() {
     let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\n\
                    spec: {selector: {app: web}, ports: [{port: 80}]}\n---\n";

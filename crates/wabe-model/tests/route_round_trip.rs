@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use proptest::{collection::btree_set, collection::vec, option, prelude::*, sample::select};
 use wabe_model::{
-    Expression, GrantFrom, GrantTo, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule, HeaderChange,
-    HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Manifest, Mirror, Object, ObjectName,
-    OtherKind, ParentRef, PathChange, PathMatch, Redirect, ReferenceGrant, Retry, Rewrite, Timeouts,
-    ValueMatch, ValuePattern, parse, to_manifest, to_yaml,
+    Allowed, Cors, Expression, GrantFrom, GrantTo, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule,
+    HeaderChange, HostPattern, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Manifest,
+    Mirror, Object, ObjectName, OriginPattern, OtherKind, ParentRef, PathChange, PathMatch, Redirect,
+    ReferenceGrant, Retry, Rewrite, Scheme, Timeouts, ValueMatch, ValuePattern, parse, to_manifest, to_yaml,
 };
 
 fn path() -> impl Strategy<Value = String> {
@@ -57,6 +57,40 @@ fn plain_filters() -> impl Strategy<Value = Vec<HttpFilter>> {
     (changes, mirrors()).prop_map(|((one, two), mirrors)| one.into_iter().chain(two).chain(mirrors).collect())
 }
 
+fn allowed(names: impl Strategy<Value = String>) -> impl Strategy<Value = Allowed> {
+    prop_oneof![1 => Just(Allowed::All), 4 => btree_set(names, 0..4).prop_map(|it| Allowed::Named(it.into_iter().collect()))]
+}
+
+fn cors() -> impl Strategy<Value = HttpFilter> {
+    let host = "[a-z0-9]{1,3}(\\.[a-z-]{1,3}){0,2}";
+    let host = prop_oneof![
+        Just(None),
+        host.prop_map(|it| Some(HostPattern::Exact(it))),
+        host.prop_map(|it| Some(HostPattern::Below(it))),
+    ];
+    let origin = (select(vec![Scheme::Http, Scheme::Https]), host, prop_oneof![Just(80), Just(443), 1_u16..])
+        .prop_map(|(scheme, host, port)| OriginPattern::Of { scheme, host, port });
+    let origins = prop_oneof![
+        Just(vec![OriginPattern::Any]),
+        vec(origin, 0..3).prop_map(|list| {
+            let mut unlike: Vec<OriginPattern> = Vec::new();
+            list.into_iter().for_each(|it| {
+                if !unlike.contains(&it) {
+                    unlike.push(it)
+                }
+            });
+            unlike
+        }),
+    ];
+    let methods = allowed(select(vec!["GET", "PUT", "DELETE"]).prop_map(str::to_owned));
+    let headers = || allowed("x-[a-z]{1,5}");
+    (origins, any::<bool>(), methods, headers(), headers(), 1_u32..i32::MAX as u32).prop_map(
+        |(origins, credentials, methods, headers, expose, max_age)| {
+            HttpFilter::Cors(Cors { origins, credentials, methods, headers, expose, max_age })
+        },
+    )
+}
+
 fn rewrite() -> impl Strategy<Value = HttpFilter> {
     (host(), option::of(new_path()))
         .prop_map(|(hostname, path)| HttpFilter::Rewrite(Rewrite { hostname, path }))
@@ -87,8 +121,9 @@ fn filters() -> impl Strategy<Value = (Vec<HttpFilter>, bool)> {
         redirect.prop_map(|it| (Some(it), true)),
         rewrite().prop_map(|it| (Some(it), false)),
     ];
-    (plain_filters(), target)
-        .prop_map(|(plain, (target, redirects))| (plain.into_iter().chain(target).collect(), redirects))
+    (plain_filters(), option::of(cors()), target).prop_map(|(plain, cors, (target, redirects))| {
+        (plain.into_iter().chain(cors).chain(target).collect(), redirects)
+    })
 }
 
 fn values(names: &'static str) -> impl Strategy<Value = Vec<ValueMatch>> {

@@ -71,7 +71,7 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
             "Gateways are not supported yet",
         ),
         ("P  rules: []\n", "rules are missing"),
-        ("P  hostnames: [a.b]\n  rules: [{}]\n", "leave it out, or match the header `host`"),
+        ("P  hostnames: a.b\n  rules: [{}]\n", "hostnames: a list is wanted"),
         ("P  rules: [{retry: {attempts: 0}}]\n", "rules[0].retry.attempts: 0 is out of range"),
         ("P  rules: [{retry: {codes: [399]}}]\n", "399 is out of range for a status"),
         ("P  rules: [{retry: {backoff: 1}}]\n", "1 has no unit"),
@@ -106,7 +106,10 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
             "P  rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: a, port: 1, weight: 1}}}]}]\n",
             "weight: unknown field",
         ),
-        ("P  rules: [{filters: [{type: CORS, cors: {}}]}]\n", "cors: is not supported yet"),
+        (
+            "P  rules: [{filters: [{type: ExternalAuth, externalAuth: {}}]}]\n",
+            "externalAuth: is not supported yet",
+        ),
         (
             "P  rules: [{backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, requestRedirect: {}}]}]}]\n",
             "`RequestRedirect` is not supported here",
@@ -183,7 +186,7 @@ fn what_is_wrong_with_grpc_routes_and_grants_is_told() {
             "P  rules: [{filters: [{type: URLRewrite, urlRewrite: {}}]}]\n",
             "`URLRewrite` is not supported here",
         ),
-        (GRPC, "P  hostnames: [a.b]\n  rules: [{}]\n", "leave it out, or match the header `host`"),
+        (GRPC, "P  rules: [{filters: [{type: CORS, cors: {}}]}]\n", "`CORS` is not supported here"),
         (GRANT, "  from: []\n  to: [{group: '', kind: Service}]\n", "referrers are missing"),
         (GRANT, "  from: [{group: a, kind: b}]\n  to: []\n", "`namespace` is missing"),
         (GRANT, "  to: [{group: '', kind: Service}]\n", "`from` is missing"),
@@ -256,6 +259,18 @@ fn warnings(text: &str) -> Vec<(String, String)> {
     let (_, warnings) = check(&parsed, &Objects::default()).map_err(|it| it.to_string()).unwrap();
     let told = warnings.into_iter().filter(|it| it.field.as_deref() != Some("spec.selector"));
     told.map(|it| (it.field.unwrap_or_default(), it.message)).collect()
+}
+
+#[test]
+fn hostnames_say_nothing_and_are_warned_of() {
+    for head in [HEAD, GRPC] {
+        let parsed = read_as(head, &format!("{PARENT}  hostnames: [a.b]\n  rules: [{{}}]\n")).unwrap();
+        let [warning] = parsed.warnings.as_slice() else { panic!("one: {:?}", parsed.warnings) };
+        let text = warning.to_string();
+        assert!(text.starts_with("r.yaml:6:14: warning: spec.hostnames: says nothing on a route"), "{text}");
+        let parsed = read_as(head, &format!("{PARENT}  hostnames: []\n  rules: [{{}}]\n")).unwrap();
+        assert!(parsed.warnings.is_empty());
+    }
 }
 
 const SERVICES: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n---\n\

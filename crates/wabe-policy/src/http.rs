@@ -6,10 +6,12 @@
 //! the routes' names, and the order in which rules were written. The first row that matches decides.
 
 mod conditions;
+mod cors;
 mod find;
 mod table;
 
 pub use conditions::{About, Condition, Reason, Status, conditions};
+pub use cors::{allows, is_preflight};
 pub use find::{HttpRequest, HttpRouter, Routed, joined};
 pub use table::{Guards, HttpTable, TableBackend, TableRow, TableRule, attached};
 pub use wabe_model::InvalidBackend;

@@ -10,7 +10,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 use wabe_model::{AccessLog, ObjectName};
 use wabe_policy::http::TableRule;
@@ -18,6 +18,7 @@ use wabe_policy::http::TableRule;
 use crate::{
     failure::Failure,
     figures::{Ended, Sums, Tally},
+    grpc,
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -67,6 +68,8 @@ pub(crate) struct Record {
     pub(crate) mirror: Option<String>,
     pub(crate) request_id: Option<HeaderValue>,
     pub(crate) status: Option<StatusCode>,
+    /// Of a call of gRPC: what became of it, as far as that was told.
+    pub(crate) grpc: Option<Cell<Option<grpc::Code>>>,
     pub(crate) failure: Option<Failure>,
     /// The workload that answered.
     pub(crate) endpoint: Option<u32>,
@@ -102,6 +105,9 @@ struct Line<'a> {
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    /// Of a call of gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<u8>,
     /// Why the proxy answered itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -207,6 +213,7 @@ impl Log {
             mirror: None,
             request_id: None,
             status: None,
+            grpc: None,
             failure: None,
             endpoint: None,
             tries: 0,
@@ -243,9 +250,25 @@ impl Record {
         self.forgotten = true;
     }
 
+    /// Looks for what became of a call of gRPC in an answer's head or trailers.
+    pub(crate) fn hear(&self, fields: &HeaderMap) {
+        if let Some(grpc) = &self.grpc
+            && let Some(code) = grpc::told(fields)
+        {
+            grpc.set(Some(code));
+        }
+    }
+
+    /// What became of a call of gRPC. Of a whole answer that does not say so, what its caller takes it for.
+    fn grpc_code(&self) -> Option<grpc::Code> {
+        let told = self.grpc.as_ref()?.get();
+        told.or_else(|| self.status.filter(|_| self.complete).map(grpc::untold))
+    }
+
     /// Whether it ended as it should.
     fn is_well(&self) -> bool {
-        let is_answered = !self.status.is_some_and(|it| it.is_server_error());
+        let is_answered = !self.status.is_some_and(|it| it.is_server_error())
+            && !self.grpc_code().is_some_and(grpc::Code::is_server_error);
         is_answered && self.complete && self.failure.is_none()
     }
 
@@ -268,6 +291,9 @@ impl Record {
                 service: self.service.as_ref(),
                 rule: self.rule.as_ref(),
                 status: self.status,
+                is_grpc: self.grpc.is_some(),
+                grpc: self.grpc_code().map(grpc::Code::number),
+                endpoint: self.endpoint,
                 failure: self.failure,
                 tries: self.tries,
                 took: self.began.elapsed(),
@@ -305,6 +331,7 @@ impl Record {
             method: self.asked.method.as_ref().map(Method::as_str),
             path: self.asked.target.as_ref().map(|it| cut(it.path(), PATH)),
             status: self.status.map(|it| it.as_u16()),
+            grpc_status: self.grpc_code().map(grpc::Code::number),
             reason: self.failure.map(Failure::reason),
             blame: self.failure.map(Failure::blame),
             endpoint: self.endpoint.map(name),
@@ -342,4 +369,66 @@ impl Drop for Record {
 /// Targets and ids are ASCII.
 fn cut(text: &str, length: usize) -> &str {
     text.get(..length).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::identity::Introduction;
+
+    fn record(log: &Rc<Log>) -> Record {
+        let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let caller = Caller {
+            workload: 7,
+            address: local,
+            dialled: (local, 80).into(),
+            streams: true,
+            introduction: Rc::new(Introduction::new(local, local)),
+        };
+        let mut record = log.record(&caller, Asked { method: Some(Method::POST), target: None });
+        (record.status, record.complete) = (Some(StatusCode::OK), true);
+        record
+    }
+
+    /// What the log says of it, if it says anything.
+    fn told(change: impl FnOnce(&mut Record)) -> Option<serde_json::Value> {
+        let log = Rc::new(Log::new(Arc::default()));
+        let mut record = record(&log);
+        change(&mut record);
+        drop(record);
+        let lines = log.lines.borrow();
+        (!lines.is_empty()).then(|| serde_json::from_slice(&lines).expect("JSON"))
+    }
+
+    fn call(code: &'static str) -> impl FnOnce(&mut Record) {
+        move |record| {
+            record.grpc = Some(Cell::default());
+            let code = HeaderValue::from_static(code);
+            record.hear(&[(http::HeaderName::from_static("grpc-status"), code)].into_iter().collect());
+        }
+    }
+
+    #[test]
+    fn a_call_of_grpc_that_its_server_failed_is_a_failure() {
+        let line = told(call("13")).expect("a line");
+        assert_eq!((&line["grpc_status"], &line["status"]), (&13.into(), &200.into()));
+        // OK, and that it was the caller's fault.
+        for fine in ["0", "5", "8"] {
+            assert_eq!(told(call(fine)), None, "{fine}");
+        }
+        assert_eq!(told(|_| ()), None);
+    }
+
+    #[test]
+    fn what_is_no_call_has_no_status_of_one() {
+        let line = told(|record| {
+            call("13")(record);
+            (record.grpc, record.status) = (None, Some(StatusCode::BAD_GATEWAY));
+        });
+        assert!(line.expect("a line").get("grpc_status").is_none());
+        let line = told(|record| (record.grpc, record.complete) = (Some(Cell::default()), false));
+        assert!(line.expect("a line").get("grpc_status").is_none(), "it broke off before anything was told");
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, io, pin::pin, task::Poll, time::Instant};
 
-use bytes::Bytes;
 use h2::client::ResponseFuture;
 use http::{
     Method, Request, StatusCode,
@@ -11,8 +10,8 @@ use http::{
 };
 use tokio::{select, time::sleep_until};
 use wabe_http1::{
-    BodyDecoder, BodyEncoder, Framing, Limits, PlainHead, Refusal, is_persistent, plain_response, response,
-    write_request_head,
+    BodyDecoder, BodyEncoder, Framing, Limits, Piece, PlainHead, Refusal, is_persistent, plain_response,
+    response, write_request_head,
 };
 
 use crate::{
@@ -54,12 +53,12 @@ pub(crate) struct Terms<'a> {
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
     pub(crate) change: &'a dyn Fn(&mut response::Parts),
-    /// That does nothing.
+    /// That does nothing, and needs to see nothing.
     pub(crate) unchanged: bool,
     /// Sees the endpoint's head as it comes.
     pub(crate) heard: &'a dyn Fn(StatusCode),
-    /// Sees the answer's body go by.
-    pub(crate) carried: &'a dyn Fn(&Bytes),
+    /// Sees the answer's body go by, and its trailers.
+    pub(crate) carried: &'a dyn Fn(&Piece),
 }
 
 /// Sends the request and passes the answer on. The answerer is taken once the answer begins.
@@ -172,7 +171,9 @@ pub(crate) async fn attempt<'a>(
     match relayed {
         Ok(()) => {}
         Err(Broken::Ending) if grpc::is_grpc(&head.headers) => {
-            let _ = to_caller.end(Some(Failure::Ending.grpc_trailers())).await;
+            let trailers = Failure::Ending.grpc_trailers();
+            (terms.carried)(&Piece::Trailers(trailers.clone()));
+            let _ = to_caller.end(Some(trailers)).await;
         }
         Err(Broken::Source(_) | Broken::Sink | Broken::Ending) => to_caller.abort(),
     }

@@ -229,11 +229,11 @@ pub(crate) enum Broken {
     Ending,
 }
 
-/// Carries a body from its source to its sink. `heed` sees all data. What is at hand goes out together.
+/// Carries a body from its source to its sink. `heed` sees all of it. What is at hand goes out together.
 pub(crate) async fn carry(
     source: &mut impl Pieces,
     sink: &mut Sink<'_>,
-    mut heed: impl FnMut(&Bytes),
+    mut heed: impl FnMut(&Piece),
 ) -> Result<(), Broken> {
     loop {
         let piece = match source.at_hand().map_err(Broken::Source)? {
@@ -247,9 +247,9 @@ pub(crate) async fn carry(
                 }
             }
         };
+        heed(&piece);
         let last = match piece {
             Piece::Data(data) => {
-                heed(&data);
                 let last = source.is_done();
                 sink.data(data, last).await.map_err(|_| Broken::Sink)?;
                 last

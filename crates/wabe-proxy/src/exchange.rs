@@ -1,6 +1,6 @@
 //! One request and its answer: what is to become of it, and who says so.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -16,7 +16,6 @@ use crate::{
     balance::UnderWay,
     body::Source,
     failure::Failure,
-    filter,
     forward::{Errand, Forwarded, forward},
     grpc,
     guard::guard,
@@ -59,7 +58,8 @@ pub(crate) async fn exchange(
     let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
-    let is_grpc = caller.streams && grpc::is_grpc(&head.headers);
+    let is_grpc = grpc::is_grpc(&head.headers);
+    record.grpc = is_grpc.then(Cell::default);
     let Some(service) = service else {
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };
@@ -88,13 +88,13 @@ pub(crate) async fn exchange(
     }
     let to = match decision {
         Decision::Fail(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
-        Decision::Redirect { status, location } => {
+        Decision::Tell { status, location } => {
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-            if let Ok(location) = HeaderValue::from_str(&location) {
+            if let Some(Ok(location)) = location.as_deref().map(HeaderValue::from_str) {
                 head.headers.insert(LOCATION, location);
             }
-            answer.iter().for_each(|it| filter::change(&mut head.headers, it));
+            answer.iter().for_each(|it| it.apply(&mut head.headers));
             record.status = Some(head.status);
             record.complete = answerer.tell(head, Bytes::new()).await.is_ok();
             return over(record.complete);

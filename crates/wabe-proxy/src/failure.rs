@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header::HeaderValue, response};
 use wabe_http1::Refusal;
 
+use crate::grpc;
+
 /// Why a request was not answered by a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -79,13 +81,10 @@ impl Failure {
     }
 
     /// As gRPC tells it (its statuscodes.md and http-grpc-status-mapping.md).
-    fn grpc_status(self) -> &'static str {
-        const DEADLINE_EXCEEDED: &str = "4";
-        const PERMISSION_DENIED: &str = "7";
-        const RESOURCE_EXHAUSTED: &str = "8";
-        const UNIMPLEMENTED: &str = "12";
-        const INTERNAL: &str = "13";
-        const UNAVAILABLE: &str = "14";
+    fn grpc_status(self) -> grpc::Code {
+        use grpc::{
+            DEADLINE_EXCEEDED, INTERNAL, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
+        };
         match self {
             Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
             Self::Policy => PERMISSION_DENIED,
@@ -96,11 +95,12 @@ impl Failure {
             | Self::TooManyConnections
             | Self::InvalidBackend
             | Self::InvalidFilter
-            | Self::Injected(_)
             | Self::NoHealthyEndpoint
             | Self::NoSocket
             | Self::Ending
             | Self::BadAnswer => UNAVAILABLE,
+            // What its caller would make of such an answer.
+            Self::Injected(_) => grpc::untold(self.status()),
         }
     }
 
@@ -175,7 +175,7 @@ impl Failure {
     /// What ends an answer of gRPC.
     pub(crate) fn grpc_trailers(self) -> HeaderMap {
         let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static(self.grpc_status()));
+        trailers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_status().number())));
         if let Ok(message) = HeaderValue::from_str(self.text().trim_end()) {
             trailers.insert("grpc-message", message);
         }
@@ -263,6 +263,13 @@ pub(crate) fn one_of_each() -> impl Iterator<Item = Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_of_grpc_are_told_what_they_would_make_of_an_injected_status() {
+        for (status, want) in [(401, "16"), (403, "7"), (404, "12"), (429, "14"), (500, "2"), (503, "14")] {
+            assert_eq!(Failure::Injected(status).answer(true).0.headers["grpc-status"], want, "{status}");
+        }
+    }
 
     #[test]
     fn every_failure_says_why_and_whose_it_is() {

@@ -10,6 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use wabe_model::ObjectName;
 
+use crate::grpc;
+
 mod halves;
 mod sums;
 mod tally;
@@ -18,8 +20,11 @@ pub use halves::{FILE, read};
 pub(crate) use sums::Sums;
 pub(crate) use tally::{Ended, Tally};
 
-/// How often the file is written.
+/// How often the file is written at least.
 pub const EVERY: Duration = Duration::from_secs(1);
+/// So many times what a write took is waited before the next one for more that was counted: requests wait
+/// meanwhile.
+const REST: u32 = 200;
 /// Subjects that are told apart. Requests of any further one are counted together ([`Figures::other`]).
 pub const MOST_SUBJECTS: usize = 1024;
 /// Kinds of answers that are told apart for a subject. Any further one is counted as code 0 with the reason `other`.
@@ -85,6 +90,12 @@ pub struct Subject {
     pub service: Option<ObjectName>,
     /// The rule that held, if one did.
     pub rule: Option<Rule>,
+    /// The workload whose endpoint was asked last, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<ObjectName>,
+    /// They are calls of gRPC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grpc: bool,
 }
 
 /// A rule of a route.
@@ -103,7 +114,7 @@ pub struct Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
-    /// By code and reason.
+    /// By code, status of gRPC and reason.
     pub answers: Vec<Answers>,
     /// Tries beyond each request's first.
     pub retries: u64,
@@ -119,6 +130,9 @@ pub struct Requests {
 pub struct Answers {
     /// 100 to 999; 0 if there was none.
     pub code: u16,
+    /// What became of a call of gRPC, as far as that was told: 0 to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<u8>,
     /// One of [`REASONS`] if it is the proxy's own.
     pub reason: Option<String>,
     /// How many.
@@ -167,7 +181,7 @@ impl Requests {
     /// Adds others' numbers.
     pub fn add(&mut self, more: &Self) {
         for it in &more.answers {
-            self.answer(it.code, it.reason.as_deref(), it.count);
+            self.answer(it.code, it.grpc, it.reason.as_deref(), it.count);
         }
         self.retries = self.retries.saturating_add(more.retries);
         self.microseconds = self.microseconds.saturating_add(more.microseconds);
@@ -177,20 +191,23 @@ impl Requests {
     }
 
     /// Counts answers of a kind: a look at the few that there were.
-    fn answer(&mut self, code: u16, reason: Option<&str>, count: u64) {
-        let mut same = self.answers.iter_mut().filter(|it| it.code == code && it.reason.as_deref() == reason);
+    fn answer(&mut self, code: u16, grpc: Option<u8>, reason: Option<&str>, count: u64) {
+        let is_same =
+            |it: &&mut Answers| it.code == code && it.grpc == grpc && it.reason.as_deref() == reason;
+        let mut same = self.answers.iter_mut().filter(is_same);
         if let Some(same) = same.next() {
             same.count = same.count.saturating_add(count);
-        } else if self.answers.len() < MOST_ANSWERS || (code, reason) == (0, Some("other")) {
-            self.answers.push(Answers { code, reason: reason.map(str::to_owned), count });
+        } else if self.answers.len() < MOST_ANSWERS || (code, grpc, reason) == (0, None, Some("other")) {
+            self.answers.push(Answers { code, grpc, reason: reason.map(str::to_owned), count });
         } else {
-            self.answer(0, Some("other"), count);
+            self.answer(0, None, Some("other"), count);
         }
     }
 
     fn is_sound(&self) -> bool {
         let sound = |it: &Answers| {
             (it.code == 0 || (100..=999).contains(&it.code))
+                && it.grpc.is_none_or(|it| it <= grpc::LARGEST)
                 && it.reason.as_ref().is_none_or(|reason| REASONS.contains(&reason.as_str()))
         };
         self.answers.len() <= MOST_ANSWERS + 1 && self.answers.iter().all(sound)
@@ -226,12 +243,17 @@ mod tests {
     fn answers_beyond_the_limit_are_counted_together() {
         let mut requests = Requests::default();
         for code in 100..200 {
-            requests.answer(code, None, 1);
-            requests.answer(code, None, 2);
+            requests.answer(code, None, None, 1);
+            requests.answer(code, None, None, 2);
         }
         assert_eq!(requests.answers.len(), MOST_ANSWERS + 1);
         assert_eq!(requests.answers.iter().map(|it| it.count).sum::<u64>(), 300);
-        let other = Answers { code: 0, reason: Some("other".into()), count: (100 - MOST_ANSWERS as u64) * 3 };
+        let other = Answers {
+            code: 0,
+            grpc: None,
+            reason: Some("other".into()),
+            count: (100 - MOST_ANSWERS as u64) * 3,
+        };
         assert_eq!(requests.answers.last(), Some(&other));
         assert!(requests.is_sound());
     }
@@ -239,7 +261,7 @@ mod tests {
     #[test]
     fn sums_never_wrap() {
         let mut requests = Requests { retries: u64::MAX, durations: [u64::MAX; 15], ..Requests::default() };
-        requests.answer(200, None, u64::MAX);
+        requests.answer(200, None, None, u64::MAX);
         let more = requests.clone();
         requests.add(&more);
         assert_eq!(requests, more);

@@ -8,7 +8,8 @@ use std::{
 
 use http::{HeaderValue, Method, header::SET_COOKIE, request, response};
 use tokio::time::{sleep, timeout_at};
-use wabe_model::{HeaderChange, ObjectName, Retry};
+use wabe_http1::Piece;
+use wabe_model::{ObjectName, Retry};
 use wabe_policy::http::TableRule;
 
 use crate::{
@@ -17,9 +18,10 @@ use crate::{
     attempt::{Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
-    filter, grpc,
+    grpc,
     identity::vouch,
     replay::Replay,
+    route::AnswerChange,
     search::{Reached, Search},
     serve::{Caller, Proxy},
     upstream::{Connection, Http1},
@@ -40,7 +42,7 @@ pub(crate) struct Errand<'a> {
     /// The rule that led there, if one did.
     pub(crate) rule: Option<&'a TableRule>,
     /// What is done to the answer's head.
-    pub(crate) answer: &'a [&'a HeaderChange],
+    pub(crate) answer: &'a [AnswerChange<'a>],
     /// How long the caller itself waits.
     pub(crate) patience: Option<Duration>,
     /// It is the last one on its connection, which carries something else then.
@@ -117,7 +119,7 @@ pub(crate) async fn forward(
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();
         let permit = RefCell::new(None);
-        let bytes = &record.bytes;
+        let told = &*record;
         // Nobody else has words for it: callers of HTTP/1 see their connection end.
         let drain = errand.caller.streams.then_some(&*errand.proxy.drain);
         let terms = Terms {
@@ -128,10 +130,17 @@ pub(crate) async fn forward(
                     errand.retry().is_some_and(|it| it.codes.binary_search(&status.as_u16()).is_ok());
                 listed && repeats && keeps.get() && may_retry(balancer, &left, &permit)
             },
-            change: &|head| change(head, errand.answer, set_cookie.as_deref()),
-            unchanged: errand.answer.is_empty() && set_cookie.is_none(),
+            change: &|head| {
+                told.hear(&head.headers);
+                change(head, errand.answer, set_cookie.as_deref());
+            },
+            unchanged: errand.answer.is_empty() && set_cookie.is_none() && told.grpc.is_none(),
             heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
-            carried: &|data| bytes.set(bytes.get() + data.len() as u64),
+            carried: &|piece| match piece {
+                Piece::Data(data) => told.bytes.set(told.bytes.get() + data.len() as u64),
+                Piece::Trailers(trailers) => told.hear(trailers),
+                Piece::End => {}
+            },
         };
         match attempt(&mut connection, head, body, answerer, &terms).await {
             Tried::Relayed { status, whole, reusable } => {
@@ -205,8 +214,8 @@ fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &request::Parts) -> Hash
     hashed(key, &asked, errand.proxy.balancers.random())
 }
 
-fn change(head: &mut response::Parts, changes: &[&HeaderChange], set_cookie: Option<&str>) {
-    changes.iter().for_each(|it| filter::change(&mut head.headers, it));
+fn change(head: &mut response::Parts, changes: &[AnswerChange<'_>], set_cookie: Option<&str>) {
+    changes.iter().for_each(|it| it.apply(&mut head.headers));
     if let Some(cookie) = set_cookie.and_then(|it| HeaderValue::from_str(it).ok()) {
         head.headers.append(SET_COOKIE, cookie);
     }

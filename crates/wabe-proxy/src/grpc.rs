@@ -1,8 +1,8 @@
-//! What is special about gRPC: how it is told, and how long its caller waits.
+//! What is special about gRPC: how it is told, how long its caller waits, and how it says what became of a call.
 
 use std::time::Duration;
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
 /// Whether a request is one of gRPC's (its PROTOCOL-HTTP2.md): failures are told by `grpc-status` then.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -30,6 +30,51 @@ pub(crate) fn patience(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
+/// What became of a call: a number of gRPC's statuscodes.md, 0 to [`LARGEST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Code(u8);
+
+/// The last of the list.
+pub(crate) const LARGEST: u8 = 16;
+const UNKNOWN: Code = Code(2);
+pub(crate) const DEADLINE_EXCEEDED: Code = Code(4);
+pub(crate) const PERMISSION_DENIED: Code = Code(7);
+pub(crate) const RESOURCE_EXHAUSTED: Code = Code(8);
+pub(crate) const UNIMPLEMENTED: Code = Code(12);
+pub(crate) const INTERNAL: Code = Code(13);
+pub(crate) const UNAVAILABLE: Code = Code(14);
+const UNAUTHENTICATED: Code = Code(LARGEST);
+
+impl Code {
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Whether the server failed: `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`,
+    /// which Google's code.proto gives the meaning of HTTP's 5xx. `RESOURCE_EXHAUSTED` has that of 429 there.
+    pub(crate) fn is_server_error(self) -> bool {
+        matches!(self.0, 2 | 4 | 12..=15)
+    }
+}
+
+/// What an answer's trailers say, or its head if it has nothing else. What is no number of the list is `UNKNOWN` to callers.
+pub(crate) fn told(fields: &HeaderMap) -> Option<Code> {
+    let text = fields.get("grpc-status")?.to_str().ok();
+    Some(text.and_then(|it| it.parse().ok()).filter(|it| *it <= LARGEST).map_or(UNKNOWN, Code))
+}
+
+/// What callers take an answer for that does not say so (gRPC's http-grpc-status-mapping.md).
+pub(crate) fn untold(status: StatusCode) -> Code {
+    match status.as_u16() {
+        400 => INTERNAL,
+        401 => UNAUTHENTICATED,
+        403 => PERMISSION_DENIED,
+        404 => UNIMPLEMENTED,
+        429 | 502..=504 => UNAVAILABLE,
+        _ => UNKNOWN,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::{HeaderName, HeaderValue};
@@ -52,6 +97,27 @@ mod tests {
             assert_eq!(is_grpc(&with("content-type", value)), want, "{value}");
         }
         assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_became_of_a_call_is_a_number_of_the_list_or_unknown() {
+        for (value, want) in
+            [("0", 0), ("5", 5), ("16", 16), ("17", 2), ("-1", 2), ("", 2), ("300", 2), ("x", 2)]
+        {
+            assert_eq!(told(&with("grpc-status", value)), Some(Code(want)), "{value}");
+        }
+        assert_eq!(told(&HeaderMap::new()), None);
+        for (status, want) in
+            [(200, 2), (400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (500, 2), (503, 14)]
+        {
+            assert_eq!(untold(StatusCode::from_u16(status).expect("a status")), Code(want), "{status}");
+        }
+    }
+
+    #[test]
+    fn servers_fail_by_the_codes_that_are_5xx_elsewhere() {
+        let failures: Vec<u8> = (0..=LARGEST).filter(|it| Code(*it).is_server_error()).collect();
+        assert_eq!(failures, [2, 4, 12, 13, 14, 15]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! It makes no socket and opens no file but its snapshot: the keeper gives it a listener inside each workload and sockets to
 //! connect with on a workload's behalf, and the kernel judges those connections as the workload's own. Who calls is told by the
 //! listener, what was dialled by the accepted socket; no header is believed. The agent writes the snapshot; this crate never
-//! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`], and what [`figures`] tell) and the fuzzers ([`detect`], [`sni`]) may
+//! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`], and what [`figures`] tell) and the fuzzers ([`detect`], [`sni`],
+//! [`frames`]) may
 //! depend on it.
 //!
 //! One thread a worker, each with a runtime of its own (`workers`): a connection, and what is done for it, stays with one. What users'
@@ -20,6 +21,7 @@ mod balance;
 mod body;
 mod bounds;
 mod confine;
+mod cors;
 pub mod detect;
 mod drain;
 mod exchange;
@@ -54,3 +56,4 @@ pub use run::{Options, ProxyError, run};
 pub use snapshot::{
     BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
 };
+pub use websocket::frames;

@@ -1,6 +1,6 @@
 //! Copies of requests for other services, whose answers nobody waits for.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use bytes::Bytes;
 use http::request;
@@ -11,6 +11,7 @@ use crate::{
     access::Asked,
     answer::Answerer,
     forward::{Errand, forward},
+    grpc,
     replay::Replay,
     serve::{Caller, Proxy},
     world::World,
@@ -41,6 +42,7 @@ pub(crate) fn send(
         let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
         let mut record = proxy.log.record(&caller, asked);
         record.world = Some(Rc::clone(&world));
+        record.grpc = grpc::is_grpc(&head.headers).then(Cell::default);
         record.mirror = Some(format!("{}:{}", to.service, to.port));
         let mut body = Replay::of(body);
         let mut nobody = Some(Answerer::Nobody { method: head.method.clone() });

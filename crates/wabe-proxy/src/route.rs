@@ -11,15 +11,15 @@ use wabe_http1::{Refusal, check_host};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
-use crate::{balance::Random, failure::Failure, filter, world::Service};
+use crate::{balance::Random, cors::Sharing, failure::Failure, filter, world::Service};
 
 /// What becomes of a request.
 #[derive(Debug)]
 pub(crate) enum Decision<'a> {
     /// It goes to a service's port.
     Forward { service: &'a ObjectName, port: u16 },
-    /// The caller is sent elsewhere.
-    Redirect { status: u16, location: String },
+    /// The caller is sent elsewhere, or told what it may ask for.
+    Tell { status: u16, location: Option<String> },
     /// The proxy answers.
     Fail(Failure),
 }
@@ -31,9 +31,32 @@ pub(crate) struct Decided<'a> {
     /// `None` if no route holds for the caller.
     pub(crate) rule: Option<&'a Arc<TableRule>>,
     /// What is done to the answer's head, in this order.
-    pub(crate) answer: Vec<&'a HeaderChange>,
+    pub(crate) answer: Vec<AnswerChange<'a>>,
     /// Who else gets this request.
     pub(crate) mirrors: Vec<&'a Mirror>,
+}
+
+/// What is done to an answer's head.
+#[derive(Debug)]
+pub(crate) enum AnswerChange<'a> {
+    Headers(&'a HeaderChange),
+    Sharing(Sharing<'a>),
+}
+
+impl AnswerChange<'_> {
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Headers(change) => filter::change(headers, change),
+            Self::Sharing(sharing) => sharing.tell(headers),
+        }
+    }
+
+    fn is_preflight(&self) -> bool {
+        match self {
+            Self::Headers(_) => false,
+            Self::Sharing(sharing) => sharing.is_preflight(),
+        }
+    }
 }
 
 /// Brings a request's head into one form: an origin-form target, and its host in `host`.
@@ -93,7 +116,13 @@ pub(crate) fn decide<'a>(
     };
     let mut decided = Decided { rule: Some(rule), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
     let mut change = Change { head, matched, random, decided: &mut decided };
-    if let Some(redirect) = change.apply(&rule.filters) {
+    let redirect = change.apply(&rule.filters);
+    if decided.answer.iter().any(AnswerChange::is_preflight) {
+        // A browser asks for leave, which is for the route to give.
+        decided.decision = Decision::Tell { status: 204, location: None };
+        return decided;
+    }
+    if let Some(redirect) = redirect {
         decided.decision = redirected(redirect, head, matched, dialled_port);
         return decided;
     }
@@ -131,7 +160,7 @@ fn redirected(
     let host = head.headers.get(HOST).map(|it| String::from_utf8_lossy(it.as_bytes()));
     let host = host.unwrap_or_default();
     let location = filter::location(redirect, &head.uri, matched, &host, dialled_port);
-    Decision::Redirect { status: redirect.status, location }
+    Decision::Tell { status: redirect.status, location: Some(location) }
 }
 
 /// A head that filters change, and what they say of the answer.
@@ -149,7 +178,13 @@ impl<'f> Change<'_, 'f> {
         for filter in filters {
             match filter {
                 HttpFilter::RequestHeaders(change) => filter::change(&mut self.head.headers, change),
-                HttpFilter::ResponseHeaders(change) => self.decided.answer.push(change),
+                HttpFilter::ResponseHeaders(change) => {
+                    self.decided.answer.push(AnswerChange::Headers(change))
+                }
+                HttpFilter::Cors(cors) => {
+                    let sharing = Sharing::of(cors, self.head);
+                    self.decided.answer.push(AnswerChange::Sharing(sharing));
+                }
                 HttpFilter::Redirect(wanted) => redirect = Some(wanted),
                 // Looked at before, see `guard`.
                 HttpFilter::Limit(_) | HttpFilter::Fault(_) => {}

@@ -223,6 +223,7 @@ fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
 /// Answers in the proxy's own name; false if the caller has gone.
 pub(crate) async fn refuse(mut record: Record, answerer: Answerer<'_>, why: Failure, grpc: bool) -> bool {
     let (head, text) = why.answer(grpc);
+    record.hear(&head.headers);
     (record.status, record.failure) = (Some(head.status), Some(why));
     let told = answerer.tell(head, text).await;
     record.complete = told.is_ok();

@@ -11,7 +11,7 @@ use crate::{
     wire::{Reader, Writer, close},
 };
 
-mod frames;
+pub mod frames;
 
 use frames::{Frames, going_away};
 

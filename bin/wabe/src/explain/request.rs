@@ -71,7 +71,9 @@ pub(super) fn run(
         }
     }
     Ok(match told.outcome {
-        Outcome::Forwarded | Outcome::Redirected | Outcome::Unrouted => ExitCode::SUCCESS,
+        Outcome::Forwarded | Outcome::Redirected | Outcome::Preflight | Outcome::Unrouted => {
+            ExitCode::SUCCESS
+        }
         Outcome::NoRule | Outcome::NoBackend => ExitCode::FAILURE,
     })
 }
@@ -107,6 +109,7 @@ fn print(
     let (word, colour) = match told.outcome {
         Outcome::Forwarded => ("forwarded", Colour::Green),
         Outcome::Redirected => ("redirected", Colour::Green),
+        Outcome::Preflight => ("answered by the route (CORS)", Colour::Green),
         Outcome::Unrouted => ("no route holds for the caller: to the service itself", Colour::Green),
         Outcome::NoRule => ("no rule matches: 404", Colour::Red),
         Outcome::NoBackend => ("the rule leads to nothing: 500", Colour::Red),

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use wabe_model::{HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
-use wabe_policy::http::{HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, joined};
+use wabe_policy::http::{
+    HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, is_preflight, joined,
+};
 use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures};
 
 use crate::figures::Live;
@@ -55,6 +57,8 @@ pub enum Outcome {
     Forwarded,
     /// The caller is sent elsewhere.
     Redirected,
+    /// A browser asks what it may ask for, and the rule's filter `CORS` answers.
+    Preflight,
     /// No route holds for the caller: it goes to the service itself.
     Unrouted,
     /// Routes hold for the caller, and none of their rules for the request: 404, of a gRPC call `UNIMPLEMENTED`.
@@ -190,7 +194,13 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
         Routed::Rule(rule, path) => {
             let backends = backends(snapshot, asked, rule);
             let redirects = rule.filters.iter().any(|it| matches!(it, HttpFilter::Redirect(_)));
-            let outcome = if redirects {
+            let asks = is_preflight(&asked.method, |name| {
+                asked.headers.iter().any(|it| it.0.eq_ignore_ascii_case(name))
+            });
+            let answers = rule.filters.iter().any(|it| matches!(it, HttpFilter::Cors(_)));
+            let outcome = if asks && answers {
+                Outcome::Preflight
+            } else if redirects {
                 Outcome::Redirected
             } else if backends.iter().any(|it| it.invalid.is_none() && it.weight > 0) {
                 Outcome::Forwarded
@@ -298,6 +308,10 @@ fn filter(filter: &HttpFilter) -> String {
         HttpFilter::Mirror(it) => {
             format!("{} of {} copied to {}:{}", it.numerator, it.denominator, it.service, it.port)
         }
+        HttpFilter::Cors(it) => {
+            let origins: Vec<String> = it.origins.iter().map(ToString::to_string).collect();
+            format!("CORS for {}", if origins.is_empty() { "no origin".into() } else { origins.join(", ") })
+        }
         HttpFilter::Limit(name) => format!("limited by RequestLimit {name}"),
         HttpFilter::Fault(name) => format!("made to fail by FaultInjection {name}"),
     }
@@ -350,6 +364,9 @@ spec:
   - matches: [{path: {type: Exact, value: /moved}}]
     filters: [{type: RequestRedirect, requestRedirect: {hostname: a.b, statusCode: 301}}]
   - matches: [{path: {type: Exact, value: /nothing}}]
+  - matches: [{path: {type: Exact, value: /pages}}]
+    filters: [{type: CORS, cors: {allowOrigins: ['https://*.a.b:8443', 'http://c']}}]
+    backendRefs: [{name: web, port: 80}]
 ";
 
     fn snapshot() -> Snapshot {
@@ -396,16 +413,19 @@ spec:
         }
     }
 
-    fn ask(target: &str, headers: &[(&str, &str)]) -> RequestExplanation {
-        let asked = Asked {
+    fn asked(target: &str, headers: &[(&str, &str)]) -> Asked {
+        Asked {
             from: 1,
             destination: [10, 2, 0, 1].into(),
             port: 80,
             method: "GET".into(),
             target: target.into(),
             headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        };
-        explain_request(&snapshot(), &asked).expect("led to the proxy")
+        }
+    }
+
+    fn ask(target: &str, headers: &[(&str, &str)]) -> RequestExplanation {
+        explain_request(&snapshot(), &asked(target, headers)).expect("led to the proxy")
     }
 
     #[test]
@@ -469,6 +489,21 @@ spec:
         }
         let redirect = ask("/moved", &[]).rule.expect("a rule");
         assert_eq!(redirect.filters, ["redirected with 301: a.b"]);
+    }
+
+    #[test]
+    fn a_browser_that_asks_for_leave_is_answered_by_the_route() {
+        let preflight = [("Origin", "http://c"), ("Access-Control-Request-Method", "PUT")];
+        for (method, headers, outcome) in [
+            ("OPTIONS", &preflight[..], Outcome::Preflight),
+            ("OPTIONS", &preflight[..1], Outcome::Forwarded),
+            ("PUT", &preflight[..], Outcome::Forwarded),
+        ] {
+            let asked = Asked { method: method.into(), ..asked("/pages", headers) };
+            let told = explain_request(&snapshot(), &asked).expect("led to the proxy");
+            assert_eq!(told.outcome, outcome, "{method} {headers:?}");
+            assert_eq!(told.rule.expect("a rule").filters, ["CORS for https://*.a.b:8443, http://c"]);
+        }
     }
 
     #[test]

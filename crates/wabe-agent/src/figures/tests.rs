@@ -30,7 +30,10 @@ impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, snapshot) = (folder.path().to_owned(), folder.path().join("none"));
-        Self { folder, ledger: Ledger { folder: path, snapshot, turn: Mutex::default() } }
+        Self {
+            folder,
+            ledger: Ledger { folder: path, snapshot, read: Mutex::default(), turn: Mutex::default() },
+        }
     }
 
     fn proxy(&self, name: &str) -> Proxy {
@@ -62,8 +65,10 @@ fn known() -> Known {
     Known {
         workloads: names(&["shop/caller"]),
         services: names(&["shop/web"]),
-        rules: BTreeSet::from([rule.into()]),
-        backends: BTreeSet::from([(ObjectName::new("shop", "web"), 80)]),
+        routed: Arc::new(Routed {
+            rules: BTreeSet::from([rule.into()]),
+            backends: BTreeSet::from([(ObjectName::new("shop", "web"), 80)]),
+        }),
     }
 }
 
@@ -76,11 +81,13 @@ fn subject() -> Subject {
             route: ObjectName::new("shop", "canary"),
             rule: "0".into(),
         }),
+        destination: Some(ObjectName::new("shop", "caller")),
+        grpc: false,
     }
 }
 
 fn figures(subject: Subject, count: u64) -> Figures {
-    let answers = vec![Answers { code: 200, reason: None, count }];
+    let answers = vec![Answers { code: 200, grpc: None, reason: None, count }];
     let requests = Requests { answers, retries: 1, durations: [0; 15], microseconds: 2500 };
     let backend = BackendFigures {
         service: ObjectName::new("shop", "web"),
@@ -138,9 +145,10 @@ fn a_file_in_the_sums_that_could_not_be_removed_is_not_added_again() {
 fn a_proxy_makes_up_no_label() {
     let scene = Scene::new();
     let mut proxy = scene.proxy("1");
-    let change: [fn(&mut Subject); 4] = [
+    let change: [fn(&mut Subject); 5] = [
         |it| it.source = Some(ObjectName::new("shop", "evil")),
         |it| it.service = Some(ObjectName::new("shop", "evil")),
+        |it| it.destination = Some(ObjectName::new("shop", "evil")),
         |it| it.rule.as_mut().expect("a rule").kind = "EvilRoute".into(),
         |it| it.rule.as_mut().expect("a rule").rule = "evil".into(),
     ];
@@ -177,7 +185,30 @@ fn what_the_mesh_has_no_more_is_told_no_more() {
     let scene = Scene::new();
     let mut proxy = scene.proxy("1");
     proxy.says(&figures(subject(), 10));
-    let without = Known { rules: BTreeSet::new(), ..known() };
+    let without = Known { routed: Arc::default(), ..known() };
     assert!(scene.ledger.collect(&without).expect("sums").requests.is_empty());
     assert_eq!(scene.count(), 10, "it is there again");
+}
+
+#[test]
+fn the_snapshot_is_read_again_once_another_one_takes_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scene = Scene::new();
+    let ledger = Ledger { snapshot: folder.path().join("snapshot"), ..scene.ledger };
+    let backends = || ledger.routed().map(|it| it.backends.iter().map(|it| it.1).collect::<Vec<_>>());
+    let put = |port: u16| {
+        let backend = serde_json::json!({ "service": { "namespace": "shop", "name": "web" }, "port": port, "endpoints": [] });
+        let snapshot =
+            serde_json::json!({ "generation": 1, "workloads": {}, "ports": [], "backends": [backend] });
+        let new = folder.path().join("new");
+        fs::write(&new, snapshot.to_string()).expect("written");
+        fs::rename(&new, &ledger.snapshot).expect("replaced");
+    };
+    assert_eq!(backends(), None);
+    put(80);
+    assert_eq!(backends(), Some(vec![80]));
+    let first = ledger.routed().expect("read");
+    assert!(Arc::ptr_eq(&first, &ledger.routed().expect("read")), "it is not read again");
+    put(81);
+    assert_eq!(backends(), Some(vec![81]));
 }

@@ -26,7 +26,11 @@ pub(super) fn render(text: &mut Text, sums: &Sums) {
     for (labels, requests) in &all {
         for it in &requests.answers {
             let code = it.code.to_string();
+            let grpc = it.grpc.map(|it| it.to_string());
             let more = [("response_code", &*code), ("response_flags", it.reason.as_deref().unwrap_or("-"))];
+            // As Istio has it: empty, which to Prometheus is as if it were not there, of what is no gRPC.
+            let more: Vec<_> =
+                more.into_iter().chain(grpc.as_deref().map(|it| ("grpc_response_status", it))).collect();
             row(text, "_total", labels, &more, it.count);
         }
     }
@@ -99,31 +103,36 @@ fn row(text: &mut Text, suffix: &str, labels: &Labels, more: &[(&str, &str)], va
 }
 
 fn labels(subject: &Subject) -> Labels {
-    let Subject { source, service, rule } = subject;
+    let Subject { source, service, rule, destination, grpc } = subject;
     let (source_namespace, source) = parts(source.as_ref());
+    let (destination_namespace, destination) = parts(destination.as_ref());
     let (namespace, name) = parts(service.as_ref());
     let full = service.as_ref().map_or(UNKNOWN.into(), ToString::to_string);
     let none = || ["-", "-", "-"].map(str::to_owned);
     let rule =
         rule.as_ref().map_or_else(none, |it: &Rule| [it.kind.clone(), it.route.to_string(), it.rule.clone()]);
-    written([source, source_namespace, full, name, namespace], rule)
+    let protocol = if *grpc { "grpc" } else { "http" };
+    let names = [source, source_namespace, destination, destination_namespace, full, name, namespace];
+    written(names, protocol.into(), rule)
 }
 
 fn others() -> Labels {
-    written([OTHER; 5].map(str::to_owned), [OTHER; 3].map(str::to_owned))
+    written([OTHER; 7].map(str::to_owned), OTHER.into(), [OTHER; 3].map(str::to_owned))
 }
 
-fn written(names: [String; 5], rule: [String; 3]) -> Labels {
-    let [source, source_namespace, full, name, namespace] = names;
+fn written(names: [String; 7], protocol: String, rule: [String; 3]) -> Labels {
+    let [source, source_namespace, destination, destination_namespace, full, name, namespace] = names;
     let [kind, route, rule] = rule;
     vec![
         ("reporter", "waypoint".into()),
         ("source_workload", source),
         ("source_workload_namespace", source_namespace),
+        ("destination_workload", destination),
+        ("destination_workload_namespace", destination_namespace),
         ("destination_service", full),
         ("destination_service_name", name),
         ("destination_service_namespace", namespace),
-        ("request_protocol", "http".into()),
+        ("request_protocol", protocol),
         ("route_kind", kind),
         ("route", route),
         ("rule", rule),

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Kind, Mirror, ObjectName,
-    OtherKind, ParentRef, PathChange, PathMatch, Retry, ValueMatch, ValuePattern,
+    Allowed, Cors, HeaderChange, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Kind, Mirror,
+    ObjectName, OtherKind, ParentRef, PathChange, PathMatch, Retry, ValueMatch, ValuePattern,
     manifest::scalar::duration_text,
 };
 
@@ -130,6 +130,7 @@ pub(super) fn filter(filter: &HttpFilter, route: &ObjectName) -> Value {
             json!({ "type": "URLRewrite", "urlRewrite": value })
         }
         HttpFilter::Mirror(it) => json!({ "type": "RequestMirror", "requestMirror": mirror(it, route) }),
+        HttpFilter::Cors(it) => json!({ "type": "CORS", "cors": cors(it) }),
         HttpFilter::Limit(name) => extension(Kind::RequestLimit, name),
         HttpFilter::Fault(name) => extension(Kind::FaultInjection, name),
     }
@@ -138,6 +139,25 @@ pub(super) fn filter(filter: &HttpFilter, route: &ObjectName) -> Value {
 fn extension(kind: Kind, name: &ObjectName) -> Value {
     let to = json!({ "group": "mesh.wabe.dev", "kind": kind.as_str(), "name": name.name });
     json!({ "type": "ExtensionRef", "extensionRef": to })
+}
+
+fn cors(cors: &Cors) -> Value {
+    let Cors { origins, credentials, methods, headers, expose, max_age } = cors;
+    let mut value = json!({ "maxAge": max_age });
+    if !origins.is_empty() {
+        value["allowOrigins"] = origins.iter().map(|it| json!(it.to_string())).collect();
+    }
+    if *credentials {
+        value["allowCredentials"] = json!(true);
+    }
+    for (name, names) in [("allowMethods", methods), ("allowHeaders", headers), ("exposeHeaders", expose)] {
+        match names {
+            Allowed::All => value[name] = json!(["*"]),
+            Allowed::Named(names) if names.is_empty() => {}
+            Allowed::Named(names) => value[name] = json!(names),
+        }
+    }
+    value
 }
 
 fn mirror(mirror: &Mirror, route: &ObjectName) -> Value {

@@ -8,7 +8,7 @@ use crate::{
         route::{
             NOT_YET, SPEC, backends, expression,
             filter::{Place, filters},
-            matches, parents, rule_name, rules, value_matches,
+            hostnames, matches, parents, rule_name, rules, value_matches,
         },
         scalar::shown,
     },
@@ -30,6 +30,7 @@ pub(crate) fn grpc_route(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Op
     let namespace = metadata.as_ref().map(|it| it.name.namespace.clone()).unwrap_or_default();
     let fields = spec.fields(&SPEC)?;
     let parents = parents(&fields, &namespace);
+    let hostnames = hostnames(&fields);
     let rules = rules(
         &fields,
         |it| rule(it, &namespace),
@@ -37,6 +38,7 @@ pub(crate) fn grpc_route(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Op
         |rule| rule.matches.len(),
     );
     let rules = rules?;
+    hostnames?;
     Some(GrpcRoute { name: metadata?.name, parents: parents?, rules })
 }
 

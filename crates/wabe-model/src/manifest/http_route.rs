@@ -12,7 +12,7 @@ use crate::{
         route::{
             NOT_YET, SPEC, absolute, backends, expression,
             filter::{Place, filters},
-            matches, parents, rule_name, rules, value_matches,
+            hostnames, matches, parents, rule_name, rules, value_matches,
         },
     },
 };
@@ -39,6 +39,7 @@ pub(crate) fn http_route(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Op
     let namespace = metadata.as_ref().map(|it| it.name.namespace.clone()).unwrap_or_default();
     let fields = spec.fields(&SPEC)?;
     let parents = parents(&fields, &namespace);
+    let hostnames = hostnames(&fields);
     let rules = rules(
         &fields,
         |it| rule(it, &namespace),
@@ -46,6 +47,7 @@ pub(crate) fn http_route(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> Op
         |rule| rule.matches.len(),
     );
     let rules = rules?;
+    hostnames?;
     Some(HttpRoute { name: metadata?.name, parents: parents?, rules })
 }
 
@@ -90,6 +92,7 @@ fn check(
         HttpFilter::RequestHeaders(_)
         | HttpFilter::ResponseHeaders(_)
         | HttpFilter::Mirror(_)
+        | HttpFilter::Cors(_)
         | HttpFilter::Limit(_)
         | HttpFilter::Fault(_) => false,
     });

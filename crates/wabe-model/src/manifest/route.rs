@@ -1,5 +1,6 @@
 //! What the kinds of routes have in common.
 
+mod cors;
 pub(super) mod filter;
 
 use std::collections::BTreeSet;
@@ -16,16 +17,9 @@ use crate::{
 
 pub(super) const NOT_YET: &str = "is not supported yet, and not ignored";
 pub(super) const SPEC: Shape = Shape {
-    known: &["parentRefs", "rules"],
+    known: &["parentRefs", "hostnames", "rules"],
     ignored: &[],
-    refused: &[
-        (
-            "hostnames",
-            "is for routes of a Gateway; requests to a Service are not told apart by host (GAMMA)",
-            "leave it out, or match the header `host`",
-        ),
-        ("useDefaultGateways", "is about Gateways, which are not supported", "leave it out"),
-    ],
+    refused: &[("useDefaultGateways", "is about Gateways, which are not supported", "leave it out")],
 };
 const PARENT: Shape = Shape {
     known: &["group", "kind", "name", "namespace", "port", "sectionName"],
@@ -60,6 +54,19 @@ pub(super) fn parents(fields: &Fields<'_>, namespace: &str) -> Option<Vec<Parent
         return field.error(message, "name it once, or each time with another `port` or `sectionName`");
     }
     Some(parents)
+}
+
+/// `hostnames` of a route of requests or calls: a mesh is to make nothing of it (GEP-1294), but who wrote it may think that it does.
+pub(super) fn hostnames(fields: &Fields<'_>) -> Option<()> {
+    let Some(field) = fields.find("hostnames") else { return Some(()) };
+    let names = field.all(|it| it.text().map(str::to_owned))?;
+    if !names.is_empty() {
+        field.warn(
+            "says nothing on a route that is attached to a Service: requests for every host fall under its rules",
+            "leave it out, or match the header `host`",
+        );
+    }
+    Some(())
 }
 
 /// `rules`, with names that are unique, and not too many matches in all.

@@ -78,7 +78,8 @@ impl Guards {
                 | HttpFilter::ResponseHeaders(_)
                 | HttpFilter::Redirect(_)
                 | HttpFilter::Rewrite(_)
-                | HttpFilter::Mirror(_) => {}
+                | HttpFilter::Mirror(_)
+                | HttpFilter::Cors(_) => {}
             }
         }
         guards

@@ -10,6 +10,25 @@ fn calls(rules: &str) -> HttpTable {
 }
 
 #[test]
+fn calls_are_limited_and_made_to_fail_as_requests_are() {
+    let extension = |kind: &str, name: &str| {
+        format!("{{type: ExtensionRef, extensionRef: {{group: mesh.wabe.dev, kind: {kind}, name: {name}}}}}")
+    };
+    let [few, broken, gone] =
+        [("RequestLimit", "few"), ("FaultInjection", "broken"), ("RequestLimit", "gone")]
+            .map(|it| extension(it.0, it.1));
+    let rules =
+        format!("[{{name: guarded, filters: [{few}, {broken}]}}, {{name: wrong, filters: [{gone}]}}]");
+    let kinds = "---\napiVersion: mesh.wabe.dev/v1alpha1\nkind: RequestLimit\nmetadata: {name: few, namespace: shop}\nspec: {requests: 3}\n\
+                 ---\napiVersion: mesh.wabe.dev/v1alpha1\nkind: FaultInjection\nmetadata: {name: broken, namespace: shop}\nspec: {abort: {status: 503}}\n";
+    let table = table(&objects(&(route("GRPCRoute", "shop", "calls", &rules) + kinds)));
+    let [guarded, wrong] = [0, 1].map(|it| &table.producer[it].rule.guards);
+    assert_eq!(guarded.limit.as_ref().map(|it| it.requests), Some(3));
+    assert!(guarded.fault.as_ref().is_some_and(|it| it.abort.is_some()) && !guarded.missing);
+    assert!(wrong.missing);
+}
+
+#[test]
 fn calls_are_found_by_service_method_and_headers() {
     let rules = "[
         {name: any, matches: [{headers: [{name: version, value: any}]}]},

@@ -2,6 +2,7 @@
 //! conformance tests and documentation.
 
 mod conditions;
+mod cors;
 mod grpc;
 mod matching;
 mod references;

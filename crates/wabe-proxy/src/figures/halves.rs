@@ -100,8 +100,8 @@ mod tests {
     use crate::figures::{Answers, MOST_SUBJECTS, Requests, Subject};
 
     fn figures(count: u64) -> Figures {
-        let answers = vec![Answers { code: 200, reason: None, count }];
-        let subject = Subject { source: None, service: None, rule: None };
+        let answers = vec![Answers { code: 200, grpc: None, reason: None, count }];
+        let subject = Subject { source: None, service: None, rule: None, destination: None, grpc: false };
         let requests = vec![(subject, Requests { answers, ..Requests::default() })];
         Figures { requests, ..Figures::default() }
     }
@@ -141,10 +141,17 @@ mod tests {
         let mut more = figures(1);
         more.requests = vec![more.requests[0].clone(); MOST_SUBJECTS + 1];
         assert_eq!(read_back(&more), None, "more subjects");
-        for (code, reason) in [(99, None), (1000, None), (200, Some("x\" 1\nevil")), (200, Some(""))] {
+        for (code, grpc, reason) in [
+            (99, None, None),
+            (1000, None, None),
+            (200, Some(17), None),
+            (200, None, Some("x\" 1\nevil")),
+            (200, None, Some("")),
+        ] {
             let mut wrong = figures(1);
-            wrong.requests[0].1.answers[0] = Answers { code, reason: reason.map(str::to_owned), count: 1 };
-            assert_eq!(read_back(&wrong), None, "{code} {reason:?}");
+            wrong.requests[0].1.answers[0] =
+                Answers { code, grpc, reason: reason.map(str::to_owned), count: 1 };
+            assert_eq!(read_back(&wrong), None, "{code} {grpc:?} {reason:?}");
         }
         let mut lying = encode(1, &figures(1)).expect("it fits");
         lying[16..24].copy_from_slice(&u64::MAX.to_le_bytes());

@@ -4,10 +4,10 @@ use std::{
     collections::HashMap,
     os::fd::OwnedFd,
     sync::{Mutex, TryLockError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{EVERY, Figures, MOST_SUBJECTS, Requests, Subject, halves::Writer};
+use super::{EVERY, Figures, MOST_SUBJECTS, REST, Requests, Subject, halves::Writer};
 use crate::{balance::Balancers, locked::lock};
 
 /// One for the proxy.
@@ -20,6 +20,10 @@ pub(super) struct State {
     other: Requests,
     writer: Option<Writer>,
     written: Option<Instant>,
+    /// How long that took.
+    took: Duration,
+    /// Something was counted since.
+    news: bool,
     complained: bool,
 }
 
@@ -53,6 +57,7 @@ impl Sums {
 impl State {
     /// Adds what a worker counted; `None` of those that it could not tell apart.
     pub(super) fn add(&mut self, subject: Option<&Subject>, more: &Requests) {
+        self.news = true;
         match subject {
             Some(subject) if self.requests.contains_key(subject) || self.requests.len() < MOST_SUBJECTS => {
                 self.requests.entry(subject.clone()).or_default().add(more);
@@ -61,17 +66,20 @@ impl State {
         }
     }
 
-    /// Writes, if it is time to.
+    /// Writes, if it is time to: who is killed takes what was counted since along.
     pub(super) fn tick(&mut self, balancers: &Balancers, now: Instant) {
-        if self.written.is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
+        let passed = self.written.map(|it| now.saturating_duration_since(it));
+        if passed.is_none_or(|it| it >= EVERY || (self.news && it >= self.took * REST)) {
             self.written = Some(now);
             self.write(balancers, now);
+            self.took = now.elapsed();
         }
     }
 
     fn write(&mut self, balancers: &Balancers, now: Instant) {
         let requests = self.requests.iter().map(|(subject, it)| (subject.clone(), it.clone())).collect();
         let Some(writer) = &mut self.writer else { return };
+        self.news = false;
         let mut figures = Figures { requests, other: self.other.clone(), backends: balancers.figures(now) };
         let written = writer.write(&figures).or_else(|_| {
             // What was counted matters more.
@@ -101,11 +109,13 @@ mod tests {
     fn what_workers_counted_is_added_up_to_a_limit() {
         let sums = Sums::default();
         let mut one = Requests::default();
-        one.answer(200, None, 1);
+        one.answer(200, None, None, 1);
         let subject = |number: usize| Subject {
             source: Some(wabe_model::ObjectName::new("shop", format!("w{number}"))),
+            destination: None,
             service: None,
             rule: None,
+            grpc: false,
         };
         for _worker in 0..2 {
             for number in 0..MOST_SUBJECTS + 3 {
@@ -119,5 +129,41 @@ mod tests {
             assert!(figures.requests.iter().all(|it| it.1.answers[0].count == 2), "of two workers");
             assert_eq!(figures.other.answers[0].count, 8);
         });
+    }
+
+    #[test]
+    fn what_was_counted_is_written_as_soon_as_that_is_cheap() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let told = || {
+            let figures = crate::figures::read(&std::fs::read(file.path()).expect("read"))?;
+            Some(figures.other.answers.iter().map(|it| it.count).sum::<u64>())
+        };
+        let (sums, balancers, now) = (Sums::default(), Balancers::default(), Instant::now());
+        sums.write_to(OwnedFd::from(file.reopen().expect("open")));
+        let tick = |milliseconds, took: Duration| {
+            sums.change(|it| {
+                it.took = took;
+                it.tick(&balancers, now + Duration::from_millis(milliseconds));
+            });
+        };
+        let written = || {
+            let mut written = None;
+            sums.change(|it| written = it.written);
+            written
+        };
+        tick(0, Duration::ZERO);
+        assert_eq!(told(), Some(0));
+        let mut one = Requests::default();
+        one.answer(200, None, None, 1);
+        sums.change(|it| it.add(None, &one));
+        tick(199, Duration::from_millis(1));
+        assert_eq!(told(), Some(0), "a write that takes so long would be too often");
+        tick(200, Duration::from_millis(1));
+        assert_eq!(told(), Some(1));
+        let before = written();
+        tick(1199, Duration::ZERO);
+        assert_eq!(written(), before, "there is nothing new");
+        tick(1200, Duration::ZERO);
+        assert_ne!(written(), before, "readers see that it lives");
     }
 }

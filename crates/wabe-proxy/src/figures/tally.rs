@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Ways to subjects that are remembered. All are forgotten when there are more.
-const MOST_WAYS: usize = 4 * MOST_SUBJECTS;
+const MOST_WAYS: usize = 16 * MOST_SUBJECTS;
 
 /// What a worker counted and did not hand over yet.
 #[derive(Debug, Default)]
@@ -42,6 +42,11 @@ pub(crate) struct Ended<'a> {
     pub(crate) service: Option<&'a Rc<Service>>,
     pub(crate) rule: Option<&'a Arc<TableRule>>,
     pub(crate) status: Option<StatusCode>,
+    pub(crate) is_grpc: bool,
+    /// What became of a call of gRPC, as far as that was told.
+    pub(crate) grpc: Option<u8>,
+    /// The endpoint's workload.
+    pub(crate) endpoint: Option<u32>,
     pub(crate) failure: Option<Failure>,
     pub(crate) tries: u32,
     pub(crate) took: Duration,
@@ -62,6 +67,8 @@ struct Way {
     caller: u32,
     service: usize,
     rule: usize,
+    endpoint: Option<u32>,
+    grpc: bool,
 }
 
 #[derive(Debug)]
@@ -89,7 +96,7 @@ impl Tally {
         let took = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);
         let mut counted = self.counted.borrow_mut();
         let requests = counted.of(ended);
-        requests.answer(code, reason, 1);
+        requests.answer(code, ended.grpc, reason, 1);
         requests.retries += u64::from(ended.tries.saturating_sub(1));
         requests.microseconds = requests.microseconds.saturating_add(took);
         requests.durations[DURATIONS.partition_point(|most| *most < took)] += 1;
@@ -120,6 +127,8 @@ impl Counted {
             caller: ended.caller,
             service: ended.service.map_or(0, |it| Rc::as_ptr(it) as usize),
             rule: ended.rule.map_or(0, |it| Arc::as_ptr(it) as usize),
+            endpoint: ended.endpoint,
+            grpc: ended.is_grpc,
         };
         let number = match self.ways.get(&way) {
             Some(place) => place.number,
@@ -133,16 +142,21 @@ impl Counted {
 
     /// By names.
     fn find(&mut self, way: Way, ended: &Ended<'_>) -> Option<usize> {
-        let source = ended.world.and_then(|world| world.workloads.get(&ended.caller));
+        let workload = |id: u32| {
+            let it = ended.world?.workloads.get(&id)?;
+            Some(ObjectName::new(it.namespace.clone(), it.name.clone()))
+        };
         let rule = |rule: &Arc<TableRule>| Rule {
             kind: rule.kind.as_str().to_owned(),
             route: rule.route.clone(),
             rule: rule.name.clone().unwrap_or_else(|| rule.rule.to_string()),
         };
         let subject = Subject {
-            source: source.map(|it| ObjectName::new(it.namespace.clone(), it.name.clone())),
+            source: workload(ended.caller),
             service: ended.service.map(|it| it.name.clone()),
             rule: ended.rule.map(rule),
+            destination: ended.endpoint.and_then(workload),
+            grpc: ended.is_grpc,
         };
         let number = self.subjects.get(&subject).copied().or_else(|| {
             let number = self.requests.len();
@@ -167,7 +181,9 @@ impl Counted {
                 sums.add(Some(subject), &requests);
             }
         }
-        sums.add(None, &mem::take(&mut self.other));
+        if !self.other.answers.is_empty() {
+            sums.add(None, &mem::take(&mut self.other));
+        }
     }
 }
 
@@ -223,6 +239,9 @@ mod tests {
             service: None,
             rule: None,
             status: Some(StatusCode::OK),
+            is_grpc: false,
+            grpc: None,
+            endpoint: None,
             failure: None,
             tries: 1,
             took: Duration::from_millis(1),
@@ -239,11 +258,11 @@ mod tests {
     fn each_request_is_counted_once_whatever_way_it_took() {
         let tally = Tally::default();
         // Callers without a name are told apart on the way only.
-        for caller in 0..10_000 {
-            tally.count(&ended(caller % 5000));
+        for caller in 0..40_000 {
+            tally.count(&ended(caller % 20_000));
         }
         let requests = only(&tally);
-        assert_eq!((requests.answers[0].code, requests.answers[0].count), (200, 10_000));
+        assert_eq!((requests.answers[0].code, requests.answers[0].count), (200, 40_000));
         assert_eq!(only(&tally), requests, "nothing is handed over twice");
         assert!(tally.counted.borrow().ways.len() <= MOST_WAYS);
     }
@@ -269,6 +288,42 @@ mod tests {
         let requests = only(&tally);
         assert_eq!(requests.retries, 2);
         assert_eq!((requests.answers[1].code, requests.answers[1].reason.as_deref()), (0, Some("no-answer")));
+    }
+
+    #[test]
+    fn replicas_are_one_destination_and_other_workloads_another() {
+        let tally = Tally::default();
+        let workload = |name: &str| serde_json::json!({ "namespace": "a", "name": name, "identity": "", "v4": "10.0.0.1", "v6": "::1" });
+        let snapshot = serde_json::json!({
+            "generation": 1, "ports": [], "backends": [],
+            "workloads": { "1": workload("old"), "2": workload("old"), "3": workload("new") },
+        });
+        let snapshot: crate::Snapshot = serde_json::from_value(snapshot).expect("a snapshot");
+        let world = Rc::new(World::of(&Read::of(snapshot, &Known::default()), &Balancers::default()));
+        for endpoint in [Some(1), Some(2), Some(3), Some(9), None] {
+            tally.count(&Ended { world: Some(&world), endpoint, ..ended(9) });
+        }
+        let mut told = figures(&tally).requests;
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        let told: Vec<_> = told
+            .iter()
+            .map(|it| (it.0.destination.as_ref().map(|it| &*it.name), it.1.answers[0].count))
+            .collect();
+        assert_eq!(told, [(None, 2), (Some("new"), 1), (Some("old"), 2)]);
+    }
+
+    #[test]
+    fn calls_of_grpc_are_told_apart_by_what_became_of_them() {
+        let tally = Tally::default();
+        tally.count(&ended(1));
+        for grpc in [Some(0), Some(0), Some(14), None] {
+            tally.count(&Ended { is_grpc: true, grpc, ..ended(1) });
+        }
+        let figures = figures(&tally);
+        let calls = figures.requests.iter().find(|it| it.0.grpc).expect("calls");
+        let told: Vec<_> = calls.1.answers.iter().map(|it| (it.grpc, it.count)).collect();
+        assert_eq!(told, [(Some(0), 2), (Some(14), 1), (None, 1)]);
+        assert_eq!(figures.requests.len(), 2, "others are counted by themselves");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 /// Follows one direction. Looks at heads of frames only, and holds nothing else.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub struct Frames {
     /// Who sends masks what it sends: a caller does, a server does not.
     masked: bool,
     place: Place,
@@ -25,13 +25,13 @@ const NOTHING: Place = Place::Head { seen: 0, bytes: [0; 14] };
 const CLOSE: u8 = 8;
 
 impl Frames {
-    /// From the first byte after the handshake on.
-    pub(crate) fn new(masked: bool) -> Self {
+    /// From the first byte after the handshake on; `masked` of what a caller sends.
+    pub fn new(masked: bool) -> Self {
         Self { masked, place: NOTHING, closed: false }
     }
 
     /// Follows bytes up to the end of the frame that they begin or go on with, and tells how many these are.
-    pub(crate) fn follow(&mut self, bytes: &[u8]) -> usize {
+    pub fn follow(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(byte) = bytes.get(taken) {
             match &mut self.place {
@@ -60,24 +60,24 @@ impl Frames {
     }
 
     /// Follows all of these bytes.
-    pub(crate) fn follow_all(&mut self, mut bytes: &[u8]) {
+    pub fn follow_all(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = &bytes[self.follow(bytes)..];
         }
     }
 
     /// Whether another frame may begin here.
-    pub(crate) fn is_between(&self) -> bool {
+    pub fn is_between(&self) -> bool {
         matches!(self.place, Place::Head { seen: 0, .. })
     }
 
     /// Whether what comes are no frames: then nothing may be put between them.
-    pub(crate) fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         matches!(self.place, Place::Lost)
     }
 
     /// Whether a Close frame went by.
-    pub(crate) fn has_closed(&self) -> bool {
+    pub fn has_closed(&self) -> bool {
         self.closed
     }
 }
@@ -106,7 +106,7 @@ fn length_of_head(second: u8) -> usize {
 }
 
 /// A Close frame that says 1001, going away (RFC 6455, section 7.4.1). Who sends it to a server masks it.
-pub(crate) fn going_away(mask: Option<[u8; 4]>) -> Vec<u8> {
+pub fn going_away(mask: Option<[u8; 4]>) -> Vec<u8> {
     let code = 1001_u16.to_be_bytes();
     match mask {
         None => vec![0x80 | CLOSE, 2, code[0], code[1]],

@@ -5,6 +5,7 @@ use wabe_proxy::figures::{Answers, Figures};
 
 use crate::{
     http1::{OK, answering},
+    http2::{caller, grpc_echo, post, run},
     retries::ruled,
     scene::{Heard, Scene, server},
 };
@@ -18,7 +19,7 @@ fn told(scene: &mut Scene) -> Figures {
 }
 
 fn answers(code: u16, reason: Option<&str>, count: u64) -> Answers {
-    Answers { code, reason: reason.map(str::to_owned), count }
+    Answers { code, grpc: None, reason: reason.map(str::to_owned), count }
 }
 
 #[test]
@@ -32,13 +33,13 @@ fn requests_are_counted_by_caller_service_and_answer() {
     assert!(scene.say(b"GET / HTTP/1.1\nhost: web\r\n\r\n").starts_with("HTTP/1.1 400"));
     let figures = told(&mut scene);
     let named = |it: &Option<wabe_model::ObjectName>| it.as_ref().map(ToString::to_string);
-    let of = |service: Option<&str>| {
-        let found = figures.requests.iter().find(|it| named(&it.0.service).as_deref() == service);
-        found.unwrap_or_else(|| panic!("none to {service:?}: {figures:?}"))
-    };
-    let (subject, requests) = of(Some("shop/web"));
+    let found = figures.requests.iter().find(|it| it.0.destination.is_some());
+    let (subject, requests) = found.unwrap_or_else(|| panic!("none was answered: {figures:?}"));
+    assert_eq!(named(&subject.service).as_deref(), Some("shop/web"));
     assert_eq!(named(&subject.source).as_deref(), Some("shop/caller"));
     assert_eq!(subject.rule, None);
+    assert_eq!(named(&subject.destination).as_deref(), Some("shop/server-0"));
+    assert!(!subject.grpc);
     let counted: u64 = requests.answers.iter().map(|it| it.count).sum();
     assert_eq!(requests.durations.iter().sum::<u64>(), counted);
     assert!(requests.answers.contains(&answers(200, None, 7)), "{figures:?}");
@@ -67,4 +68,42 @@ fn a_rule_has_its_name_and_its_retries() {
     assert_eq!(requests.answers.len(), 1, "{figures:?}");
     assert!(requests.answers[0].code >= 500 && requests.answers[0].reason.is_some(), "{figures:?}");
     assert!(requests.retries > 0, "{figures:?}");
+}
+
+#[test]
+fn calls_of_grpc_are_counted_by_what_their_servers_say_of_them() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    for (server, path, grpc, reason) in [
+        (grpc_echo(), "/fine", 0, None),
+        (grpc_echo(), "/failing", 13, None),
+        (grpc_echo(), "/failing/at-once", 5, None),
+        (nobody, "/fine", 14, Some("no-healthy-endpoint")),
+    ] {
+        let mut scene = Scene::new(&[server]);
+        run(async {
+            let mut caller = caller(&scene).await;
+            let (answer, _) = caller.send_request(post(path, "application/grpc"), true).expect("sent");
+            let mut body = answer.await.expect("an answer").into_body();
+            while let Some(data) = body.data().await {
+                data.expect("data");
+            }
+            body.trailers().await.expect("the end");
+        });
+        let figures = told(&mut scene);
+        assert_eq!(figures.requests.len(), 1, "{figures:?}");
+        let (subject, requests) = &figures.requests[0];
+        assert!(subject.grpc, "{figures:?}");
+        assert_eq!(requests.answers, [Answers { grpc: Some(grpc), ..answers(200, reason, 1) }], "{path}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_call_of_grpc_that_says_nothing_of_it_is_what_its_caller_takes_it_for() {
+    let mut scene = Scene::with(&[answering(&Heard::default(), OK)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+    });
+    let call = b"POST / HTTP/1.1\r\nhost: web\r\ncontent-type: application/grpc\r\nconnection: close\r\n\r\n";
+    assert!(scene.say(call).starts_with("HTTP/1.1 200"));
+    let figures = told(&mut scene);
+    assert_eq!(figures.requests[0].1.answers, [Answers { grpc: Some(2), ..answers(200, None, 1) }]);
 }

@@ -27,7 +27,7 @@ pub async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
     sender.ready().await.expect("ready")
 }
 
-/// A server of gRPC that echoes each message and tells its sum at the end. Its own thread ends with the test.
+/// A server of gRPC that echoes each message and tells its sum at the end, or that it failed (`/failing`). Its own thread ends with the test.
 pub fn grpc_echo() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
@@ -54,6 +54,12 @@ async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse
         tokio::time::sleep(PATIENCE * 2).await;
         return;
     }
+    let failing = request.uri().path() == "/failing";
+    if request.uri().path() == "/failing/at-once" {
+        let head = Response::builder().header("content-type", "application/grpc").header("grpc-status", "5");
+        respond.send_response(head.body(()).expect("a head"), true).expect("ended");
+        return;
+    }
     let unending = request.uri().path() == "/unending";
     let mut body = request.into_body();
     let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
@@ -68,12 +74,12 @@ async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse
         answer.send_data(data, false).expect("sent");
     }
     let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers.insert("grpc-status", HeaderValue::from_static(if failing { "13" } else { "0" }));
     trailers.insert("x-sum", HeaderValue::from(sum));
     answer.send_trailers(trailers).expect("ended");
 }
 
-fn post(path: &str, kind: &'static str) -> Request<()> {
+pub fn post(path: &str, kind: &'static str) -> Request<()> {
     let uri = format!("http://web{path}");
     Request::post(uri).header("content-type", kind).header("te", "trailers").body(()).expect("a request")
 }

@@ -1,5 +1,6 @@
 //! The whole proxy, with real connections on loopback and a keeper that the test plays.
 
+mod cors;
 mod downgrade;
 mod drain;
 mod figures;

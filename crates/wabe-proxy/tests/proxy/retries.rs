@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http1::{OK, answering, read_request},
-    http2::grpc_echo,
+    http2::{caller, grpc_echo, post, run},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -482,6 +482,29 @@ fn a_request_limit_lets_its_burst_pass_and_refuses_the_rest() {
     assert_answer(&refused, 429, "request-limit");
     assert!(refused.contains("retry-after: "), "{refused}");
     assert_eq!(heard.all().len(), 2);
+}
+
+#[test]
+fn calls_of_grpc_are_limited_and_told_so() {
+    let scene = ruled(&[grpc_echo()], |rule| {
+        let limit = json!({
+            "name": { "namespace": "shop", "name": "few" },
+            "requests": 1, "per": { "secs": 3600, "nanos": 0 }, "burst": 1, "each": "Route",
+        });
+        rule["kind"] = "GRPCRoute".into();
+        rule["guards"] = json!({ "limit": limit, "fault": null, "missing": false });
+    });
+    run(async {
+        let mut caller = caller(&scene).await;
+        for want in [None, Some("8")] {
+            let (answer, _) =
+                caller.send_request(post("/shop.Echo/Both", "application/grpc"), true).expect("sent");
+            let answer = answer.await.expect("an answer");
+            let status = answer.headers().get("grpc-status").map(|it| it.to_str().expect("a number"));
+            assert_eq!(status, want, "8 is RESOURCE_EXHAUSTED; an echo tells at its end");
+            caller = caller.ready().await.expect("ready");
+        }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
     manifest::{
         field::{Field, Fields, Shape},
         names::{is_dns_subdomain, port, subdomain_name},
-        route::{NOT_YET, Reference, absolute, one_of_each, reference, token},
+        route::{NOT_YET, Reference, absolute, cors::cors, one_of_each, reference, token},
         scalar::shown,
     },
 };
@@ -18,10 +18,11 @@ const FILTER: Shape = Shape {
         "requestMirror",
         "requestRedirect",
         "urlRewrite",
+        "cors",
         "extensionRef",
     ],
     ignored: &[],
-    refused: &[("cors", NOT_YET, "leave the filter out"), ("externalAuth", NOT_YET, "leave the filter out")],
+    refused: &[("externalAuth", NOT_YET, "leave the filter out")],
 };
 const EXTENSION: Shape = Shape { known: &["group", "kind", "name"], ignored: &[], refused: &[] };
 const HEADERS: Shape = Shape { known: &["set", "add", "remove"], ignored: &[], refused: &[] };
@@ -52,15 +53,17 @@ enum Type {
     Mirror,
     Redirect,
     Rewrite,
+    Cors,
     Extension,
 }
 
-const TYPES: [(&str, Type, &str); 6] = [
+const TYPES: [(&str, Type, &str); 7] = [
     ("RequestHeaderModifier", Type::Request, "requestHeaderModifier"),
     ("ResponseHeaderModifier", Type::Response, "responseHeaderModifier"),
     ("RequestMirror", Type::Mirror, "requestMirror"),
     ("RequestRedirect", Type::Redirect, "requestRedirect"),
     ("URLRewrite", Type::Rewrite, "urlRewrite"),
+    ("CORS", Type::Cors, "cors"),
     ("ExtensionRef", Type::Extension, "extensionRef"),
 ];
 
@@ -76,12 +79,19 @@ pub(crate) fn filters(field: &Field<'_>, namespace: &str, place: Place) -> Optio
 fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter> {
     let fields = field.fields(&FILTER)?;
     let allowed: &[Type] = match place {
-        Place::HttpRule => {
-            &[Type::Request, Type::Response, Type::Mirror, Type::Redirect, Type::Rewrite, Type::Extension]
-        }
-        // Who is sent elsewhere needs no backend.
+        Place::HttpRule => &[
+            Type::Request,
+            Type::Response,
+            Type::Mirror,
+            Type::Redirect,
+            Type::Rewrite,
+            Type::Cors,
+            Type::Extension,
+        ],
+        // Who is sent elsewhere needs no backend, and neither does a browser that asks what it may ask.
         Place::HttpBackend => &[Type::Request, Type::Response, Type::Mirror, Type::Rewrite],
-        Place::GrpcRule | Place::GrpcBackend => &[Type::Request, Type::Response, Type::Mirror],
+        Place::GrpcRule => &[Type::Request, Type::Response, Type::Mirror, Type::Extension],
+        Place::GrpcBackend => &[Type::Request, Type::Response, Type::Mirror],
     };
     let choices: Vec<_> =
         TYPES.iter().filter(|it| allowed.contains(&it.1)).map(|(word, kind, _)| (*word, *kind)).collect();
@@ -102,6 +112,7 @@ fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter
         Type::Mirror => HttpFilter::Mirror(mirror(&own, namespace)?),
         Type::Redirect => HttpFilter::Redirect(redirect(&own)?),
         Type::Rewrite => HttpFilter::Rewrite(rewrite(&own)?),
+        Type::Cors => HttpFilter::Cors(cors(&own)?),
         Type::Extension => extension(&own, namespace)?,
     })
 }
