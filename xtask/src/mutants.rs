@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::shell::{execute, root};
 
 /// Crates whose tests must notice everything, and their lists of what they do not.
-const PACKAGES: [&str; 2] = ["wabe-verdict", "wabe-policy"];
+const PACKAGES: [&str; 3] = ["wabe-verdict", "wabe-policy", "wabe-http1"];
 const VERSION: &str = "27.1.0";
 const OPTIONS: [&str; 7] = ["--jobs", "2", "--no-shuffle", "--timeout", "60", "--profile", "mutants"];
 

@@ -59,6 +59,27 @@ fn chunks_and_trailers_are_read() {
 }
 
 #[test]
+fn quoted_extensions_end_where_they_end() {
+    for (extension, wanted) in [
+        (&b"a=\"\\\"x\""[..], Ok(())),
+        (b"a=\"\\\\\"", Ok(())),
+        (b"a=\"\t \x80\"", Ok(())),
+        (b"a=\"\\\t\"", Ok(())),
+        (b"a=\"\"", Ok(())),
+        (b"a=\"\\\x01\"", Err(Refusal::ChunkExtensionMalformed)),
+        (b"a=\"\\\x7f\"", Err(Refusal::ChunkExtensionMalformed)),
+        (b"a=\"\x7f\"", Err(Refusal::ChunkExtensionMalformed)),
+        (b"a=\"x\\\"", Err(Refusal::ChunkExtensionMalformed)),
+        (b"a=\"x\\", Err(Refusal::ChunkExtensionMalformed)),
+        (b"a=\"x\"y", Err(Refusal::ChunkExtensionMalformed)),
+    ] {
+        let mut buffer = BytesMut::from(&[b"1;", extension, b"\r\na"].concat()[..]);
+        let read = decoder(Framing::Chunked).next(&mut buffer);
+        assert_eq!(read.map(|it| assert_eq!(it, Some(Piece::Data("a".into())))), wanted, "{extension:?}");
+    }
+}
+
+#[test]
 fn a_cut_is_seen_wherever_it_is() {
     let whole = b"3\r\nabc\r\n0\r\nA: b\r\n\r\n";
     for length in 0..whole.len() {
@@ -101,4 +122,19 @@ fn a_length_that_is_not_kept_is_an_error() {
     assert_eq!(body.end(None, &mut out), Err(EncodeError::TooShort));
     assert_eq!(BodyEncoder::new(Framing::None).whole(b"a", &mut out), Err(EncodeError::TooLong));
     assert_eq!(BodyEncoder::new(Framing::None).whole(b"", &mut out), Ok(()));
+}
+
+#[test]
+fn each_error_says_something_else() {
+    let all = [
+        EncodeError::RequestUntilClose,
+        EncodeError::NoAuthority,
+        EncodeError::NoHost,
+        EncodeError::Target,
+        EncodeError::TooLong,
+        EncodeError::TooShort,
+    ];
+    let texts: std::collections::BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), all.len());
+    assert!(texts.iter().all(|it| !it.is_empty()));
 }

@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
-use wabe_http1::{Framing, Limits, Reason, Refusal, expects_continue, is_persistent, request, response};
+use wabe_http1::{
+    Framing, Limits, Reason, Refusal, check_host, expects_continue, is_persistent, request, response,
+};
 
 use crate::support::read_all;
 
@@ -21,6 +23,16 @@ fn a_request_is_read() {
     assert_eq!(head.headers["host"], "shop.example:8080");
     assert_eq!(framing, Framing::Length(3));
     assert_eq!(buffer[..], b"abcGET"[..], "what follows the head");
+}
+
+#[test]
+fn many_lines_are_read_as_few_are() {
+    let lines: String = (0..40).map(|it| format!("A{it}: {}\r\n", "b".repeat(it))).collect();
+    let (read, refusal) = read_all(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+    assert_eq!(refusal, None);
+    for number in 0..40 {
+        assert_eq!(read[0].head.headers[format!("a{number}")].len(), number);
+    }
 }
 
 #[test]
@@ -47,11 +59,81 @@ fn targets_of_each_form_are_read() {
 }
 
 #[test]
+fn targets_that_two_readers_could_understand_differently_are_refused() {
+    for (line, host, refusal) in [
+        ("CONNECT a:443", "a:443", None),
+        ("CONNECT a:443", "b:443", Some(Refusal::HostDiffers)),
+        ("CONNECT a:443", "a:80", Some(Refusal::HostDiffers)),
+        ("CONNECT a:443", "a", Some(Refusal::HostDiffers)),
+        ("GET /a#b", "a", Some(Refusal::TargetFragment)),
+        ("GET /a##b", "a", Some(Refusal::TargetFragment)),
+    ] {
+        let (_, refused) = read_all(format!("{line} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        assert_eq!(refused, refusal, "{line}, {host}");
+    }
+}
+
+#[test]
+fn versions_that_could_be_one_are_told_from_those_that_are_none() {
+    for (version, refusal) in [
+        ("HTTP/2.0", Refusal::VersionUnsupported),
+        ("HTTP/1.2", Refusal::VersionUnsupported),
+        ("HTTP/1.x", Refusal::VersionMalformed),
+        ("HTTP/x.1", Refusal::VersionMalformed),
+        ("HTTP/x.y", Refusal::VersionMalformed),
+    ] {
+        let (_, refused) = read_all(format!("GET / {version}\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(refused, Some(refusal), "{version}");
+    }
+}
+
+#[test]
+fn a_length_stays_among_an_answers_fields_unless_it_means_nothing() {
+    for (status, to, stays) in [
+        ("200 OK", Method::GET, true),
+        ("200 OK", Method::HEAD, true),
+        ("304 Not Modified", Method::GET, true),
+        ("404 Not Found", Method::CONNECT, true),
+        ("200 OK", Method::CONNECT, false),
+        ("204 No Content", Method::GET, false),
+    ] {
+        let mut buffer = BytesMut::from(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_str());
+        let (head, _) = response(&mut buffer, &Limits::default(), &to).unwrap().unwrap();
+        assert_eq!(head.headers.contains_key("content-length"), stays, "{status} to {to}");
+    }
+}
+
+#[test]
 fn hosts_are_names_or_addresses_with_at_most_a_port() {
     for host in ["a", "A.b-c_d~e.:8080", "127.0.0.1", "[::1]", "[2001:DB8::1]:80", "a:0", "a:65535", " a\t"] {
         let (read, refusal) = read_all(format!("GET / HTTP/1.1\r\nHost:{host}\r\n\r\n").as_bytes());
         assert_eq!(refusal, None, "{host}");
         assert_eq!(read[0].head.headers["host"], host.trim());
+    }
+}
+
+#[test]
+fn a_host_that_is_said_twice_is_the_same() {
+    for (authority, host, wanted) in [
+        (None, None, Err(Refusal::HostMissing)),
+        (Some("a"), None, Ok(())),
+        (None, Some("a"), Ok(())),
+        (Some("a"), Some("A"), Ok(())),
+        (Some("a:80"), Some("a"), Ok(())),
+        (Some("a"), Some("a:80"), Ok(())),
+        (Some("a:81"), Some("a:81"), Ok(())),
+        (Some("a"), Some("b"), Err(Refusal::HostDiffers)),
+        (Some("a:81"), Some("a"), Err(Refusal::HostDiffers)),
+        (Some("a"), Some("a:443"), Err(Refusal::HostDiffers)),
+        (Some("a b"), Some("a"), Err(Refusal::HostMalformed)),
+        (Some("me@a"), Some("a"), Err(Refusal::UserInfo)),
+        (None, Some("a:+1"), Err(Refusal::HostMalformed)),
+        (None, Some("a:000080"), Err(Refusal::HostMalformed)),
+        (Some("a"), Some("a b"), Err(Refusal::HostMalformed)),
+        (None, Some("a:"), Err(Refusal::HostMalformed)),
+    ] {
+        let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
+        assert_eq!(check_host(bytes(authority), bytes(host), 80), wanted, "{authority:?} {host:?}");
     }
 }
 

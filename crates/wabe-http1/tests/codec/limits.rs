@@ -53,6 +53,14 @@ fn of_a_target() {
 }
 
 #[test]
+fn of_a_target_before_a_version_that_is_short() {
+    for (length, refusal) in [(40, Refusal::VersionMalformed), (41, Refusal::TargetTooLong)] {
+        let head = format!("GET /{} H\r\nHost: a\r\n\r\n", "a".repeat(length - 1));
+        assert_eq!(read(&head, &limits()), Some(refusal), "{length} octets");
+    }
+}
+
+#[test]
 fn of_a_target_whatever_is_configured() {
     let wide = Limits { target_bytes: 1 << 20, head_bytes: 1 << 20, ..Limits::default() };
     for (length, refusal) in [(65_534, None), (65_535, Some(Refusal::TargetTooLong))] {
@@ -77,10 +85,8 @@ fn of_a_method() {
     for (length, refusal) in [(32, None), (33, Some(Refusal::MethodTooLong))] {
         let method = "A".repeat(length);
         assert_eq!(read(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"), &limits()), refusal, "{length}");
-        if refusal.is_some() {
-            let unfinished = request(&mut BytesMut::from(method.as_str()), &limits());
-            assert_eq!(unfinished.map(|_| ()), Err(Refusal::MethodTooLong));
-        }
+        let unfinished = request(&mut BytesMut::from(method.as_str()), &limits());
+        assert_eq!(unfinished.map(|_| ()).err(), refusal, "{length}, and nothing behind it");
     }
 }
 
@@ -118,11 +124,29 @@ fn of_a_head_of_an_answer() {
 }
 
 #[test]
+fn of_a_status_line_that_has_not_ended() {
+    for (length, wanted) in [(399, Ok(())), (400, Err(Refusal::HeadTooLarge))] {
+        let line = format!("HTTP/1.1 200 {}", "a".repeat(length - 13));
+        let read = response(&mut BytesMut::from(line.as_str()), &limits(), &Method::GET);
+        assert_eq!(read.map(|it| assert!(it.is_none())), wanted, "{length} octets");
+    }
+}
+
+#[test]
 fn of_a_line_before_a_chunk() {
     for (length, refusal) in [(20, None), (21, Some(Refusal::ChunkExtensionTooLong))] {
         let line = format!("1;{}\r\n", "a".repeat(length - 4));
         assert_eq!(line.len(), length);
         assert_eq!(read_chunks(&format!("{line}a\r\n0\r\n\r\n"), &limits()), refusal, "{length} octets");
+    }
+}
+
+#[test]
+fn of_a_line_before_a_chunk_that_has_not_ended() {
+    for (length, wanted) in [(19, Ok(None)), (20, Err(Refusal::ChunkExtensionTooLong))] {
+        let mut body = BodyDecoder::new(Framing::Chunked, &limits());
+        let line = format!("1;{}", "a".repeat(length - 2));
+        assert_eq!(body.next(&mut BytesMut::from(line.as_str())), wanted, "{length} octets");
     }
 }
 
