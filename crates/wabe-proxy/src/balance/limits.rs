@@ -55,6 +55,10 @@ impl Counter {
     /// One more, if there may be.
     fn take(&self) -> bool {
         let most = self.most.load(Ordering::Relaxed);
+        if most == NO_LIMIT {
+            self.count.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
         let more = |count| (u64::from(count) < most).then_some(count + 1);
         self.count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
     }
