@@ -1,7 +1,7 @@
 //! Origins that a CORS filter allows: after its description and the conformance test `HTTPRouteCORS`.
 
 use wabe_model::{Cors, HttpFilter};
-use wabe_policy::http::allows;
+use wabe_policy::http::{allows, is_preflight};
 
 use crate::{http_routes, table};
 
@@ -50,5 +50,20 @@ fn origins_are_compared_by_scheme_host_and_port() {
         ("", "https://www.foo.com", false),
     ] {
         assert_eq!(allows(&cors(written), origin), allowed, "{origin} by {written}");
+    }
+}
+
+#[test]
+fn a_preflight_has_its_method_and_both_headers() {
+    let both = &["origin", "access-control-request-method"][..];
+    for (method, headers, wanted) in [
+        ("OPTIONS", both, true),
+        ("OPTIONS", &both[..1], false),
+        ("OPTIONS", &both[1..], false),
+        ("OPTIONS", &[], false),
+        ("GET", both, false),
+        ("options", both, false),
+    ] {
+        assert_eq!(is_preflight(method, |it| headers.contains(&it)), wanted, "{method} {headers:?}");
     }
 }
