@@ -24,12 +24,14 @@ mod exchange;
 mod failure;
 pub mod figures;
 mod filter;
+pub mod foresee;
 mod forward;
 mod grpc;
 mod guard;
 mod identity;
 mod keeper;
 mod mirror;
+mod policy;
 mod replay;
 mod route;
 mod run;
@@ -48,5 +50,5 @@ pub use confine::{ConfineError, confine};
 pub use drain::DRAIN;
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
-    BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+    BackendFacts, EndpointFacts, JudgedFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
 };

@@ -29,6 +29,7 @@ use crate::{
     drain::Drain,
     guard::Passed,
     keeper::{Given, Link},
+    policy,
     serve::{Proxy, listen},
     upstream::Pool,
     world::Watched,
@@ -92,6 +93,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             most,
             bounds: options.bounds,
         });
+        policy::follow(&proxy);
         let ticking = spawn_local(tick(Rc::clone(&proxy)));
         let mut listeners = HashMap::new();
         tokio::select! {
@@ -174,7 +176,7 @@ async fn tick(proxy: Rc<Proxy>) {
     let mut ticks = interval(LOOK);
     loop {
         ticks.tick().await;
-        proxy.watched.look();
+        policy::look(&proxy);
         proxy.log.flush();
         proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();

@@ -31,6 +31,7 @@ use crate::{
     failure::Failure,
     guard::Passed,
     identity::Introduction,
+    policy,
     upstream::Pool,
     wire::Prefixed,
     world::{self, Service},
@@ -173,7 +174,7 @@ async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: 
 fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
     proxy.watched.in_force(dialled).1.or_else(|| {
         // The kernel may know of a route a moment before we do.
-        proxy.watched.look();
+        policy::look(proxy);
         proxy.watched.world().service(dialled)
     })
 }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     io,
-    net::{SocketAddr, TcpStream as StdStream},
+    net::{IpAddr, SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
     rc::Rc,
     task::{Context, Waker},
@@ -24,6 +24,7 @@ use crate::{
     failure::Failure,
     keeper::Link,
     wire::{Reader, Writer, split},
+    world::World,
 };
 
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
@@ -75,6 +76,8 @@ pub(crate) struct Stream {
 struct Shared {
     permit: Permit,
     sender: SendRequest<Bytes>,
+    /// No policy that is newer than this generation may be gone by on it.
+    since: u64,
     /// Places that are taken.
     taken: Rc<Cell<usize>>,
 }
@@ -90,6 +93,8 @@ pub(crate) struct Http1 {
     left: u32,
     /// How long it is kept that nobody uses it.
     idle: Duration,
+    /// No policy that is newer than this generation may be gone by on it.
+    since: u64,
     permit: Permit,
 }
 
@@ -101,6 +106,8 @@ pub(crate) struct Pool {
     shared: RefCell<FxHashMap<Way, Vec<Shared>>>,
     /// When [`Pool::sweep`] was called last: near enough to now, and no look at the clock for each request.
     swept: Cell<Instant>,
+    /// Since when what goes to an address is judged as it is now, of those where it is.
+    judged: RefCell<FxHashMap<IpAddr, u64>>,
 }
 
 #[derive(Debug)]
@@ -120,13 +127,16 @@ enum Room {
 pub(crate) enum NoConnection {
     /// Another endpoint may be better.
     Unreachable,
+    /// The endpoint's policies are newer than those that the socket bears.
+    PolicyNewer,
     /// No other endpoint helps.
     Failed(Failure),
 }
 
 impl Pool {
     pub(crate) fn new(link: Rc<Link>) -> Self {
-        Self { link, idle: RefCell::default(), shared: RefCell::default(), swept: Cell::new(Instant::now()) }
+        let (idle, shared, judged) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { link, idle, shared, swept: Cell::new(Instant::now()), judged }
     }
 
     /// A connection that was used before. It may be about to be closed by its other end.
@@ -174,6 +184,7 @@ impl Pool {
                 Ok(Err(_)) | Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
             },
         };
+        let since = self.link.oldest();
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
         match way.speech {
             Speech::Http1 => {
@@ -182,7 +193,7 @@ impl Pool {
                 let left = terms.requests_per_connection.unwrap_or(u32::MAX) - 1;
                 let idle = terms.idle.unwrap_or(IDLE);
                 Ok((
-                    Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, permit })),
+                    Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, since, permit })),
                     false,
                 ))
             }
@@ -203,7 +214,7 @@ impl Pool {
                         tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
                     }
                 });
-                let shared = Shared { permit, sender, taken: Rc::default() };
+                let shared = Shared { permit, sender, since, taken: Rc::default() };
                 let place = shared.place();
                 self.shared.borrow_mut().entry(way).or_default().push(shared);
                 Ok((Connection::Http2(place), false))
@@ -266,6 +277,7 @@ impl Pool {
                 tracing::debug!(caller, %to, %error, "no connection");
                 Err(match Errno::from_io_error(&error) {
                     Some(Errno::PERM) => NoConnection::Failed(Failure::Policy),
+                    Some(Errno::STALE) => NoConnection::PolicyNewer,
                     _ => NoConnection::Unreachable,
                 })
             }
@@ -276,6 +288,9 @@ impl Pool {
     /// Keeps a connection for the next request. (Those of many requests are kept anyway.)
     pub(crate) fn keep(&self, way: Way, mut connection: Box<Http1>) {
         let Some(left) = connection.left.checked_sub(1) else { return };
+        if self.is_outdated(way, connection.since) {
+            return;
+        }
         connection.left = left;
         connection.permit.returned();
         connection.reader.rest();
@@ -297,6 +312,29 @@ impl Pool {
             list.retain_mut(|it| is_open(&mut it.sender));
             !list.is_empty()
         });
+    }
+
+    /// Has new connections say the generation of this snapshot, and lets go of those that nobody uses now and that are older than
+    /// the policies of their endpoint.
+    pub(crate) fn follow(&self, world: &World) {
+        let (generation, newest_policy) = world.policies.generations();
+        if !self.link.renew(generation, newest_policy) {
+            return;
+        }
+        self.judged.replace(world.judged_addresses());
+        self.idle.borrow_mut().retain(|way, list| {
+            list.retain(|it| !self.is_outdated(*way, it.connection.since));
+            !list.is_empty()
+        });
+        self.shared.borrow_mut().retain(|way, list| {
+            list.retain(|it| !self.is_outdated(*way, it.since));
+            !list.is_empty()
+        });
+    }
+
+    /// Whether the endpoint's policies are newer than a connection to it.
+    fn is_outdated(&self, way: Way, since: u64) -> bool {
+        self.judged.borrow().get(&way.to.ip()).is_some_and(|it| *it > since)
     }
 
     /// Forgets what was connected on a workload's behalf.

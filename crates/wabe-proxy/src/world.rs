@@ -23,6 +23,7 @@ use wabe_policy::{
 use crate::{
     balance::{Balancer, Balancers},
     identity::identities,
+    policy::Policies,
     snapshot::{BackendFacts, Snapshot, Speaks, WorkloadFacts},
 };
 
@@ -34,6 +35,7 @@ const PAIRS: usize = 4096;
 pub(crate) struct World {
     pub(crate) access_log: AccessLog,
     pub(crate) workloads: BTreeMap<u32, WorkloadFacts>,
+    pub(crate) policies: Policies,
     services: FxHashMap<(IpAddr, u16), Rc<Service>>,
     backends: FxHashMap<ObjectName, Vec<Backend>>,
     /// What [`identities`] says of a caller and an endpoint.
@@ -61,7 +63,8 @@ pub(crate) struct Service {
 
 impl World {
     pub(crate) fn of(snapshot: Snapshot, balancers: &Balancers) -> Self {
-        let Snapshot { generation: _, access_log, workloads, ports, backends } = snapshot;
+        let Snapshot { generation, access_log, workloads, ports, backends, policies, judged } = snapshot;
+        let policies = Policies::new(generation, policies, judged);
         let mut services = FxHashMap::default();
         for facts in ports {
             let router = HttpRouter::new(&facts.table);
@@ -82,7 +85,8 @@ impl World {
                 ports.entry(service).or_default().push(Backend { port, speaks, balancer });
             }
         }
-        Self { access_log, workloads, services, backends: ports, identities: RefCell::default() }
+        let (backends, identities) = (ports, RefCell::default());
+        Self { access_log, workloads, policies, services, backends, identities }
     }
 
     /// The service that was dialled.

@@ -28,7 +28,7 @@ pub fn ruled(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Scene {
     Scene::with(servers, |snapshot| add_rule(snapshot, change))
 }
 
-fn add_rule(snapshot: &mut Value, change: impl FnOnce(&mut Value)) {
+pub fn add_rule(snapshot: &mut Value, change: impl FnOnce(&mut Value)) {
     let port = &mut snapshot["ports"][0];
     port["protocol"] = "http".into();
     let (service, number) = (port["service"].clone(), port["port"].clone());
