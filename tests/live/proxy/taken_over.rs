@@ -58,6 +58,9 @@ pub(super) fn it_gets_nowhere(mesh: &TestMesh) {
     let spec =
         json!({ "selector": { "matchLabels": { "app": "guarded" } }, "action": "ALLOW", "rules": only });
     let _policy = Applied::new(mesh, Policy::new("shop/guarded-for-away", spec));
+    let readers = json!([{ "to": [{ "operation": { "methods": ["GET"] } }] }]);
+    let spec = json!({ "selector": { "matchLabels": { "app": "judged" } }, "rules": readers });
+    let _readers = Applied::new(mesh, Policy::new("shop/readers", spec));
     let keeper = mesh.machine().role("keeper").expect("it runs");
     let before = descriptors(keeper);
     let program = testbox();
@@ -80,9 +83,22 @@ pub(super) fn it_gets_nowhere(mesh: &TestMesh) {
         found.unwrap_or_else(|| panic!("{caller} to {to}: {said:#?}")).clone()
     };
     assert_eq!(reached(CALLER, "shop/guarded")["errno"], "EPERM", "as the workload itself");
-    for (caller, to) in [(OTHER, "shop/guarded"), (CALLER, "shop/open"), (OTHER, "shop/open")] {
+    for (caller, to) in [
+        (OTHER, "shop/guarded"),
+        (CALLER, "shop/open"),
+        (OTHER, "shop/open"),
+        (CALLER, "shop/judged"),
+        (OTHER, "shop/judged"),
+    ] {
         assert_eq!(reached(caller, to)["ok"], true, "{caller} to {to}");
     }
+    for kind in ["older-policies", "no-policies"] {
+        let tries: Vec<_> = said[kind].iter().filter(|it| it["for"] == CALLER).collect();
+        assert!(!tries.is_empty() && tries.iter().all(|it| it["to"] == "shop/judged"), "{tries:?}");
+        assert!(tries.iter().all(|it| it["errno"] == "ESTALE"), "{tries:?}");
+    }
+    let refused = mesh.wabe(&["flows", "--refused", "-o", "json"]).success().json_lines();
+    assert!(refused.iter().any(|it| it["reason"] == "policy_newer"), "{refused:#?}");
     let others = said.iter().filter(|(kind, _)| *kind != "connect").flat_map(|(_, lines)| lines);
     let others: Vec<_> = others.collect();
     println!("{} attempts failed", others.len());
