@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wabe_testkit::{Finished, TestMesh};
 use wabe_tests::{
     Applied, eventually,
-    facts::Facts,
+    facts::{Facts, call_from_host},
     manifest::{Policy, Service, Workload, all},
     steps,
 };
@@ -93,11 +93,10 @@ fn nobody_gets_round_the_proxy(mesh: &TestMesh) {
     let everywhere = json!({ "from": [{ "source": { "ipBlocks": ["0.0.0.0/0"] } }] });
     let host = Applied::new(mesh, of_nginx("host", "ALLOW", &[everywhere]));
     let [v4, _] = own(8080);
-    let url = format!("http://{v4}/");
-    let mut curl = std::process::Command::new("curl");
-    curl.args(["-sS", "--max-time", "5", &url]);
-    let refused = mesh.machine().run(curl);
-    assert!(!refused.status.success(), "{refused}");
+    let counted = Facts::of(mesh).refusals("not_by_proxy");
+    let target: SocketAddr = v4.parse().expect("an address");
+    assert_eq!(call_from_host(mesh, target), "ECONNREFUSED");
+    assert!(Facts::of(mesh).refusals("not_by_proxy") > counted);
     drop(host);
     // Inside the workload nothing is judged, or it could not be probed.
     assert_eq!(mesh.exec(SERVER, &["curl", "-sS", "http://127.0.0.1:8080/own"]).success().stdout, "fine");

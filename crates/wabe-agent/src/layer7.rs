@@ -6,8 +6,7 @@ use std::{
 };
 
 use wabe_model::{
-    AppProtocol, AuthorizationPolicy, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport,
-    Workload,
+    AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport, Workload,
 };
 use wabe_policy::{
     http::HttpTable,
@@ -33,25 +32,7 @@ pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &Servi
     port.transport == Transport::Tcp
         && (routing(objects, service, port) != Routing::Nothing
             || asks_for_it(objects, service)
-            || is_judged(objects, service))
-}
-
-/// Whether policies of a workload that the service leads to look at requests.
-fn is_judged(objects: &Objects, service: &Service) -> bool {
-    let root = &objects.mesh_config().root_namespace;
-    let is_near = |it: &&AuthorizationPolicy| {
-        it.decides_by_requests() && [root, &service.name.namespace].contains(&&it.name.namespace)
-    };
-    let deciding: Vec<_> = objects.policies().filter(is_near).collect();
-    if deciding.is_empty() || service.selector.is_empty() {
-        return false;
-    }
-    objects.workloads().any(|workload| {
-        let name = &workload.name;
-        name.namespace == service.name.namespace
-            && workload.has_labels(&service.selector)
-            && deciding.iter().any(|policy| workload.has_labels(&policy.selector))
-    })
+            || objects.has_judged_workload(service))
 }
 
 /// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.

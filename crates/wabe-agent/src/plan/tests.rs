@@ -103,17 +103,14 @@ fn assert_sound(mirror: &Mirror, tables: &BTreeMap<u32, Arc<CompiledPolicy>>) {
             assert!(mirror.workloads.contains_key(&endpoint.workload), "{endpoint:?} leads nowhere");
         }
     }
-    for (id, record) in mirror.workloads.iter().filter(|(_, record)| record.table != NO_POLICY) {
-        let policy = tables.get(&record.table).unwrap_or_else(|| panic!("{id}: nobody knows {record:?}"));
+    let named = mirror.workloads.values().flat_map(|record| [record.table, record.datagram_table]);
+    for table in named.filter(|table| *table != NO_POLICY) {
+        let policy = tables.get(&table).unwrap_or_else(|| panic!("nobody knows {table}"));
         assert!(
-            policy
-                .identity_rows(record.table)
-                .all(|(key, class)| mirror.identity_classes.get(&key) == Some(&class))
+            policy.identity_rows(table).all(|(key, class)| mirror.identity_classes.get(&key) == Some(&class))
         );
-        assert!(
-            policy.port_rows(record.table).all(|(key, class)| mirror.port_classes.get(&key) == Some(&class))
-        );
-        assert!(policy.verdict_rows(record.table).all(|(key, row)| mirror.verdicts.get(&key) == Some(&row)));
+        assert!(policy.port_rows(table).all(|(key, class)| mirror.port_classes.get(&key) == Some(&class)));
+        assert!(policy.verdict_rows(table).all(|(key, row)| mirror.verdicts.get(&key) == Some(&row)));
     }
     let leads_to_workload = |id: &u32| assert!(mirror.workloads.contains_key(id), "workload {id} is missing");
     mirror.cgroups.values().for_each(leads_to_workload);
@@ -150,7 +147,8 @@ fn assert_equals(mirror: &Mirror, desired: &Desired, tables: &BTreeMap<u32, Arc<
         }
     }
     assert_eq!(mirror.endpoints.len(), places, "endpoint rows are left over");
-    let used: BTreeSet<u32> = mirror.workloads.values().map(|record| record.table).collect();
+    let used: BTreeSet<u32> =
+        mirror.workloads.values().flat_map(|record| [record.table, record.datagram_table]).collect();
     assert!(mirror.identity_classes.keys().all(|key| used.contains(&key.table)), "a table is left over");
     assert!(mirror.verdicts.keys().all(|key| used.contains(&key.table)), "a table is left over");
 }

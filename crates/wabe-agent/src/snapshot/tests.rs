@@ -152,7 +152,9 @@ fn rules_about_requests_are_compiled_for_connections_for_datagrams_and_for_the_p
     let methods = vec![wabe_model::StringMatch::Exact("GET".into())];
     readers.rules[0].to = vec![wabe_model::Operation { methods, ..Default::default() }];
     let compiled = |policy: wabe_model::AuthorizationPolicy| {
-        let mut mesh = Mesh::of(vec![Object::AuthorizationPolicy(policy)], vec![instance(1, &web, 0)]);
+        let frontend = Workload { service_account: "frontend".into(), ..workload("shop", "frontend") };
+        let objects = vec![Object::AuthorizationPolicy(policy), Object::Workload(frontend)];
+        let mut mesh = Mesh::of(objects, vec![instance(1, &web, 0)]);
         mesh.desired().workloads[&1].policies.clone().expect("selected")
     };
     let without = compiled(plain);
