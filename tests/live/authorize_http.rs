@@ -186,7 +186,7 @@ fn policies_of_others_and_of_the_same_meaning_fail_no_request(mesh: &TestMesh) {
         for _ in 0..3 {
             drop(Applied::new(mesh, Policy::new("shop/others", spec.clone())));
             // Another policy of the same workload, which allows the same and has the kernel refuse older connections.
-            drop(Applied::new(mesh, of_nginx("more", "DENY", &[put.clone()])));
+            drop(Applied::new(mesh, of_nginx("more", "DENY", std::slice::from_ref(&put))));
             // New connections too.
             assert_eq!(ask(mesh, CALLER, "GET", "/new"), (200, None));
         }

@@ -35,8 +35,7 @@ pub const fn generation_of(priority: u32, in_force: u64) -> u64 {
     if ahead >= 0 {
         return in_force.wrapping_add(ahead as u64);
     }
-    let behind = ahead.unsigned_abs() as u64;
-    if behind > in_force { 0 } else { in_force - behind }
+    in_force.saturating_sub(ahead.unsigned_abs() as u64)
 }
 
 const _: () = {

@@ -19,9 +19,9 @@ fn policies(text: &str) -> Vec<AuthorizationPolicy> {
     };
     let text: String = text.trim().lines().map(str::trim).enumerate().map(one).collect();
     let parsed = parse(&[Manifest::new("x.yaml", "/", text)]).unwrap_or_else(|error| panic!("{error}"));
-    let policy = |object| match object {
-        Object::AuthorizationPolicy(policy) => policy,
-        other => panic!("{other:?}"),
+    let policy = |object| {
+        let Object::AuthorizationPolicy(policy) = object else { panic!("{object:?}") };
+        policy
     };
     parsed.objects.into_iter().map(|it| policy(it.object)).collect()
 }

@@ -74,6 +74,19 @@ pub(crate) fn judge_stream(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFa
     judge(proxy, caller, endpoint, Content::Opaque)
 }
 
+/// Completes once bytes that are no requests may not go to an endpoint any more.
+pub(crate) async fn forbidden(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) {
+    let mut news = proxy.watched.news();
+    loop {
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if judge_stream(proxy, caller, endpoint).is_err() {
+            return;
+        }
+    }
+}
+
 fn judge(
     proxy: &Proxy,
     caller: &Caller,

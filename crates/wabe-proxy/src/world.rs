@@ -14,6 +14,7 @@ use std::{
 
 use http::HeaderValue;
 use rustc_hash::FxHashMap;
+use tokio::sync::watch;
 use wabe_model::{AccessLog, AppProtocol, ObjectName};
 use wabe_policy::{
     http::HttpRouter,
@@ -127,6 +128,8 @@ pub(crate) struct Watched {
     before: RefCell<VecDeque<(Instant, Rc<World>)>>,
     /// The file that there is was understood; or there is none yet.
     understood: Cell<bool>,
+    /// Told whenever another one was.
+    news: watch::Sender<()>,
 }
 
 /// Tells one file from another that takes its name.
@@ -140,7 +143,8 @@ struct Stamp {
 impl Watched {
     pub(crate) fn new(path: PathBuf, balancers: Rc<Balancers>) -> Self {
         let (seen, world, before) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let watched = Self { path, balancers, seen, world, before, understood: Cell::new(true) };
+        let (understood, news) = (Cell::new(true), watch::Sender::new(()));
+        let watched = Self { path, balancers, seen, world, before, understood, news };
         watched.look();
         watched
     }
@@ -148,6 +152,11 @@ impl Watched {
     /// The newest that was understood.
     pub(crate) fn world(&self) -> Rc<World> {
         Rc::clone(&self.world.borrow())
+    }
+
+    /// Hears of each newer one.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
     }
 
     /// Whether what there is was understood: not when the agent is of another version.
@@ -198,6 +207,7 @@ impl Watched {
                 let mut all = self.before.borrow_mut();
                 all.push_front((Instant::now(), before));
                 all.truncate(MEMORIES);
+                self.news.send_replace(());
             }
             Err(error) => {
                 tracing::error!(path = %self.path.display(), %error, "can't be understood; what was read before stays");

@@ -97,10 +97,11 @@ pub(super) async fn carry(
     let _closing = proxy.closing.subscribe();
     let Opened { record, world, reached } = opened.judged(proxy, caller);
     match reached {
-        Ok(Stream { stream: to, under_way: _under_way, permit: _permit, .. }) => {
+        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit }) => {
             let backend = world.backend(&service.name, service.port);
             let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
-            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain).await;
+            let forbidden = policy::forbidden(proxy, caller, &endpoint);
+            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
             record.tunnelled(moved);
         }
         Err(failure) => {

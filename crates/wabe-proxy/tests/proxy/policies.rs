@@ -26,9 +26,9 @@ fn guard(snapshot: &mut Value, spec: &str, generation: u64) {
     let policies: Vec<AuthorizationPolicy> = parsed
         .objects
         .into_iter()
-        .map(|it| match it.object {
-            Object::AuthorizationPolicy(policy) => policy,
-            other => panic!("{other:?}"),
+        .map(|it| {
+            let Object::AuthorizationPolicy(policy) = it.object else { panic!("{:?}", it.object) };
+            policy
         })
         .collect();
     let policy = RequestPolicy::of(&policies.iter().collect::<Vec<_>>()).expect("it looks at requests");
@@ -235,6 +235,28 @@ fn bytes_that_are_no_requests_are_not_let_through_for_what_requests_say() {
     let scene = Scene::with(&[answering(&heard, OK)], |snapshot| guard(snapshot, READERS, 1));
     assert!(ask(&scene, "GET", "/", "").starts_with("HTTP/1.1 200 OK\r\n"));
     assert_refused(&ask(&scene, "POST", "/", "content-length: 0\r\n"), "policy");
+}
+
+#[test]
+fn bytes_that_a_new_policy_does_not_let_through_are_not_carried_on() {
+    let echo = server(|mut stream| {
+        let mut bytes = [0; 64];
+        while let Ok(length @ 1..) = stream.read(&mut bytes) {
+            let _ = stream.write_all(&bytes[..length]);
+        }
+    });
+    let scene = Scene::with(&[echo], |snapshot| snapshot["ports"][0]["protocol"] = "tcp".into());
+    let mut caller = scene.connect();
+    let mut bytes = [0; 64];
+    caller.write_all(b"still").expect("written");
+    assert_eq!(caller.read(&mut bytes).expect("an echo"), 5);
+    scene.change(|snapshot| guard(snapshot, "{action: DENY, rules: [{from: [{source: {namespaces: [bank]}}], to: [{operation: {methods: [GET]}}]}]}", 2));
+    thread::sleep(Duration::from_millis(300));
+    caller.write_all(b"still").expect("written");
+    assert_eq!(caller.read(&mut bytes).expect("an echo"), 5, "of others");
+    scene.change(|snapshot| guard(snapshot, READERS, 3));
+    let error = caller.read(&mut bytes).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]
