@@ -47,8 +47,18 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     let only_names = protocol == UDP && call == Call::Connect;
     let source_port = if call == Call::Send { own_port(ctx) } else { Be16::new(0) };
     let vended = state.flags & socket_flag::VENDED != 0;
-    let caller =
-        Caller { workload: state.workload, protocol, destination, port, source_port, only_names, vended };
+    let layer7_generation = state.layer7_generation;
+    let workload = state.workload;
+    let caller = Caller {
+        workload,
+        protocol,
+        destination,
+        port,
+        source_port,
+        only_names,
+        vended,
+        layer7_generation,
+    };
     let target = match outbound(&KernelTables, &caller) {
         Outbound::Go(target) => target,
         Outbound::Answer => return report::ALLOW,

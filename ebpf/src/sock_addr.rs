@@ -107,3 +107,10 @@ pub fn marked(ctx: &SockAddrContext) -> u32 {
     // SAFETY: a socket of the context.
     sock(ctx).map_or(0, |socket| unsafe { (*socket).mark })
 }
+
+/// The socket's priority, which says what [`wabe_abi::mark::priority`] does.
+#[inline(always)]
+pub fn priority(ctx: &SockAddrContext) -> u32 {
+    // SAFETY: a socket of the context.
+    sock(ctx).map_or(0, |socket| unsafe { (*socket).priority })
+}

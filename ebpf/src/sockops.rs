@@ -71,8 +71,12 @@ fn begin(ctx: &SockOpsContext) {
 /// Writes the ticket.
 #[inline(always)]
 fn vouch(ctx: &SockOpsContext, state: &mut SocketState, flags: u32) {
-    let ticket =
-        Ticket { cookie: cookie(ctx), generation: state.generation, workload: state.workload, flags };
+    let (mut flags, mut generation) = (flags, state.generation);
+    if state.flags & socket_flag::VENDED != 0 {
+        flags |= ticket_flag::LAYER7_DONE;
+        generation = state.layer7_generation;
+    }
+    let ticket = Ticket { cookie: cookie(ctx), generation, workload: state.workload, flags };
     if TICKETS.insert(outgoing(ctx), ticket, 0).is_err() {
         count(counter::TICKETS_LOST);
         return;
@@ -113,9 +117,11 @@ fn accepted(ctx: &SockOpsContext) {
         return;
     }
     state.lane = Lane::Direct as u8;
+    let mut flags = 0;
     // SAFETY: entries are read under RCU; see `Tables::ticket`.
     if let Some(ticket) = unsafe { TICKETS.get(tuple) } {
         let workload = ticket.workload;
+        flags = ticket.flags;
         state.peer_workload = workload;
         drop_ticket(&tuple, workload);
     }
@@ -125,6 +131,8 @@ fn accepted(ctx: &SockOpsContext) {
         generation: state.generation,
         source_workload: state.peer_workload,
         destination_workload: state.workload,
+        flags,
+        reserved: 0,
     };
     if CONNECTIONS.insert(tuple, connection, 0).is_ok() {
         count(counter::CONNECTIONS_LIVE);

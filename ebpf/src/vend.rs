@@ -5,9 +5,9 @@ use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use wabe_abi::{mark, socket_flag};
 
 use crate::{
-    connect::{Call, decide},
+    connect::{Call, decide, generation},
     report,
-    sock_addr::{Family, marked, socket},
+    sock_addr::{Family, marked, priority, socket},
     storage::new_state,
 };
 
@@ -29,6 +29,7 @@ fn judge(ctx: &SockAddrContext, family: Family) -> i32 {
     let Some(workload) = mark::workload_of(marked(ctx)) else { return report::ALLOW };
     if let Some(state) = new_state(socket(ctx).cast()) {
         state.workload = workload;
+        state.layer7_generation = mark::generation_of(priority(ctx), generation());
         state.flags |= socket_flag::STAMPED | socket_flag::VENDED;
     }
     // Without room for its state it has no stamp, and is refused.

@@ -42,12 +42,14 @@ fn proxy() {
         &Workload::idle(OTHER),
         &Workload::web("shop/open"),
         &Workload::web("shop/guarded"),
+        &Workload::web("shop/judged"),
         &Workload::web("shop/lasting")
             .with("command", json!(["$TESTBOX", "web", "--listen", "[::]:8080", "--grpc", "[::]:7070"])),
         &led("shop/chat", json!({ "targetPort": 8080, "appProtocol": "kubernetes.io/ws" })),
         &led("shop/calls", json!({ "targetPort": 7070, "appProtocol": "grpc" })),
         &Service::new("shop/open"),
         &Service::new("shop/guarded"),
+        &Service::new("shop/judged"),
         &Service::new("shop/web").with("selector", json!({ "app": "open" })),
         &Route::new(
             "shop/web",

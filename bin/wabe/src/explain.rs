@@ -35,7 +35,7 @@ pub(crate) fn run(mesh: &Mesh, arguments: &cli::Explain) -> Result<ExitCode, Fai
     let (destination, port) = target::resolve(&asked, &names, dns.as_ref())?;
     if let Some(text) = &arguments.http {
         let sent = request::Sent { from, destination, port, dialled: &arguments.to };
-        return request::run(mesh, &tables, &names, &sent, text, arguments);
+        return request::run(mesh, &tables, &sent, text, arguments);
     }
     let protocol = if arguments.udp { UDP } else { TCP };
     let question = Question { from, protocol, destination, port };
@@ -127,6 +127,9 @@ fn verdict(it: &Candidate) -> String {
     };
     if let Some(rule) = &it.rule {
         text += &format!(" by {rule}");
+    }
+    if it.by_request {
+        text += "; the proxy judges each request";
     }
     if let Some(rule) = &it.audit {
         text += &format!("; audited by {rule}");

@@ -81,6 +81,8 @@ pub struct SocketState {
     pub opened: u64,
     /// The generation that decided it.
     pub generation: u64,
+    /// Where `VENDED` is set: the generation of the policies that the node's proxy goes by.
+    pub layer7_generation: u64,
     /// The workload that created the socket: its identity, never its address.
     pub workload: u32,
     /// The other end's workload; 0 if it has none.
@@ -143,6 +145,8 @@ pub mod ticket_flag {
     pub const DIRECT: u32 = 1;
     /// Written for a connection in the lane `proxy`: it is for the node's proxy.
     pub const PROXY: u32 = 2;
+    /// The node's proxy has judged, or will, what the connection carries, by the policies of the ticket's generation.
+    pub const LAYER7_DONE: u32 = 4;
 }
 
 /// The caller's kernel vouches for a connection before its first packet leaves.
@@ -151,7 +155,8 @@ pub mod ticket_flag {
 pub struct Ticket {
     /// The caller's socket cookie: only the socket that wrote a ticket may remove it.
     pub cookie: u64,
-    /// The generation that the caller's side decided by.
+    /// The generation that the caller's side decided by; with [`ticket_flag::LAYER7_DONE`], that of the policies which the
+    /// node's proxy goes by.
     pub generation: u64,
     /// The caller's workload.
     pub workload: u32,
@@ -173,4 +178,8 @@ pub struct Connection {
     pub source_workload: u32,
     /// The receiver's workload.
     pub destination_workload: u32,
+    /// [`ticket_flag`] bits of the caller's ticket; 0 for a stranger.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
 }

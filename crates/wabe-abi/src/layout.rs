@@ -51,7 +51,7 @@ shapes! {
         services_v6, resolvers, workload_level, max_connections, max_tickets,
         max_exchanges, flags, reserved
     }
-    WorkloadRecord { v4, v6, identity, table, flags, interface, locality, outbound, inbound }
+    WorkloadRecord { v4, v6, layer7_generation, identity, table, datagram_table, flags, interface, locality, outbound, inbound }
     Limits { connections, per_second }
     Pace { open, outbound, inbound }
     VethRecord { v4, v6, workload, reserved }
@@ -68,9 +68,10 @@ shapes! {
     PolicyVerdict { rule, audit_rule, dry_run_rule, action, dry_run_action, reserved }
     Tuple { source, destination, source_port, destination_port, protocol, reserved }
     Ticket { cookie, generation, workload, flags }
-    Connection { cookie, opened, generation, source_workload, destination_workload }
+    Connection { cookie, opened, generation, source_workload, destination_workload, flags, reserved }
     SocketState {
-        dialled, opened, generation, workload, peer_workload, endpoint, service, rule, dialled_port,
+        dialled, opened, generation, layer7_generation, workload, peer_workload, endpoint, service, rule,
+        dialled_port,
         lane, flags
     }
     Exchange {

@@ -1,4 +1,5 @@
-//! Marks of sockets (`SO_MARK`): in a workload's namespace a rule routes by them, and only the mesh may set them.
+//! Marks of sockets (`SO_MARK`): in a workload's namespace a rule routes by them, and only the mesh may set them. And what
+//! else the keeper notes in a socket that it makes for the node's proxy.
 
 use crate::maps::MAX_WORKLOADS;
 
@@ -19,9 +20,35 @@ pub const fn workload_of(mark: u32) -> Option<u32> {
     if mark & VENDED == VENDED && workload != 0 && workload < MAX_WORKLOADS { Some(workload) } else { None }
 }
 
+/// What `SO_PRIORITY` says of a socket that the keeper made for the node's proxy: the lower half of the generation of the
+/// policies which the proxy goes by, as it says. No queue of a mesh heeds priorities. Without `CAP_NET_ADMIN` it can be set to 0 to 6
+/// only; but to name another generation the proxy need only ask for another socket.
+pub const fn priority(generation: u64) -> u32 {
+    generation as u32
+}
+
+/// The generation that a socket's priority stands for: the one nearest to that in force, which may be a later one, as the proxy
+/// reads what it goes by before it is in force. 0 if there is none so near.
+#[inline(always)]
+pub const fn generation_of(priority: u32, in_force: u64) -> u64 {
+    let ahead = priority.wrapping_sub(in_force as u32) as i32;
+    if ahead >= 0 {
+        return in_force.wrapping_add(ahead as u64);
+    }
+    in_force.saturating_sub(ahead.unsigned_abs() as u64)
+}
+
 const _: () = {
     assert!(VENDED & (MAX_WORKLOADS - 1) == 0);
     assert!(workload_of(TO_PROXY).is_none());
     assert!(workload_of(0).is_none());
     assert!(matches!(workload_of(vended(7)), Some(7)));
+    assert!(generation_of(priority(7), 7) == 7);
+    assert!(generation_of(priority(3), 7) == 3);
+    assert!(generation_of(priority(8), 7) == 8);
+    assert!(generation_of(priority(12), 7) == 12);
+    assert!(generation_of(priority(0), 7) == 0);
+    assert!(generation_of(priority(0xffff_ffff), 7) == 0);
+    assert!(generation_of(priority(0xffff_ffff), 0x1_0000_0001) == 0xffff_ffff);
+    assert!(generation_of(priority(0x1_0000_0000), 0xffff_ffff) == 0x1_0000_0000);
 };

@@ -47,6 +47,8 @@ const ENETUNREACH: i32 = 101;
 const ECONNREFUSED: i32 = 111;
 /// No route to host.
 const EHOSTUNREACH: i32 = 113;
+/// Stale file handle: no other reason has it, so that the proxy knows to read what it goes by anew.
+const ESTALE: i32 = 116;
 
 // The macro wants literals so that a row can't name a constant that is not an errno; this keeps them honest.
 const _: () = {
@@ -56,6 +58,7 @@ const _: () = {
     assert!(DropReason::Egress.errno() == ENETUNREACH);
     assert!(DropReason::NoSuchPort.errno() == ECONNREFUSED);
     assert!(DropReason::NoEndpoint.errno() == EHOSTUNREACH);
+    assert!(DropReason::PolicyNewer.errno() == ESTALE);
 };
 
 reasons! {
@@ -107,6 +110,10 @@ reasons! {
     InboundRate = 23, "inbound_rate", 11;
     /// The calling workload has no way to the node's proxy, which the service's rules of layer 7 need.
     NoProxy = 24, "no_proxy", 113;
+    /// The workload has policies of layer 7, so only the node's proxy connects to it: dial its service, not its own address.
+    NotByProxy = 25, "not_by_proxy", 1;
+    /// The workload's policies of layer 7 are newer than those that the node's proxy went by.
+    PolicyNewer = 26, "policy_newer", 116;
 }
 
 #[cfg(test)]

@@ -22,10 +22,15 @@ pub struct WorkloadRecord {
     pub v4: Ip,
     /// Its IPv6 address.
     pub v6: Ip,
+    /// The generation at which its policies of layer 7 were last written: only connections of the node's proxy that goes by them
+    /// come in. 0 if it has none.
+    pub layer7_generation: u64,
     /// Its identity (trust domain, namespace, service account); never [`crate::STRANGER`].
     pub identity: u32,
-    /// Its policy table; a new table has a new id. [`crate::NO_POLICY`] if no policy selects it.
+    /// Its policy table for connections; a new table has a new id. [`crate::NO_POLICY`] if no policy selects it.
     pub table: u32,
+    /// Its policy table for datagrams: the same, unless it has policies of layer 7.
+    pub datagram_table: u32,
     /// [`workload_flag`] bits.
     pub flags: u32,
     /// Its interface in the node's namespace; 0 if unknown.

@@ -132,6 +132,8 @@ pub struct Candidate {
     pub audit: Option<String>,
     /// What policies in dry run would make of it: `allow` or `deny`.
     pub dry_run: Option<&'static str>,
+    /// Its policies look at requests: within what the kernel allows, the proxy judges each (`wabe explain --http`).
+    pub by_request: bool,
 }
 
 /// What one hook does.
@@ -178,7 +180,7 @@ pub fn explain<T: Tables>(tables: &T, names: &Published, question: &Question) ->
             explanation.lead_to_proxy(tables, names, question, &service);
         }
         Some(service) if service.endpoints > 0 => {
-            explanation.balance(tables, names, question, &service);
+            explanation.balance(tables, names, question, &service, By::Caller);
         }
         Some(_) | None => explanation.direct(tables, names, question),
     }
@@ -213,7 +215,7 @@ impl Explanation {
         service: &ServiceRecord,
     ) {
         let begun = self.steps.len();
-        self.balance(tables, names, question, service);
+        self.balance(tables, names, question, service, By::Proxy);
         self.steps.truncate(begun + 1);
         (self.verdict, self.rule) = (Verdict::Allowed, None);
         (self.reason, self.sentence, self.errno) = (None, None, None);
@@ -228,6 +230,10 @@ impl Explanation {
         ] {
             self.steps.push(Step { hook, text: text.to_owned() });
         }
+        if self.candidates.iter().any(|it| it.by_request) {
+            let text = "policies look at requests: the proxy judges each, and `--http` tells how".to_owned();
+            self.steps.push(Step { hook: "proxy", text });
+        }
     }
 
     /// The destination is a service with endpoints: each of them is judged.
@@ -237,6 +243,7 @@ impl Explanation {
         names: &Published,
         question: &Question,
         service: &ServiceRecord,
+        by: By,
     ) {
         let view = ServiceView {
             name: names
@@ -280,7 +287,7 @@ impl Explanation {
         for row in rows {
             let to_endpoint =
                 Question { destination: IpAddr::from(row.address), port: row.port.host(), ..*question };
-            let (mut candidate, outcome) = self.judge(tables, names, &to_endpoint, row.workload);
+            let (mut candidate, outcome) = self.judge(tables, names, &to_endpoint, row.workload, by);
             candidate.weight = row.weight;
             candidate.live = tables.live(row.endpoint);
             candidate.score = candidate.live as f64 / f64::from(row.weight.max(1));
@@ -294,9 +301,10 @@ impl Explanation {
 
     /// The destination is a workload, the outside, or nothing.
     fn direct<T: Tables>(&mut self, tables: &T, names: &Published, question: &Question) {
-        let outcome = match outbound(tables, &caller(question)) {
+        let outcome = match outbound(tables, &caller(question, By::Caller)) {
             Outbound::Go(target) if target.lane == Lane::Direct => {
-                let (mut candidate, outcome) = self.judge(tables, names, question, target.workload);
+                let (mut candidate, outcome) =
+                    self.judge(tables, names, question, target.workload, By::Caller);
                 candidate.live = tables.live(target.endpoint);
                 self.candidates.push(candidate);
                 outcome
@@ -305,7 +313,7 @@ impl Explanation {
             Outbound::Answer => ANSWER,
             Outbound::Refuse { reason, rule, workload, .. } => {
                 if workload != 0 {
-                    let (candidate, _) = self.judge(tables, names, question, workload);
+                    let (candidate, _) = self.judge(tables, names, question, workload, By::Caller);
                     self.candidates.push(candidate);
                 }
                 Outcome { refusal: Some(reason), lane: Lane::Refused, rule, at_receiver: false }
@@ -322,20 +330,13 @@ impl Explanation {
         names: &Published,
         question: &Question,
         workload: u32,
+        by: By,
     ) -> (Candidate, Outcome) {
-        let outcome = match outbound(tables, &caller(question)) {
-            Outbound::Refuse { reason, rule, .. } => {
-                Outcome { refusal: Some(reason), lane: Lane::Refused, rule, at_receiver: false }
-            }
-            Outbound::Answer => ANSWER,
-            Outbound::Go(target) if target.lane == Lane::Direct => arrive(tables, question, target.rule),
-            Outbound::Go(target) => {
-                Outcome { refusal: None, lane: target.lane, rule: target.rule, at_receiver: false }
-            }
-        };
+        let outcome = outcome(tables, question, by);
         let marks = tables.workload(question.from).zip(tables.workload(workload)).map(|(from, to)| {
             let source = if Ip::from(question.destination).is_v4() { from.v4 } else { from.v6 };
-            authorize(tables, to.table, from.identity, &source, Be16::new(question.port))
+            let table = if question.protocol == TCP { to.table } else { to.datagram_table };
+            authorize(tables, table, from.identity, &source, Be16::new(question.port))
         });
         let known = names.workloads.get(&workload);
         let candidate = Candidate {
@@ -355,6 +356,8 @@ impl Explanation {
                 Action::Allow => "allow",
                 Action::Deny | Action::NoMatch | Action::Stranger => "deny",
             }),
+            by_request: question.protocol == TCP
+                && tables.workload(workload).is_some_and(|it| it.layer7_generation != 0),
         };
         (candidate, outcome)
     }
@@ -465,7 +468,35 @@ struct Outcome {
 /// A datagram that belongs to an exchange; none of a question, which has no port of its own.
 const ANSWER: Outcome = Outcome { refusal: None, lane: Lane::Direct, rule: 0, at_receiver: false };
 
-fn caller(question: &Question) -> Caller {
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The workload itself.
+    Caller,
+    /// The node's proxy on its behalf, by the newest policies.
+    Proxy,
+}
+
+/// Whether the kernel lets the node's proxy connect on the caller's behalf to an endpoint's own address.
+pub fn admits_proxy<T: Tables>(tables: &T, question: &Question) -> bool {
+    outcome(tables, question, By::Proxy).refusal.is_none()
+}
+
+/// Both sides' verdict.
+fn outcome<T: Tables>(tables: &T, question: &Question, by: By) -> Outcome {
+    match outbound(tables, &caller(question, by)) {
+        Outbound::Refuse { reason, rule, .. } => {
+            Outcome { refusal: Some(reason), lane: Lane::Refused, rule, at_receiver: false }
+        }
+        Outbound::Answer => ANSWER,
+        Outbound::Go(target) if target.lane == Lane::Direct => arrive(tables, question, by, target.rule),
+        Outbound::Go(target) => {
+            Outcome { refusal: None, lane: target.lane, rule: target.rule, at_receiver: false }
+        }
+    }
+}
+
+fn caller(question: &Question, by: By) -> Caller {
     Caller {
         workload: question.from,
         protocol: question.protocol,
@@ -473,6 +504,7 @@ fn caller(question: &Question) -> Caller {
         port: Be16::new(question.port),
         source_port: Be16::new(0),
         only_names: false,
-        vended: false,
+        vended: by == By::Proxy,
+        layer7_generation: u64::MAX,
     }
 }

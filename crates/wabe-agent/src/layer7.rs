@@ -1,17 +1,24 @@
 //! What the node's proxy has to know: the services that are led to it, their routes, and who serves what they lead to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use wabe_model::{
     AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport, Workload,
 };
 use wabe_policy::{
     http::HttpTable,
+    requests::RequestPolicy,
     stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
 };
-use wabe_proxy::{BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts};
+use wabe_proxy::{
+    BackendFacts, EndpointFacts, JudgedFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+};
 
 use crate::{
+    judged::Judged,
     snapshot::{Node, identity_of, selects, target_port},
     state::{Ids, Instance},
 };
@@ -19,11 +26,13 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Whether callers of a service's port are led to the proxy: a route holds for it, or the service or a workload that it leads to
-/// asks for that always.
+/// Whether callers of a service's port are led to the proxy: a route holds for it, the service or a workload that it leads to
+/// asks for that always, or policies of such a workload look at requests.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
     port.transport == Transport::Tcp
-        && (routing(objects, service, port) != Routing::Nothing || asks_for_it(objects, service))
+        && (routing(objects, service, port) != Routing::Nothing
+            || asks_for_it(objects, service)
+            || objects.has_judged_workload(service))
 }
 
 /// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.
@@ -43,6 +52,7 @@ pub(crate) fn snapshot<'a>(
     objects: &Objects,
     instances: impl Iterator<Item = &'a Instance> + Clone,
     ids: &Ids,
+    judged: &Judged,
     generation: u64,
 ) -> Snapshot {
     let mut ports = Vec::new();
@@ -62,7 +72,8 @@ pub(crate) fn snapshot<'a>(
     }
     let config = objects.mesh_config();
     let (access_log, workers) = (config.access_log, config.proxy_workers);
-    if ports.is_empty() {
+    // Who was led here a moment ago is judged still.
+    if ports.is_empty() && judged.iter().next().is_none() {
         return Snapshot { generation, access_log, workers, ..Snapshot::default() };
     }
     let backends = wanted.into_iter().filter_map(|(name, number)| {
@@ -94,7 +105,23 @@ pub(crate) fn snapshot<'a>(
         Some((instance.id, facts))
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
-    Snapshot { generation, access_log, workers, workloads, ports, backends }
+    let (policies, judged) = policies(judged);
+    Snapshot { generation, access_log, workers, workloads, ports, backends, policies, judged }
+}
+
+/// The policies that look at requests, each once, and whose they are.
+fn policies(judged: &Judged) -> (Vec<RequestPolicy>, BTreeMap<u32, JudgedFacts>) {
+    let mut policies: Vec<&Arc<RequestPolicy>> = Vec::new();
+    let facts = judged.iter().map(|(workload, policy, generation)| {
+        let known = policies.iter().position(|known| Arc::ptr_eq(known, policy));
+        let policy = known.unwrap_or_else(|| {
+            policies.push(policy);
+            policies.len() - 1
+        });
+        (workload, JudgedFacts { policy, generation })
+    });
+    let facts = facts.collect();
+    (policies.into_iter().map(|it| (**it).clone()).collect(), facts)
 }
 
 /// What the proxy has to know of a port whose callers are led to it.

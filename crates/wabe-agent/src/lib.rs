@@ -17,6 +17,7 @@ pub mod explain;
 pub mod figures;
 pub mod flows;
 mod instance_spec;
+mod judged;
 mod layer7;
 mod metrics;
 mod mirror;

@@ -90,7 +90,7 @@ impl Installed {
         let last_table = [
             mirror.identity_classes.keys().map(|key| key.table).max(),
             mirror.verdicts.keys().map(|key| key.table).max(),
-            mirror.workloads.values().map(|record| record.table).max(),
+            mirror.workloads.values().map(|record| record.table.max(record.datagram_table)).max(),
         ];
         let last_table = last_table.into_iter().flatten().max().unwrap_or(0);
         let last = LastIds {
@@ -99,6 +99,11 @@ impl Installed {
             generation: last.generation.max(mirror.config.generation),
         };
         Self { mirror, last, ..Self::default() }
+    }
+
+    /// The number of the generation that a plan would raise to.
+    pub fn next_generation(&self) -> u64 {
+        self.mirror.config.generation.max(self.last.generation) + 1
     }
 
     /// Remembers what a plan wrote. Costs as much as the plan's changes.
@@ -211,10 +216,14 @@ impl<'a> Planner<'a> {
         let mut changed = BTreeSet::new();
         let mut records = Vec::new();
         for (id, workload) in &desired.workloads {
-            let table = workload.policy.as_ref().map_or(NO_POLICY, |policy| self.table(policy));
-            let record = WorkloadRecord { table, ..workload.record };
+            let [table, datagram_table] = match &workload.policies {
+                Some(policies) => [self.table(&policies.connections), self.table(&policies.datagrams)],
+                None => [NO_POLICY; 2],
+            };
+            let record = WorkloadRecord { table, datagram_table, ..workload.record };
             let before = self.before.mirror.workloads.get(id).copied();
-            if before.is_some_and(|before| before.table != table || before.identity != record.identity) {
+            let judged_by = |it: &WorkloadRecord| (it.table, it.identity, it.layer7_generation);
+            if before.is_some_and(|before| judged_by(&before) != judged_by(&record)) {
                 changed.insert(*id);
             }
             if before != Some(record) {

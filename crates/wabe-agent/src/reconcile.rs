@@ -21,6 +21,7 @@ use crate::{
     balance::outcomes::{Outcome, Watched},
     datapath::Datapath,
     flows::SharedNames,
+    judged::Judged,
     plan::Installed,
     published::Published,
     simulation::Simulation,
@@ -151,6 +152,8 @@ pub struct Engine<D> {
     now: Instant,
     installed: Installed,
     compiler: Compiler,
+    /// Whose requests the proxy judges, by the tables in force.
+    judged: Judged,
     handles: BTreeMap<u32, Handles>,
     /// Instances with a job under way.
     busy: BTreeSet<u32>,
@@ -166,6 +169,8 @@ pub struct Engine<D> {
     published: Published,
     /// What the proxy was told last, of generation 0.
     briefed: Option<wabe_proxy::Snapshot>,
+    /// The generation of what it was told last.
+    briefed_generation: u64,
     warnings: BTreeSet<String>,
     simulation: Simulation,
     /// Loading or clearing under way, and who asked for it.
@@ -209,6 +214,7 @@ impl<D: Datapath> Engine<D> {
             now,
             installed: Installed::default(),
             compiler: Compiler::default(),
+            judged: Judged::default(),
             handles: BTreeMap::new(),
             busy: BTreeSet::new(),
             to_start: BTreeSet::new(),
@@ -219,6 +225,7 @@ impl<D: Datapath> Engine<D> {
             waits: Vec::new(),
             published: Published::default(),
             briefed: None,
+            briefed_generation: 0,
             warnings: BTreeSet::new(),
             simulation: Simulation::default(),
             simulating: None,

@@ -26,7 +26,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use policies::Compiler;
+pub use policies::{Compiler, Policies};
 pub use services::{DesiredEndpoint, DesiredService};
 pub(crate) use services::{balance as balance_of, selects, target_port};
 
@@ -79,10 +79,11 @@ pub struct Desired {
 /// A workload as the tables should have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredWorkload {
-    /// Its record; the table is filled in by the plan.
+    /// Its record; the tables are filled in by the plan, and the generation of its policies of layer 7 by
+    /// [`crate::judged::Judged`].
     pub record: WorkloadRecord,
-    /// Its policy; `None` if no policy selects it.
-    pub policy: Option<Arc<CompiledPolicy>>,
+    /// Its policies; `None` if no policy selects it.
+    pub policies: Option<Policies>,
 }
 
 /// Why objects can't be put into the tables.
@@ -128,16 +129,18 @@ pub fn desired<'a>(
         let record = WorkloadRecord {
             v4,
             v6,
+            layer7_generation: 0,
             identity: ids.identity(&identity_of(&instance.spec, &node.trust_domain)),
             table: wabe_abi::NO_POLICY,
+            datagram_table: wabe_abi::NO_POLICY,
             flags: flags(instance),
             interface: place.node_ifindex,
             locality: 0,
             outbound: limits(instance.spec.limits.outbound),
             inbound: limits(instance.spec.limits.inbound),
         };
-        let policy = compiler.policy_of(objects, &node.root_namespace, &instance.spec, ids)?;
-        desired.workloads.insert(instance.id, DesiredWorkload { record, policy });
+        let policies = compiler.policies_of(objects, &node.root_namespace, &instance.spec, ids)?;
+        desired.workloads.insert(instance.id, DesiredWorkload { record, policies });
         desired.cgroups.insert(place.cgroup, instance.id);
         desired.addresses.insert(v4, instance.id);
         desired.addresses.insert(v6, instance.id);
@@ -221,7 +224,8 @@ fn check_size(desired: &Desired) -> Result<(), SnapshotError> {
         return Err(too_many("service ports of both families", desired.services.len(), limit, remedy));
     }
     let mut seen: Vec<&Arc<CompiledPolicy>> = Vec::new();
-    for policy in desired.workloads.values().filter_map(|workload| workload.policy.as_ref()) {
+    let policies = desired.workloads.values().filter_map(|workload| workload.policies.as_ref());
+    for policy in policies.flat_map(|it| [&it.connections, &it.datagrams]) {
         if !seen.iter().any(|known| Arc::ptr_eq(known, policy)) {
             seen.push(policy);
         }

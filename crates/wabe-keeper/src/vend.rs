@@ -58,16 +58,24 @@ enum Given {
     Complete,
     /// A file for what the proxy counts, which comes with it.
     Figures,
-    /// Sockets to connect with on a workload's behalf, which come with it; none if it is gone, or has too many.
-    Sockets { workload: u32, v6: bool },
+    /// Sockets to connect with on a workload's behalf, which come with it and bear this generation; none if it is gone, or has too
+    /// many.
+    Sockets { workload: u32, v6: bool, generation: u64 },
 }
 
 /// What the proxy says.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Wanted {
-    /// So many sockets.
-    Sockets { workload: u32, v4: usize, v6: usize },
+    /// So many sockets, over which only what is judged by the policies of this generation is sent.
+    Sockets {
+        workload: u32,
+        v4: usize,
+        v6: usize,
+        /// An earlier version's proxy judges by none.
+        #[serde(default)]
+        generation: u64,
+    },
     /// It serves all listeners.
     Ready,
     /// It accepts no more connections, and ends once those that it has are over.
@@ -287,12 +295,12 @@ impl Desk {
             Wanted::Sockets { v4, v6, .. } if v4 > MOST || v6 > MOST => {
                 return Err(format!("asks for {} sockets at once", v4.max(v6)));
             }
-            Wanted::Sockets { workload, v4, v6 } => {
+            Wanted::Sockets { workload, v4, v6, generation } => {
                 for (v6, count) in [(false, v4), (true, v6)] {
                     if count > 0 {
-                        let made = self.sockets(workload, v6, count);
+                        let made = self.sockets(workload, v6, count, generation);
                         // One that is gone is noticed by the next look.
-                        let _ = send(link.as_fd(), &Given::Sockets { workload, v6 }, &made);
+                        let _ = send(link.as_fd(), &Given::Sockets { workload, v6, generation }, &made);
                     }
                 }
             }
@@ -300,8 +308,8 @@ impl Desk {
         Ok(())
     }
 
-    fn sockets(&mut self, workload: u32, v6: bool, count: usize) -> Vec<Arc<OwnedFd>> {
-        match self.outlets.sockets(workload, v6, count) {
+    fn sockets(&mut self, workload: u32, v6: bool, count: usize, generation: u64) -> Vec<Arc<OwnedFd>> {
+        match self.outlets.sockets(workload, v6, count, generation) {
             Ok(made) => made.into_iter().map(Arc::new).collect(),
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {
@@ -327,13 +335,15 @@ mod tests {
         let text = |given: &Given| serde_json::to_string(given).expect("text");
         assert_eq!(text(&Given::Listen { workload: 7 }), r#"{"listen":{"workload":7}}"#);
         assert_eq!(text(&Given::Forget { workload: 7 }), r#"{"forget":{"workload":7}}"#);
-        let sockets = Given::Sockets { workload: 7, v6: true };
-        assert_eq!(text(&sockets), r#"{"sockets":{"workload":7,"v6":true}}"#);
+        let sockets = Given::Sockets { workload: 7, v6: true, generation: 9 };
+        assert_eq!(text(&sockets), r#"{"sockets":{"workload":7,"v6":true,"generation":9}}"#);
         assert_eq!(text(&Given::Complete), r#""complete""#);
         assert_eq!(text(&Given::Figures), r#""figures""#);
         let wanted = |text: &str| serde_json::from_str::<Wanted>(text).expect("a wish");
         let sockets = wanted(r#"{"sockets":{"workload":7,"v4":8,"v6":0}}"#);
-        assert!(matches!(sockets, Wanted::Sockets { workload: 7, v4: 8, v6: 0 }));
+        assert!(matches!(sockets, Wanted::Sockets { workload: 7, v4: 8, v6: 0, generation: 0 }));
+        let sockets = wanted(r#"{"sockets":{"workload":7,"v4":0,"v6":1,"generation":9}}"#);
+        assert!(matches!(sockets, Wanted::Sockets { workload: 7, v4: 0, v6: 1, generation: 9 }));
         assert!(matches!(wanted(r#""ready""#), Wanted::Ready));
         assert!(matches!(wanted(r#""draining""#), Wanted::Draining));
         assert!(serde_json::from_str::<Wanted>(r#"{"listen":{"workload":7}}"#).is_err());

@@ -8,9 +8,9 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    Balance, Diagnostic, Diagnostics, HashKey, HttpFilter, InvalidBackend, Kind, Located, Object, ObjectKey,
-    ObjectName, Objects, Parsed, Position, Reference, Route, Service, TargetPort, Workload,
-    manifest::duplicates,
+    AuthorizationPolicy, Balance, ClusterIps, Diagnostic, Diagnostics, HashKey, HttpFilter, InvalidBackend,
+    Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position, Reference, Route, Service,
+    TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -194,7 +194,7 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         }),
         Object::AuthorizationPolicy(policy) => {
             if merged.selected_by_policy(policy).next().is_some() {
-                return None;
+                return out_of_reach(merged, located, policy);
             }
             let namespace = &policy.name.namespace;
             let everywhere = *namespace == merged.mesh_config().root_namespace;
@@ -228,6 +228,30 @@ fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
         | Object::Workload(_)
         | Object::MeshConfig(_) => None,
     }
+}
+
+/// A workload that nobody can connect to, as a policy has it take connections of the proxy only and no service leads there.
+fn out_of_reach(merged: &Objects, located: &Located, policy: &AuthorizationPolicy) -> Option<Diagnostic> {
+    if !policy.decides_by_requests() {
+        return None;
+    }
+    let leads = |service: &Service, workload: &Workload| {
+        service.cluster_ips != ClusterIps::Headless
+            && service.name.namespace == workload.name.namespace
+            && !service.selector.is_empty()
+            && workload.has_labels(&service.selector)
+    };
+    let alone = merged
+        .selected_by_policy(policy)
+        .find(|workload| !merged.services().any(|service| leads(service, workload)))?;
+    Some(located.warning(
+        "spec.rules",
+        format!(
+            "looks at requests, so nobody can connect to workload {} but by a service, and none with an address selects it",
+            alone.name
+        ),
+        "add a Service for it",
+    ))
 }
 
 /// What a route names and what is not there, or not for it: it may come yet.

@@ -26,6 +26,7 @@ mod manifest;
 mod mesh_config;
 mod name;
 mod objects;
+mod plain_path;
 mod policy;
 mod reference_grant;
 mod route;
@@ -53,7 +54,8 @@ pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::{AccessLog, MeshConfig};
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
-pub use policy::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
+pub use plain_path::{is_plain_path, same_escapes};
+pub use policy::{AuthorizationPolicy, HeaderCondition, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use route::{InvalidBackend, Reference, Route, RouteRule};
 pub use service::{

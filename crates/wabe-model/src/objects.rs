@@ -199,11 +199,25 @@ impl Objects {
         found.and_then(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
-    /// Whether something comes to a service through the node's proxy: a route is attached to it or leads to it, or it or one of
-    /// its workloads asks for that always.
+    /// Whether policies in force of a workload that the service leads to look at requests.
+    pub fn has_judged_workload(&self, service: &Service) -> bool {
+        // Most meshes have no such policy, and there may be thousands of services.
+        let mut deciding: Vec<_> = self.policies().filter(|it| it.decides_by_requests()).collect();
+        if deciding.is_empty() || service.selector.is_empty() {
+            return false;
+        }
+        let root = self.mesh_config().root_namespace;
+        deciding.retain(|it| [&root, &service.name.namespace].contains(&&it.name.namespace));
+        self.selected_by_service(service)
+            .any(|workload| deciding.iter().any(|policy| workload.has_labels(&policy.selector)))
+    }
+
+    /// Whether something comes to a service through the node's proxy: a route is attached to it or leads to it, it or one of
+    /// its workloads asks for that always, or policies of such a workload look at requests.
     pub fn comes_through_proxy(&self, name: &ObjectName) -> bool {
         let always = self.service(name).is_some_and(|service| {
             service.layer7 == Layer7::Always
+                || self.has_judged_workload(service)
                 || self.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
         });
         let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);

@@ -1,4 +1,4 @@
-//! `AuthorizationPolicy`: the layer-4 part, with Istio's meaning.
+//! `AuthorizationPolicy`, with Istio's meaning.
 
 use std::collections::BTreeMap;
 
@@ -51,6 +51,9 @@ pub struct Rule {
     /// What `when` demands of the operation, one entry a condition.
     #[serde(default)]
     pub when_operations: Vec<Operation>,
+    /// What `when` demands of the request's headers, one entry a condition.
+    #[serde(default)]
+    pub when_headers: Vec<HeaderCondition>,
 }
 
 /// Matches a caller if every field that is not empty does; within a field any one entry suffices, within a `not_*`
@@ -76,7 +79,7 @@ pub struct Source {
     pub not_ip_blocks: Vec<IpNet>,
 }
 
-/// Matches a port.
+/// Matches a port, and a request to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
@@ -84,6 +87,66 @@ pub struct Operation {
     pub ports: Vec<u16>,
     /// None of these ports.
     pub not_ports: Vec<u16>,
+    /// Methods, told apart by case.
+    #[serde(default)]
+    pub methods: Vec<StringMatch>,
+    /// None of these methods.
+    #[serde(default)]
+    pub not_methods: Vec<StringMatch>,
+    /// Paths without their query, with escapes in capitals; gRPC: `/package.Service/Method`.
+    #[serde(default)]
+    pub paths: Vec<StringMatch>,
+    /// None of these paths.
+    #[serde(default)]
+    pub not_paths: Vec<StringMatch>,
+    /// Hosts as requests name them, with their port if they do; whatever their case.
+    #[serde(default)]
+    pub hosts: Vec<StringMatch>,
+    /// None of these hosts.
+    #[serde(default)]
+    pub not_hosts: Vec<StringMatch>,
+}
+
+/// `request.headers[NAME]`: matches if one of `values` does (or they are empty) and none of `not_values`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderCondition {
+    /// The header's name, in small letters.
+    pub name: String,
+    /// Values. [`StringMatch::Present`]: any, an empty one too.
+    pub values: Vec<StringMatch>,
+    /// None of these values.
+    pub not_values: Vec<StringMatch>,
+}
+
+impl AuthorizationPolicy {
+    /// Whether it takes a look at requests to know whom it lets in or keeps out: one that only marks does not.
+    #[must_use]
+    pub fn decides_by_requests(&self) -> bool {
+        let decides = match self.action {
+            PolicyAction::Allow | PolicyAction::Deny => !self.dry_run,
+            PolicyAction::Audit => false,
+        };
+        decides && self.rules.iter().any(Rule::looks_at_requests)
+    }
+}
+
+impl Rule {
+    /// Whether it demands something that only requests have.
+    #[must_use]
+    pub fn looks_at_requests(&self) -> bool {
+        let mut operations = self.to.iter().chain(&self.when_operations);
+        !self.when_headers.is_empty() || operations.any(Operation::looks_at_requests)
+    }
+}
+
+impl Operation {
+    /// Whether it demands something that only requests have.
+    #[must_use]
+    pub fn looks_at_requests(&self) -> bool {
+        let Self { ports: _, not_ports: _, methods, not_methods, paths, not_paths, hosts, not_hosts } = self;
+        [methods, not_methods, paths, not_paths, hosts, not_hosts].into_iter().any(|it| !it.is_empty())
+    }
 }
 
 /// Istio's way to match a string.

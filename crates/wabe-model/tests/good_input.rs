@@ -4,8 +4,9 @@
 use std::{path::Path, time::Duration};
 
 use wabe_model::{
-    Balance, ClusterIps, Egress, Manifest, Object, ObjectName, Operation, Parsed, PolicyAction, Probe,
-    ProbeAction, Service, Source, StringMatch, TargetPort, Transport, Workload, parse,
+    AuthorizationPolicy, Balance, ClusterIps, Egress, HeaderCondition, Manifest, Object, ObjectName,
+    Operation, Parsed, PolicyAction, Probe, ProbeAction, Rule, Service, Source, StringMatch, TargetPort,
+    Transport, Workload, parse,
 };
 
 fn read(text: &str) -> Parsed {
@@ -223,7 +224,7 @@ spec:
         rule.from[1].service_accounts,
         [ObjectName::new("shop", "front"), ObjectName::new("other", "back")]
     );
-    assert_eq!(rule.to, [Operation { ports: vec![80], not_ports: vec![81] }]);
+    assert_eq!(rule.to, [Operation { ports: vec![80], not_ports: vec![81], ..Operation::default() }]);
     assert_eq!(
         rule.when_sources,
         [
@@ -235,7 +236,52 @@ spec:
             Source { ip_blocks: vec!["10.0.0.0/8".parse().unwrap()], ..Source::default() },
         ]
     );
-    assert_eq!(rule.when_operations, [Operation { ports: vec![], not_ports: vec![22] }]);
+    assert_eq!(rule.when_operations, [Operation { not_ports: vec![22], ..Operation::default() }]);
+}
+
+#[test]
+fn policies_say_what_they_want_of_requests() {
+    let text = r#"
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop}
+spec:
+  rules:
+  - to:
+    - operation:
+        methods: [GET, "H*"]
+        notMethods: ["*"]
+        paths: [/a, "/b%c3%a9/*", "*.html", "*"]
+        notPaths: [/pkg.Service/Method]
+        hosts: [Example.com, "example.com:*"]
+        notHosts: ["*.internal"]
+    when:
+    - {key: "request.headers[X-Tenant]", values: [a, "b*"], notValues: ["*"]}
+  - to: [{operation: {ports: ["80"]}}]
+"#;
+    let Object::AuthorizationPolicy(policy) = only(text) else { panic!("no policy") };
+    let exact = |text: &str| StringMatch::Exact(text.into());
+    let (prefix, suffix) =
+        (|text: &str| StringMatch::Prefix(text.into()), |text: &str| StringMatch::Suffix(text.into()));
+    let operation = &policy.rules[0].to[0];
+    assert_eq!(operation.methods, [exact("GET"), prefix("H")]);
+    assert_eq!(operation.not_methods, [StringMatch::Present]);
+    let paths = [exact("/a"), prefix("/b%C3%A9/"), suffix(".html"), StringMatch::Present];
+    assert_eq!(operation.paths, paths, "escapes are in capitals");
+    assert_eq!(operation.not_paths, [exact("/pkg.Service/Method")]);
+    assert_eq!(operation.hosts, [exact("Example.com"), prefix("example.com:")]);
+    assert_eq!(operation.not_hosts, [suffix(".internal")]);
+    let header = HeaderCondition {
+        name: "x-tenant".into(),
+        values: vec![exact("a"), prefix("b")],
+        not_values: vec![StringMatch::Present],
+    };
+    assert_eq!(policy.rules[0].when_headers, [header]);
+    assert_eq!(policy.rules.iter().map(Rule::looks_at_requests).collect::<Vec<_>>(), [true, false]);
+    assert!(policy.decides_by_requests());
+    let audit = AuthorizationPolicy { action: PolicyAction::Audit, ..policy.clone() };
+    assert!(!audit.decides_by_requests());
+    assert!(!AuthorizationPolicy { dry_run: true, ..policy }.decides_by_requests());
 }
 
 #[test]

@@ -9,10 +9,10 @@ use proptest::{
 };
 use wabe_model::{
     AccessLog, AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule,
-    DirectionLimits, Distribution, Egress, HashCookie, HashKey, Layer7, Manifest, MeshConfig, Object,
-    ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction, RestartPolicy, Rule, Service,
-    ServicePort, Source, StringMatch, TargetPort, Transport, Workload, WorkloadLimits, WorkloadPort, parse,
-    to_manifest, to_yaml,
+    DirectionLimits, Distribution, Egress, HashCookie, HashKey, HeaderCondition, Layer7, Manifest,
+    MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction,
+    RestartPolicy, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload,
+    WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -414,21 +414,60 @@ fn condition_source() -> impl Strategy<Value = Source> {
     })
 }
 
+fn ports() -> impl Strategy<Value = Operation> {
+    (vec(1_u16.., 0..3), vec(1_u16.., 0..3)).prop_map(|(ports, not_ports)| Operation {
+        ports,
+        not_ports,
+        ..Operation::default()
+    })
+}
+
+fn condition_operation() -> impl Strategy<Value = Operation> {
+    ports().prop_filter("empty", |it| *it != Operation::default())
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
-    (vec(1_u16.., 0..3), vec(1_u16.., 0..3))
-        .prop_map(|(ports, not_ports)| Operation { ports, not_ports })
+    let some = |texts: &'static [&'static str]| {
+        let one = select(texts).prop_map(|it| match (it.strip_prefix('*'), it.strip_suffix('*')) {
+            (Some(""), _) => StringMatch::Present,
+            (Some(end), _) => StringMatch::Suffix(end.into()),
+            (None, Some(start)) => StringMatch::Prefix(start.into()),
+            (None, None) => StringMatch::Exact(it.into()),
+        });
+        vec(one, 0..3)
+    };
+    let methods = || some(&["GET", "M-*", "*ST", "*"]);
+    let paths = || some(&["/", "/a/*", "*.php", "*", "/%C3%A9", "/yes"]);
+    let hosts = || some(&["a.b", "a.b:*", "*.b", "*", "10.0.0.1:80", "[::1]", "no", "1.0"]);
+    (ports(), methods(), methods(), paths(), paths(), hosts(), hosts())
+        .prop_map(|(ports, methods, not_methods, paths, not_paths, hosts, not_hosts)| Operation {
+            methods,
+            not_methods,
+            paths,
+            not_paths,
+            hosts,
+            not_hosts,
+            ..ports
+        })
         .prop_filter("empty", |it| *it != Operation::default())
 }
 
+fn header_condition() -> impl Strategy<Value = HeaderCondition> {
+    (select(vec!["x-a", "host", "null"]), vec(string_match(), 0..3), vec(string_match(), 0..3))
+        .prop_map(|(name, values, not_values)| HeaderCondition { name: name.into(), values, not_values })
+        .prop_filter("empty", |it| !it.values.is_empty() || !it.not_values.is_empty())
+}
+
 fn policy() -> impl Strategy<Value = AuthorizationPolicy> {
-    let rule =
-        (vec(source(), 0..2), vec(operation(), 0..2), vec(condition_source(), 0..3), vec(operation(), 0..2))
-            .prop_map(|(from, to, when_sources, when_operations)| Rule {
-                from,
-                to,
-                when_sources,
-                when_operations,
-            });
+    let when =
+        (vec(condition_source(), 0..3), vec(condition_operation(), 0..2), vec(header_condition(), 0..2));
+    let rule = (vec(source(), 0..2), vec(operation(), 0..2), when).prop_map(|(from, to, when)| Rule {
+        from,
+        to,
+        when_sources: when.0,
+        when_operations: when.1,
+        when_headers: when.2,
+    });
     let action = select(vec![PolicyAction::Allow, PolicyAction::Deny, PolicyAction::Audit]);
     (name(), action, labels(0..3), vec(rule, 0..3), any::<bool>()).prop_map(
         |(name, action, selector, rules, dry_run)| AuthorizationPolicy {

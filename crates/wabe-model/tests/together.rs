@@ -54,6 +54,22 @@ fn config(services: &str) -> String {
 }
 
 #[test]
+fn a_policy_about_requests_wants_a_service_that_leads_to_its_workloads() {
+    let methods = "{selector: {matchLabels: {app: web}}, rules: [{to: [{operation: {methods: [GET]}}]}]}";
+    let all = |services: &str| workload("[]") + services + &policy("default", methods);
+    let told = warned(&all(""));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains(
+            "spec.rules: looks at requests, so nobody can connect to workload default/web but by a service, and none with an address selects it (add a Service for it)"
+        ),
+        "{told:?}"
+    );
+    assert_eq!(warned(&all(&service("a", "clusterIP: None\n  ports: [{port: 80}]"))).len(), 1);
+    assert_eq!(warned(&all(&service("a", "ports: [{port: 80}]"))), Vec::<String>::new());
+}
+
+#[test]
 fn one_name_twice_names_both_places_also_across_files() {
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
     let problems: Diagnostics = parse(&[

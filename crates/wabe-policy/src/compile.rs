@@ -14,7 +14,7 @@ use std::{
 
 use wabe_model::{AuthorizationPolicy, Identity, PolicyAction, Rule};
 
-use crate::{CompileError, CompiledPolicy, RuleRef, error::by_length};
+use crate::{CompileError, CompiledPolicy, RuleRef, Traffic, error::by_length};
 use addresses::Addresses;
 use bits::Bits;
 use callers::Callers;
@@ -29,7 +29,7 @@ pub const ROW_LIMIT: usize = 65_536;
 /// they are merged, times words of rules. Keeps hostile policies below a second and some 20 MB.
 const EFFORT: usize = 64;
 
-/// Compiles the policies that select a workload, in the order in which their rules decide.
+/// Compiles the policies that select a workload, in the order in which their rules decide, for one kind of traffic.
 ///
 /// `identities` are all those of the mesh; [`wabe_abi::STRANGER`] is always a stranger, whatever stands there for it.
 /// `rule_id` is asked once for each rule, in order, and must answer with a number other than 0. `limit` is the largest
@@ -39,13 +39,14 @@ const EFFORT: usize = 64;
 /// If it does not fit; the message names the policies and what helps.
 pub fn compile(
     policies: &[&AuthorizationPolicy],
+    traffic: Traffic,
     identities: &BTreeMap<u32, Identity>,
     rule_id: &mut dyn FnMut(&RuleRef) -> u32,
     limit: usize,
 ) -> Result<CompiledPolicy, CompileError> {
     let limit = limit.min(ROW_LIMIT);
     let names = || by_length(policies);
-    let rules = flatten(policies, rule_id);
+    let rules = flatten(policies, traffic, rule_id);
 
     let addresses = Addresses::new(&rules);
     if addresses.blocks() > limit {
@@ -101,13 +102,16 @@ struct FlatRule<'a> {
 
 fn flatten<'a>(
     policies: &[&'a AuthorizationPolicy],
+    traffic: Traffic,
     rule_id: &mut dyn FnMut(&RuleRef) -> u32,
 ) -> Vec<FlatRule<'a>> {
     let mut rules = Vec::new();
     for policy in policies {
         for (index, rule) in policy.rules.iter().enumerate() {
             let id = rule_id(&RuleRef { policy: policy.name.clone(), index });
-            rules.push(FlatRule { id, action: policy.action, dry_run: policy.dry_run, rule });
+            if !traffic.leaves_out(policy.action, rule) {
+                rules.push(FlatRule { id, action: policy.action, dry_run: policy.dry_run, rule });
+            }
         }
     }
     rules

@@ -8,7 +8,7 @@ use wabe_model::{
     AuthorizationPolicy, Identity, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch,
 };
 
-use crate::RuleRef;
+use crate::{RuleRef, Traffic};
 
 /// What policies say of a caller.
 #[must_use]
@@ -34,9 +34,11 @@ pub struct Decision {
 /// Judges a caller by the policies that select a workload. Where several rules match, the first decides, in the order
 /// given.
 ///
-/// `identity` is `None` for a stranger. An IPv4-mapped `source` is the IPv4 address.
+/// `identity` is `None` for a stranger. An IPv4-mapped `source` is the IPv4 address. Of rules that look at requests it knows
+/// what the kernel does.
 pub fn evaluate(
     policies: &[&AuthorizationPolicy],
+    traffic: Traffic,
     identity: Option<&Identity>,
     source: IpAddr,
     port: u16,
@@ -47,11 +49,12 @@ pub fn evaluate(
         account: identity.map(|it| ObjectName::new(&it.namespace, &it.service_account)),
         address: source.to_canonical(),
         port,
+        traffic,
     };
     let enforced: Vec<_> = policies.iter().copied().filter(|policy| !policy.dry_run).collect();
     Evaluation {
         decision: decide(&enforced, &caller),
-        audit_rule: first(&enforced, PolicyAction::Audit, |rule| matches(rule, &caller)),
+        audit_rule: first(&enforced, &caller, PolicyAction::Audit, |rule| matches(rule, &caller)),
         dry_run: policies.iter().any(|policy| policy.dry_run).then(|| decide(policies, &caller)),
     }
 }
@@ -63,33 +66,36 @@ struct Caller {
     account: Option<ObjectName>,
     address: IpAddr,
     port: u16,
+    traffic: Traffic,
 }
 
 fn decide(policies: &[&AuthorizationPolicy], caller: &Caller) -> Decision {
-    let deny = first(policies, PolicyAction::Deny, |rule| matches(rule, caller));
+    let deny = first(policies, caller, PolicyAction::Deny, |rule| matches(rule, caller));
     if deny.is_some() {
         return Decision { action: Action::Deny, rule: deny };
     }
     if caller.account.is_none() {
-        let allow = first(policies, PolicyAction::Allow, |rule| matches_by_address(rule, caller));
+        let allow = first(policies, caller, PolicyAction::Allow, |rule| matches_by_address(rule, caller));
         let action = if allow.is_some() { Action::Allow } else { Action::Stranger };
         return Decision { action, rule: allow };
     }
     if policies.iter().all(|policy| policy.action != PolicyAction::Allow) {
         return Decision { action: Action::Allow, rule: None };
     }
-    let allow = first(policies, PolicyAction::Allow, |rule| matches(rule, caller));
+    let allow = first(policies, caller, PolicyAction::Allow, |rule| matches(rule, caller));
     let action = if allow.is_some() { Action::Allow } else { Action::NoMatch };
     Decision { action, rule: allow }
 }
 
 fn first(
     policies: &[&AuthorizationPolicy],
+    caller: &Caller,
     action: PolicyAction,
     matches: impl Fn(&Rule) -> bool,
 ) -> Option<RuleRef> {
     policies.iter().filter(|policy| policy.action == action).find_map(|policy| {
-        let index = policy.rules.iter().position(&matches)?;
+        let matches = |rule: &Rule| !caller.traffic.leaves_out(action, rule) && matches(rule);
+        let index = policy.rules.iter().position(matches)?;
         Some(RuleRef { policy: policy.name.clone(), index })
     })
 }
@@ -130,7 +136,7 @@ fn operation_matches(operation: &Operation, caller: &Caller) -> bool {
 }
 
 /// Families are never mixed; a block written as IPv4-mapped is the IPv4 block.
-fn contains(net: &IpNet, address: IpAddr) -> bool {
+pub(crate) fn contains(net: &IpNet, address: IpAddr) -> bool {
     match (net, address) {
         (IpNet::V4(net), IpAddr::V4(address)) => net.contains(&address),
         (IpNet::V6(net), IpAddr::V6(address)) => net.contains(&address),

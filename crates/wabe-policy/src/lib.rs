@@ -1,5 +1,6 @@
 //! Authorization policies compiled to the tables that the kernel reads, and routes of requests compiled to those that the
-//! proxy reads ([`http`], [`stream`]); and what both compute alike of shares ([`spread`]). Of policies:
+//! proxy reads ([`http`], [`stream`]); policies that look at requests ([`requests`]), which only the proxy sees; and what both
+//! compute alike of shares ([`spread`]). Of policies:
 //!
 //! Policies are lists of rules, and rules lists of alternatives; the kernel should walk neither. It needs not, because
 //! a rule looks at three things only: who calls (identity), what for (port), where from (source address). Each of them
@@ -32,10 +33,12 @@ mod compile;
 mod error;
 mod evaluate;
 pub mod http;
+pub mod requests;
 mod rule_ref;
 pub mod spread;
 pub mod stream;
 mod table;
+mod traffic;
 
 pub use applicable::applicable;
 pub use compile::{ROW_LIMIT, compile};
@@ -43,3 +46,4 @@ pub use error::CompileError;
 pub use evaluate::{Decision, Evaluation, evaluate};
 pub use rule_ref::RuleRef;
 pub use table::CompiledPolicy;
+pub use traffic::Traffic;

@@ -29,6 +29,12 @@ pub(crate) enum Failure {
     NoHealthyEndpoint,
     /// The kernel refused the connection: the caller itself could not have made it.
     Policy,
+    /// A policy of the endpoint that looks at requests refuses this one, or bytes that are none.
+    Forbidden,
+    /// Policies of the endpoint look at paths, and this one is read as another by some servers.
+    AmbiguousPath,
+    /// The kernel says that the endpoint's policies are newer than those that can be read here.
+    PolicyNewer,
     /// The keeper gives no socket for the caller.
     NoSocket,
     /// The backend has as many requests or connections as its rule allows.
@@ -62,10 +68,11 @@ impl Failure {
             Self::InvalidBackend | Self::InvalidFilter => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Injected(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-            Self::Policy => StatusCode::FORBIDDEN,
+            Self::Policy | Self::Forbidden | Self::AmbiguousPath => StatusCode::FORBIDDEN,
             Self::UnknownService
             | Self::TooManyConnections
             | Self::NoHealthyEndpoint
+            | Self::PolicyNewer
             | Self::NoSocket
             | Self::Overflow
             | Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
@@ -87,7 +94,7 @@ impl Failure {
         };
         match self {
             Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
-            Self::Policy => PERMISSION_DENIED,
+            Self::Policy | Self::Forbidden | Self::AmbiguousPath => PERMISSION_DENIED,
             Self::Overflow | Self::TooMany(_) => RESOURCE_EXHAUSTED,
             Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
             Self::Malformed(_) | Self::SlowHead | Self::SlowBody | Self::BadHost => INTERNAL,
@@ -96,6 +103,7 @@ impl Failure {
             | Self::InvalidBackend
             | Self::InvalidFilter
             | Self::NoHealthyEndpoint
+            | Self::PolicyNewer
             | Self::NoSocket
             | Self::Ending
             | Self::BadAnswer => UNAVAILABLE,
@@ -115,7 +123,9 @@ impl Failure {
             Self::TooMany(_) => "request-limit",
             Self::Injected(_) => "injected-fault",
             Self::NoHealthyEndpoint => "no-healthy-endpoint",
-            Self::Policy => "policy",
+            Self::Policy | Self::Forbidden => "policy",
+            Self::AmbiguousPath => "ambiguous-path",
+            Self::PolicyNewer => "policy-newer",
             Self::NoSocket => "no-socket",
             Self::Overflow => "overflow",
             Self::BadAnswer => "bad-upstream-answer",
@@ -135,6 +145,8 @@ impl Failure {
     pub(crate) fn blame(self) -> &'static str {
         match self {
             Self::Policy
+            | Self::Forbidden
+            | Self::AmbiguousPath
             | Self::TooMany(_)
             | Self::CallerDeadline(_)
             | Self::Malformed(_)
@@ -148,7 +160,11 @@ impl Failure {
             | Self::BadAnswer
             | Self::RequestTimeout(_)
             | Self::BackendTimeout(_) => "upstream",
-            Self::UnknownService | Self::TooManyConnections | Self::NoSocket | Self::Ending => "mesh",
+            Self::UnknownService
+            | Self::TooManyConnections
+            | Self::PolicyNewer
+            | Self::NoSocket
+            | Self::Ending => "mesh",
         }
     }
 
@@ -205,6 +221,11 @@ impl fmt::Display for Failure {
             Self::Injected(_) => "the route's FaultInjection answers so",
             Self::NoHealthyEndpoint => "no endpoint of the service could be reached",
             Self::Policy => "the caller may not connect to the endpoint; `wabe explain` tells the rule",
+            Self::Forbidden => "a policy refuses this request; `wabe explain --http` tells the rule",
+            Self::AmbiguousPath => {
+                "policies look at paths, and this one is read as another by some servers: leave out `//`, `.`, `..`, `\\` and escapes of what needs none"
+            }
+            Self::PolicyNewer => "policies changed and were not read yet: ask again",
             Self::NoSocket => "the keeper gives no socket for this workload",
             Self::Overflow => "the service has as many requests or connections as its DestinationRule allows",
             Self::BadAnswer => "the endpoint closed the connection, or its answer is no HTTP",
@@ -246,6 +267,9 @@ pub(crate) fn one_of_each() -> impl Iterator<Item = Failure> {
         Failure::Injected(503),
         Failure::NoHealthyEndpoint,
         Failure::Policy,
+        Failure::Forbidden,
+        Failure::AmbiguousPath,
+        Failure::PolicyNewer,
         Failure::NoSocket,
         Failure::Overflow,
         Failure::BadAnswer,

@@ -39,7 +39,7 @@ pub const DURATIONS: [u64; 14] = [
     5_000_000, 10_000_000,
 ];
 /// Why there was no good answer. All but the last three are those of `x-wabe-reason`, which has many for requests that are none.
-pub const REASONS: [&str; 23] = [
+pub const REASONS: [&str; 25] = [
     "unknown-service",
     "no-route",
     "invalid-backend",
@@ -48,6 +48,8 @@ pub const REASONS: [&str; 23] = [
     "injected-fault",
     "no-healthy-endpoint",
     "policy",
+    "ambiguous-path",
+    "policy-newer",
     "no-socket",
     "overflow",
     "bad-upstream-answer",

@@ -2,10 +2,11 @@
 
 use http::{
     HeaderMap, Uri,
-    header::{HeaderName, HeaderValue},
+    header::{HOST, HeaderName, HeaderValue},
+    request,
     uri::PathAndQuery,
 };
-use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect};
+use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect, Rewrite};
 
 /// Sets, adds and removes, in this order, as the standard demands.
 pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
@@ -20,6 +21,18 @@ pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
     }
     for name in &change.remove {
         headers.remove(name);
+    }
+}
+
+/// Another path, another host.
+pub(crate) fn rewrite(head: &mut request::Parts, matched: &PathMatch, rewrite: &Rewrite) {
+    let path = rewrite.path.as_ref();
+    if let Some(target) = path.and_then(|it| target(&head.uri, matched, it)) {
+        head.uri = Uri::from(target);
+    }
+    let host = rewrite.hostname.as_ref();
+    if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
+        head.headers.insert(HOST, host);
     }
 }
 

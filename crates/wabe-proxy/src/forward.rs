@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     grpc,
     identity::vouch,
+    policy,
     replay::Replay,
     route::AnswerChange,
     search::{Reached, Search},
@@ -112,9 +113,15 @@ pub(crate) async fn forward(
             Ok(reached) => reached,
             Err(failure) => return Forwarded::Failed(failure),
         };
-        record.tries += 1;
         record.endpoint = Some(endpoint.workload);
         vouch(&mut head.headers, errand.world.identities(errand.caller.workload, endpoint.workload));
+        if let Err(failure) = policy::judge_request(errand.proxy, errand.caller, &endpoint, head) {
+            if let Connection::Http1(connection) = connection {
+                errand.proxy.pool.keep(way, connection);
+            }
+            return Forwarded::Failed(failure);
+        }
+        record.tries += 1;
         let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();

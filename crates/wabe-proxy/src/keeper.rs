@@ -8,7 +8,13 @@ use std::{
         fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{
+            AtomicU64,
+            Ordering::{AcqRel, Acquire},
+        },
+    },
 };
 
 use rustix::{
@@ -39,8 +45,13 @@ pub(crate) enum Given {
     Complete,
     /// A file for what is counted, which comes with it.
     Figures,
-    /// Sockets, which come with it; none if the workload is gone.
-    Sockets { workload: u32, v6: bool },
+    /// Sockets, which come with it; none if the workload is gone. They bear this generation.
+    Sockets {
+        workload: u32,
+        v6: bool,
+        #[serde(default)]
+        generation: u64,
+    },
 }
 
 /// What is said to the keeper.
@@ -51,6 +62,8 @@ enum Wanted {
         workload: u32,
         v4: usize,
         v6: usize,
+        /// Of the policies that what is sent over them is judged by.
+        generation: u64,
     },
     /// All listeners are served.
     Ready,
@@ -65,6 +78,10 @@ pub(crate) struct Link {
     /// Sockets of this number and above are given up: what is left is for listeners and callers that leave.
     scarce: RawFd,
     stocks: Mutex<HashMap<(u32, bool), Stock>>,
+    /// What new sockets bear.
+    generation: AtomicU64,
+    /// Those that bear an older one are of no use.
+    oldest: AtomicU64,
 }
 
 /// Sockets of one workload and family.
@@ -82,7 +99,8 @@ impl Link {
         rustix::io::ioctl_fionbio(&keeper, true)?;
         // One of packets, which tokio has no type for; only its readiness is asked for.
         let socket = UnixStream::from_std(StdUnixStream::from(keeper))?;
-        Ok(Arc::new(Self { socket, scarce, stocks: Mutex::default() }))
+        let (generation, oldest) = (AtomicU64::default(), AtomicU64::default());
+        Ok(Arc::new(Self { socket, scarce, stocks: Mutex::default(), generation, oldest }))
     }
 
     /// The next thing that the keeper says; `None` once it has gone. Sockets are put into stock here.
@@ -90,7 +108,13 @@ impl Link {
         loop {
             self.socket.readable().await?;
             match self.socket.try_io(Interest::READABLE, || receive(&self.socket)) {
-                Ok(Some((Given::Sockets { workload, v6 }, sockets))) => self.stock(workload, v6, sockets),
+                Ok(Some((Given::Sockets { workload, v6, generation }, sockets))) => {
+                    if generation >= self.oldest() {
+                        self.stock(workload, v6, sockets);
+                    } else {
+                        self.outdated(workload, v6, sockets);
+                    }
+                }
                 // Readiness was a false alarm.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 received => return received,
@@ -124,6 +148,24 @@ impl Link {
         }
     }
 
+    /// Has new sockets bear this generation, and throws away those that bear one before `oldest`. Older news than known is none.
+    pub(crate) fn renew(&self, generation: u64, oldest: u64) {
+        if self.oldest.fetch_max(oldest, AcqRel) < oldest {
+            lock(&self.stocks).values_mut().for_each(|stock| stock.ready.clear());
+        }
+        self.generation.fetch_max(generation, AcqRel);
+    }
+
+    /// No socket that is given bears a newer generation.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
+    /// No socket that is given bears an older generation.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest.load(Acquire)
+    }
+
     /// Forgets a workload's sockets.
     pub(crate) fn forget(&self, workload: u32) {
         lock(&self.stocks).retain(|(of, _), _| *of != workload);
@@ -141,7 +183,7 @@ impl Link {
 
     fn ask(&self, workload: u32, v6: bool) {
         let (v4, v6) = if v6 { (0, STOCK) } else { (STOCK, 0) };
-        self.say(&Wanted::Sockets { workload, v4, v6 });
+        self.say(&Wanted::Sockets { workload, v4, v6, generation: self.generation() });
     }
 
     fn say(&self, wanted: &Wanted) {
@@ -149,6 +191,21 @@ impl Link {
         // It never fills: the keeper reads at once, and few packets are under way.
         if let Err(error) = send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             tracing::error!(%error, ?wanted, "the keeper can't be told");
+        }
+    }
+
+    /// Sockets that were asked for before they were of no use. Others are asked for if somebody waits; none came if the workload
+    /// is gone.
+    fn outdated(&self, workload: u32, v6: bool, sockets: Vec<OwnedFd>) {
+        if sockets.is_empty() {
+            return self.stock(workload, v6, sockets);
+        }
+        let mut stocks = lock(&self.stocks);
+        let stock = stocks.entry((workload, v6)).or_default();
+        stock.asked = stock.asked.saturating_sub(1);
+        if stock.asked * STOCK < stock.waiting.len() {
+            stock.asked += 1;
+            self.ask(workload, v6);
         }
     }
 
@@ -243,7 +300,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 let mut asked = [0; 128];
                 let (_, length) = rustix::net::recv(&keeper, &mut asked, RecvFlags::empty()).expect("asked");
-                assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0}}"#);
+                assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0,"generation":0}}"#);
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);
                 assert!(taken.await.expect("no panic").is_ok());
                 assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 7);
@@ -251,6 +308,45 @@ mod tests {
                 let (given, descriptors) = heard.await.expect("no panic").expect("heard").expect("open");
                 assert!(matches!(given, Given::Listen { workload: 9 }));
                 assert_eq!(descriptors.len(), 1);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn sockets_of_older_policies_are_thrown_away_and_others_asked_for() {
+        let (keeper, link) = pair();
+        LocalSet::new()
+            .run_until(async {
+                let hearing = Arc::clone(&link);
+                tokio::task::spawn_local(async move { hearing.next().await });
+                link.stock(7, false, vec![std::fs::File::open("/dev/null").expect("null").into()]);
+                link.renew(3, 0);
+                link.renew(2, 0);
+                assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 1, "no policy needs another");
+                link.renew(4, 4);
+                assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 0);
+                let taking = Arc::clone(&link);
+                let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
+                tokio::task::yield_now().await;
+                let mut asked = [0; 128];
+                let (_, length) = rustix::net::recv(&keeper, &mut asked, RecvFlags::empty()).expect("asked");
+                assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0,"generation":4}}"#);
+                link.renew(6, 6);
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":false,"generation":4}}"#, 8);
+                let again = tokio::task::spawn_blocking({
+                    let keeper = keeper.try_clone().expect("a copy");
+                    move || {
+                        let mut asked = [0; 128];
+                        let (_, length) =
+                            rustix::net::recv(&keeper, &mut asked, RecvFlags::empty()).expect("asked");
+                        String::from_utf8_lossy(&asked[..length]).into_owned()
+                    }
+                });
+                let again = again.await.expect("no panic");
+                assert_eq!(again, r#"{"sockets":{"workload":7,"v4":8,"v6":0,"generation":6}}"#);
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":false,"generation":6}}"#, 8);
+                assert!(taken.await.expect("no panic").is_ok());
+                assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 7);
             })
             .await;
     }

@@ -28,6 +28,7 @@ mod exchange;
 mod failure;
 pub mod figures;
 mod filter;
+pub mod foresee;
 mod forward;
 mod grpc;
 mod guard;
@@ -35,6 +36,7 @@ mod identity;
 mod keeper;
 mod locked;
 mod mirror;
+mod policy;
 mod replay;
 mod route;
 mod run;
@@ -54,6 +56,6 @@ pub use confine::{ConfineError, confine};
 pub use drain::DRAIN;
 pub use run::{Options, ProxyError, run};
 pub use snapshot::{
-    BackendFacts, EndpointFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
+    BackendFacts, EndpointFacts, JudgedFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
 };
 pub use websocket::frames;

@@ -194,17 +194,7 @@ impl<'f> Change<'_, 'f> {
                         self.decided.mirrors.push(mirror);
                     }
                 }
-                HttpFilter::Rewrite(rewrite) => {
-                    let path = rewrite.path.as_ref();
-                    let target = path.and_then(|it| filter::target(&self.head.uri, self.matched, it));
-                    if let Some(target) = target {
-                        self.head.uri = Uri::from(target);
-                    }
-                    let host = rewrite.hostname.as_ref();
-                    if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
-                        self.head.headers.insert(HOST, host);
-                    }
-                }
+                HttpFilter::Rewrite(rewrite) => filter::rewrite(self.head, self.matched, rewrite),
             }
         }
         redirect

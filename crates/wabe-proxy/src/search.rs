@@ -1,13 +1,18 @@
 //! The look-out for an endpoint of a service that can be reached.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::sleep};
 use wabe_model::Locality;
 
 use crate::{
     balance::{Balancer, NoChoice, Outcome, Permit, UnderWay, Wish},
     failure::Failure,
+    policy,
     serve::{Caller, Proxy},
     snapshot::{EndpointFacts, Speaks},
     upstream::{Connection, NoConnection, Speech, Way},
@@ -16,6 +21,9 @@ use crate::{
 
 /// So many endpoints are tried until one can be connected to, whatever a route says.
 const TRIES: usize = 3;
+/// So many looks are taken at the snapshot if the kernel says that there are newer policies, with a longer pause before each.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A look-out on behalf of a caller.
 pub(crate) struct Search<'a> {
@@ -79,16 +87,23 @@ impl<'a> Search<'a> {
             Speaks::Http2 => true,
         };
         let speech = if (streams || self.grpc) && !self.plain { Speech::Http2 } else { Speech::Http1 };
+        let mut outdated = 0;
         for unreachable in 0..TRIES {
             let (endpoint, under_way) = self.next(unreachable)?;
             let way = Way { caller: self.caller.workload, to: self.address(&endpoint), speech };
             if let Some(connection) = (!self.anew).then(|| pool.used(way)).flatten() {
                 return Ok(Reached { connection, endpoint, way, used: true, under_way });
             }
-            match pool.connect(way, self.balancer().limits(), &traffic.pool).await {
-                Ok((connection, used)) => return Ok(Reached { connection, endpoint, way, used, under_way }),
-                Err(why) => self.failed(&endpoint, &under_way, why)?,
-            }
+            let why = loop {
+                match pool.connect(way, self.balancer().limits(), &traffic.pool).await {
+                    Ok((connection, used)) => {
+                        return Ok(Reached { connection, endpoint, way, used, under_way });
+                    }
+                    Err(NoConnection::PolicyNewer) => self.read_policies(&mut outdated).await?,
+                    Err(why) => break why,
+                }
+            };
+            self.failed(&endpoint, &under_way, why)?;
         }
         Err(Failure::NoHealthyEndpoint)
     }
@@ -97,15 +112,32 @@ impl<'a> Search<'a> {
     pub(crate) async fn stream(&mut self) -> Result<Stream, Failure> {
         let traffic = self.balancer().traffic();
         let permit = self.balancer().limits().connection().map_err(|_| Failure::Overflow)?;
+        let mut outdated = 0;
         for unreachable in 0..TRIES {
             let (endpoint, under_way) = self.next(unreachable)?;
             let to = self.address(&endpoint);
-            match self.proxy.pool.stream(self.caller.workload, to, traffic.pool.connect_timeout).await {
-                Ok(stream) => return Ok(Stream { stream, endpoint, under_way, permit }),
-                Err(why) => self.failed(&endpoint, &under_way, why)?,
-            }
+            let patience = traffic.pool.connect_timeout;
+            let why = loop {
+                match self.proxy.pool.stream(self.caller.workload, to, patience).await {
+                    Ok(stream) => return Ok(Stream { stream, endpoint, under_way, permit }),
+                    Err(NoConnection::PolicyNewer) => self.read_policies(&mut outdated).await?,
+                    Err(why) => break why,
+                }
+            };
+            self.failed(&endpoint, &under_way, why)?;
         }
         Err(Failure::NoHealthyEndpoint)
+    }
+
+    /// Policies are written for the proxy before they are in force, so one look is enough, unless it can't be understood.
+    async fn read_policies(&self, looks: &mut u32) -> Result<(), Failure> {
+        if *looks == LOOKS {
+            return Err(Failure::PolicyNewer);
+        }
+        sleep(BETWEEN_LOOKS * *looks).await;
+        *looks += 1;
+        policy::look(self.proxy);
+        Ok(())
     }
 
     fn next(&mut self, unreachable: usize) -> Result<(Rc<EndpointFacts>, UnderWay), Failure> {
@@ -132,6 +164,7 @@ impl<'a> Search<'a> {
     ) -> Result<(), Failure> {
         match why {
             NoConnection::Failed(failure) => Err(failure),
+            NoConnection::PolicyNewer => Err(Failure::PolicyNewer),
             NoConnection::Unreachable => {
                 under_way.done(Instant::now(), Outcome::ConnectFailed);
                 self.tried.push(endpoint.workload);

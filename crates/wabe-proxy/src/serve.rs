@@ -33,6 +33,7 @@ use crate::{
     guard::Passed,
     identity::Introduction,
     keeper::Link,
+    policy,
     upstream::{Pool, Shelves},
     wire::Prefixed,
     workers::{Accepted, Order, Place, Workers},
@@ -215,7 +216,7 @@ async fn requests(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: 
 fn known(proxy: &Proxy, dialled: SocketAddr) -> Option<Rc<Service>> {
     proxy.watched.in_force(dialled).1.or_else(|| {
         // The kernel may know of a route a moment before we do.
-        proxy.watched.look();
+        policy::look(proxy);
         proxy.watched.world().service(dialled)
     })
 }

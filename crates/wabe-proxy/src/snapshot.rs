@@ -12,6 +12,7 @@ use wabe_model::{
 };
 use wabe_policy::{
     http::HttpTable,
+    requests::RequestPolicy,
     stream::{tcp::TcpTable, tls::TlsTable},
 };
 
@@ -32,6 +33,21 @@ pub struct Snapshot {
     pub ports: Vec<ServiceFacts>,
     /// Where requests may go.
     pub backends: Vec<BackendFacts>,
+    /// Policies that look at requests.
+    #[serde(default)]
+    pub policies: Vec<RequestPolicy>,
+    /// The workloads that have some.
+    #[serde(default)]
+    pub judged: BTreeMap<u32, JudgedFacts>,
+}
+
+/// What requests to a workload are judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedFacts {
+    /// The place in [`Snapshot::policies`]. One that is not there refuses everybody.
+    pub policy: usize,
+    /// The generation since which it holds: the kernel refuses connections that were made by an earlier one.
+    pub generation: u64,
 }
 
 /// A workload.

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    future::pending,
     io,
     time::{Duration, Instant},
 };
@@ -43,20 +44,22 @@ struct Gone {
 /// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
 /// goes on. An error in one resets both. Once the drain is over both are ended, as by their other ends if no bytes are under way.
 pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer), drain: &Drain) -> Moved {
-    carry(caller, endpoint, None, drain).await
+    carry(caller, endpoint, None, drain, pending()).await
 }
 
-/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are reset.
+/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle`, or once they are
+/// `unwanted`, they are reset.
 pub(crate) async fn relay(
     caller: TcpStream,
     first: Bytes,
     endpoint: TcpStream,
     idle: Option<Duration>,
     drain: &Drain,
+    unwanted: impl Future<Output = ()>,
 ) -> Moved {
     let mut caller = split(caller);
     caller.0.buffer = first.into();
-    carry(caller, split(endpoint), idle, drain).await
+    carry(caller, split(endpoint), idle, drain, unwanted).await
 }
 
 async fn carry(
@@ -64,6 +67,7 @@ async fn carry(
     (mut from_endpoint, mut to_endpoint): (Reader, Writer),
     idle: Option<Duration>,
     drain: &Drain,
+    unwanted: impl Future<Output = ()>,
 ) -> Moved {
     let (there, back) = (Gone::default(), Gone::default());
     let both = async {
@@ -75,6 +79,7 @@ async fn carry(
     let end = select! {
         ended = both => if ended.is_ok() { End::Whole } else { End::Broken },
         () = silence(&there, &back, idle) => End::Broken,
+        () = unwanted => End::Broken,
         parted = lull(&there, &back, drain) => if parted { End::Parted } else { End::Broken },
     };
     let moved = Moved { there: there.bytes.get(), back: back.bytes.get(), whole: end == End::Whole };
@@ -103,7 +108,7 @@ enum End {
 
 /// Completes once nothing went by for so long; looked at each time that has passed.
 async fn silence(there: &Gone, back: &Gone, idle: Option<Duration>) {
-    let Some(idle) = idle else { return std::future::pending().await };
+    let Some(idle) = idle else { return pending().await };
     let mut before = None;
     loop {
         let now = (there.bytes.get(), back.bytes.get());
@@ -206,7 +211,7 @@ mod tests {
     }
 
     async fn relaying(ours: TcpStream, first: &'static [u8], theirs: TcpStream) -> Moved {
-        relay(ours, Bytes::from_static(first), theirs, None, &Drain::new(Duration::ZERO)).await
+        relay(ours, Bytes::from_static(first), theirs, None, &Drain::new(Duration::ZERO), pending()).await
     }
 
     /// Every byte tells its place, so that none can be lost, doubled or moved.

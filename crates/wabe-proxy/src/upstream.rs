@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     io,
-    net::{SocketAddr, TcpStream as StdStream},
+    net::{IpAddr, SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
     pin::pin,
     sync::{
@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
+use rustc_hash::FxHashMap;
 use rustix::io::Errno;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 use wabe_http1::{BodyDecoder, Framing};
@@ -28,6 +29,7 @@ use crate::{
     keeper::Link,
     locked::lock,
     wire::{Reader, Writer, split},
+    world::World,
 };
 
 mod shelves;
@@ -83,6 +85,8 @@ pub(crate) struct Stream {
 struct Shared {
     permit: Permit,
     sender: SendRequest<Bytes>,
+    /// No policy that is newer than this generation may be gone by on it.
+    since: u64,
     /// Places that are taken.
     taken: Arc<AtomicUsize>,
     /// The worker that made it, and moves its bytes.
@@ -100,6 +104,8 @@ pub(crate) struct Http1 {
     left: u32,
     /// How long it is kept that nobody uses it.
     idle: Duration,
+    /// No policy that is newer than this generation may be gone by on it.
+    since: u64,
     permit: Permit,
 }
 
@@ -113,6 +119,10 @@ pub(crate) struct Pool {
     waiting: RefCell<Vec<Arc<Limits>>>,
     /// When [`Pool::sweep`] was called last: near enough to now, and no look at the clock for each request.
     swept: Cell<Instant>,
+    /// The snapshot whose policies it goes by.
+    followed: Cell<u64>,
+    /// Since when what goes to an address is judged as it is now, of those where it is.
+    judged: RefCell<FxHashMap<IpAddr, u64>>,
 }
 
 #[derive(Debug)]
@@ -132,13 +142,23 @@ enum Room {
 pub(crate) enum NoConnection {
     /// Another endpoint may be better.
     Unreachable,
+    /// The endpoint's policies are newer than those that the socket bears.
+    PolicyNewer,
     /// No other endpoint helps.
     Failed(Failure),
 }
 
 impl Pool {
     pub(crate) fn new(link: Arc<Link>, shelves: Arc<Shelves>, worker: usize) -> Self {
-        Self { link, shelves, worker, waiting: RefCell::default(), swept: Cell::new(Instant::now()) }
+        Self {
+            link,
+            shelves,
+            worker,
+            waiting: RefCell::default(),
+            swept: Cell::new(Instant::now()),
+            followed: Cell::default(),
+            judged: RefCell::default(),
+        }
     }
 
     /// A connection that was used before. It may be about to be closed by its other end.
@@ -155,7 +175,9 @@ impl Pool {
                 }
                 None
             }
-            Speech::Http2 => self.shelves.place(way, |it| it == self.worker),
+            Speech::Http2 => {
+                self.shelves.place(way, |it| it.worker == self.worker && !self.is_outdated(way, it.since))
+            }
         }
     }
 
@@ -163,7 +185,7 @@ impl Pool {
     fn lent(&self, way: Way) -> Option<Connection> {
         match way.speech {
             Speech::Http1 => None,
-            Speech::Http2 => self.shelves.place(way, |_| true),
+            Speech::Http2 => self.shelves.place(way, |it| !self.is_outdated(way, it.since)),
         }
     }
 
@@ -184,6 +206,7 @@ impl Pool {
             Ok(Room::Used(connection)) => return Ok((connection, true)),
             Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
         };
+        let since = self.link.oldest();
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
         match way.speech {
             Speech::Http1 => {
@@ -192,7 +215,7 @@ impl Pool {
                 let left = terms.requests_per_connection.unwrap_or(u32::MAX) - 1;
                 let idle = terms.idle.unwrap_or(IDLE);
                 Ok((
-                    Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, permit })),
+                    Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, since, permit })),
                     false,
                 ))
             }
@@ -213,7 +236,7 @@ impl Pool {
                         tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
                     }
                 });
-                let shared = Shared { permit, sender, taken: Arc::default(), worker: self.worker };
+                let shared = Shared { permit, sender, since, taken: Arc::default(), worker: self.worker };
                 let place = shared.place();
                 self.shelves.share(way, shared);
                 Ok((Connection::Http2(place), false))
@@ -269,6 +292,7 @@ impl Pool {
                 tracing::debug!(caller, %to, %error, "no connection");
                 Err(match Errno::from_io_error(&error) {
                     Some(Errno::PERM) => NoConnection::Failed(Failure::Policy),
+                    Some(Errno::STALE) => NoConnection::PolicyNewer,
                     _ => NoConnection::Unreachable,
                 })
             }
@@ -280,6 +304,9 @@ impl Pool {
     /// kept anyway.)
     pub(crate) fn keep(&self, way: Way, mut connection: Box<Http1>) {
         let Some(left) = connection.left.checked_sub(1) else { return };
+        if self.is_outdated(way, connection.since) {
+            return;
+        }
         connection.left = left;
         if self.is_awaited_elsewhere(connection.permit.limits()) {
             return;
@@ -296,6 +323,28 @@ impl Pool {
     fn is_awaited_elsewhere(&self, limits: &Arc<Limits>) -> bool {
         let pending = limits.in_use(Overflow::Pending) as usize;
         pending > 0 && pending > self.waiting.borrow().iter().filter(|it| Arc::ptr_eq(it, limits)).count()
+    }
+
+    /// Has new connections say the generation of this snapshot, and lets go of those that nobody uses now and that are older than
+    /// the policies of their endpoint.
+    pub(crate) fn follow(&self, world: &World) {
+        let (generation, newest_policy) = world.policies.generations();
+        self.link.renew(generation, newest_policy);
+        if self.followed.replace(generation) == generation {
+            return;
+        }
+        self.judged.replace(world.judged_addresses());
+        self.shelves.let_go(self.worker, |way, since| self.is_outdated(way, since));
+    }
+
+    /// Whether another worker has had connections say a newer generation than the one that this worker goes by.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.link.generation() > self.followed.get()
+    }
+
+    /// Whether the endpoint's policies are newer than a connection to it.
+    fn is_outdated(&self, way: Way, since: u64) -> bool {
+        self.judged.borrow().get(&way.to.ip()).is_some_and(|it| *it > since)
     }
 
     /// Lets go of what nobody used for long, and of what was closed.

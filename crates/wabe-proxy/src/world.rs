@@ -14,6 +14,7 @@ use std::{
 
 use http::HeaderValue;
 use rustc_hash::FxHashMap;
+use tokio::sync::watch;
 use wabe_model::{AccessLog, AppProtocol, ObjectName};
 use wabe_policy::{
     http::HttpRouter,
@@ -23,6 +24,7 @@ use wabe_policy::{
 use crate::{
     balance::{Balancer, Balancers},
     identity::identities,
+    policy::Policies,
     snapshot::{Speaks, WorkloadFacts},
 };
 
@@ -38,6 +40,7 @@ const PAIRS: usize = 4096;
 pub(crate) struct World {
     pub(crate) access_log: AccessLog,
     pub(crate) workloads: Arc<BTreeMap<u32, WorkloadFacts>>,
+    pub(crate) policies: Arc<Policies>,
     services: FxHashMap<(IpAddr, u16), Rc<Service>>,
     backends: FxHashMap<ObjectName, Vec<Backend>>,
     /// What [`identities`] says of a caller and an endpoint.
@@ -78,8 +81,14 @@ impl World {
                 backends.entry(service.clone()).or_default().push(Backend { port, speaks, balancer });
             }
         }
-        let (access_log, workloads) = (read.access_log, Arc::clone(&read.workloads));
-        Self { access_log, workloads, services, backends, identities: RefCell::default() }
+        Self {
+            access_log: read.access_log,
+            workloads: Arc::clone(&read.workloads),
+            policies: Arc::clone(&read.policies),
+            services,
+            backends,
+            identities: RefCell::default(),
+        }
     }
 
     /// The service that was dialled.
@@ -119,6 +128,8 @@ pub(crate) struct Watched {
     world: RefCell<Rc<World>>,
     /// What was in force before, and until when: the newest first.
     before: RefCell<VecDeque<(Instant, Rc<World>)>>,
+    /// Told whenever there is a newer one.
+    news: watch::Sender<()>,
 }
 
 impl Watched {
@@ -132,12 +143,17 @@ impl Watched {
             memories.push_front((until, world(&before)));
         }
         let (world, read, before) = (RefCell::new(world(&read)), RefCell::new(read), RefCell::new(memories));
-        Self { source, balancers, read, world, before }
+        Self { source, balancers, read, world, before, news: watch::Sender::new(()) }
     }
 
     /// The newest that was understood.
     pub(crate) fn world(&self) -> Rc<World> {
         Rc::clone(&self.world.borrow())
+    }
+
+    /// Hears of each newer one.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
     }
 
     /// The same for callers of this service, and the service. The newest may know it no more: they were led here a moment ago,
@@ -171,5 +187,6 @@ impl Watched {
         let mut all = self.before.borrow_mut();
         all.push_front((Instant::now(), before));
         all.truncate(MEMORIES);
+        self.news.send_replace(());
     }
 }

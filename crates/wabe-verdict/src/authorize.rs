@@ -1,6 +1,9 @@
 //! What a destination's policy says of a caller.
 
-use wabe_abi::{Action, Be16, ClassKey, DropReason, Ip, NO_POLICY, PortKey, PrefixKey, STRANGER, VerdictKey};
+use wabe_abi::{
+    Action, Be16, ClassKey, DropReason, Ip, NO_POLICY, PortKey, PrefixKey, STRANGER, VerdictKey,
+    WorkloadRecord,
+};
 
 use crate::Tables;
 
@@ -64,6 +67,20 @@ pub fn authorize<T: Tables>(tables: &T, table: u32, identity: u32, source: &Ip, 
     }
 }
 
+/// Why a workload that has policies of layer 7 does not take a connection, whatever its tables say: the node's proxy judges what
+/// one carries, by the policies of generation `done`. `None` if it takes it, or has no such policies.
+#[inline(always)]
+pub fn unjudged(record: &WorkloadRecord, done: Option<u64>) -> Option<DropReason> {
+    if record.layer7_generation == 0 {
+        return None;
+    }
+    match done {
+        None => Some(DropReason::NotByProxy),
+        Some(generation) if generation < record.layer7_generation => Some(DropReason::PolicyNewer),
+        Some(_) => None,
+    }
+}
+
 #[inline(always)]
 fn refusal(action: u8) -> Option<DropReason> {
     match Action::from_number(action) {
@@ -101,6 +118,22 @@ mod tests {
         assert_eq!(authorize(&tables, 3, 5, &source, PORT).refusal, unknown, "no verdict");
         tables.admit(3, 1, 0, 0, 0);
         assert_eq!(authorize(&tables, 3, 5, &source, PORT).refusal, unknown, "no such action");
+    }
+
+    #[test]
+    fn only_a_proxy_that_goes_by_the_policies_in_force_may_judge_for_them() {
+        let record = |layer7_generation| WorkloadRecord { layer7_generation, ..WorkloadRecord::default() };
+        for (since, done, refusal) in [
+            (0, None, None),
+            (0, Some(0), None),
+            (7, None, Some(DropReason::NotByProxy)),
+            (7, Some(0), Some(DropReason::PolicyNewer)),
+            (7, Some(6), Some(DropReason::PolicyNewer)),
+            (7, Some(7), None),
+            (7, Some(8), None),
+        ] {
+            assert_eq!(unjudged(&record(since), done), refusal, "{since} {done:?}");
+        }
     }
 
     #[test]

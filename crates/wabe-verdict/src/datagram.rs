@@ -140,7 +140,7 @@ fn allowed<T: Tables>(
 ) -> Result<Allowed, Passage> {
     let refuse = |reason, rule| Passage::Refuse { reason, rule, workload: receiver };
     let Some(record) = tables.workload(receiver) else { return Err(refuse(DropReason::Inconsistent, 0)) };
-    let outcome = authorize(tables, record.table, identity, &tuple.source, tuple.destination_port);
+    let outcome = authorize(tables, record.datagram_table, identity, &tuple.source, tuple.destination_port);
     match outcome.refusal {
         Some(reason) => Err(refuse(reason, outcome.rule)),
         None => Ok(Allowed { generation: config.generation, workload: receiver, rule: outcome.rule }),
@@ -177,7 +177,7 @@ pub(crate) fn is_asked_by_host<T: Tables>(
     port: Be16,
 ) -> bool {
     (*destination == config.host_v4 || *destination == config.host_v6)
-        && authorize(tables, record.table, STRANGER, destination, port).refusal.is_none()
+        && authorize(tables, record.datagram_table, STRANGER, destination, port).refusal.is_none()
 }
 
 #[cfg(test)]

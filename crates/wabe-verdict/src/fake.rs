@@ -95,6 +95,12 @@ impl Fake {
         }
     }
 
+    /// Has a workload go by a policy table, for connections and datagrams.
+    pub(crate) fn set_table(&mut self, workload: u32, table: u32) {
+        let record = self.workloads.get_mut(&workload).expect("workload");
+        (record.table, record.datagram_table) = (table, table);
+    }
+
     /// Writes a verdict of rule 77.
     pub(crate) fn admit(&mut self, table: u32, identity: u16, port: u16, prefix: u16, action: u8) {
         let key = VerdictKey {

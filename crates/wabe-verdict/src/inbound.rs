@@ -2,7 +2,7 @@
 
 use wabe_abi::{Be16, DropReason, Ip, Lane, STRANGER, TCP, Tuple, UDP, ticket_flag};
 
-use crate::{Tables, authorize};
+use crate::{Tables, authorize, unjudged};
 
 /// Where names are answered.
 const NAMES_PORT: Be16 = Be16::new(53);
@@ -94,6 +94,7 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
     let Some(record) = tables.workload(destination) else {
         return Inbound::Refuse { reason: DropReason::Inconsistent, rule: 0, source: 0, destination };
     };
+    let mut done = None;
     let voucher = if tuple.protocol == UDP {
         match &known {
             Some(known) => Some(known.source_workload),
@@ -107,7 +108,12 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
             },
         }
     } else {
-        tables.ticket(tuple).map(|ticket| ticket.workload)
+        tables.ticket(tuple).map(|ticket| {
+            if ticket.flags & ticket_flag::LAYER7_DONE != 0 {
+                done = Some(ticket.generation);
+            }
+            ticket.workload
+        })
     };
     let (source, identity) = match voucher {
         Some(workload) => match tables.workload(workload) {
@@ -124,8 +130,13 @@ pub fn inbound<T: Tables>(tables: &T, arrival: &Arrival) -> Inbound {
         None if tables.workload_at(&tuple.source).is_some() => return Inbound::Stray,
         None => (0, STRANGER),
     };
-    let outcome = authorize(tables, record.table, identity, &tuple.source, tuple.destination_port);
-    match outcome.refusal {
+    let table = if tuple.protocol == UDP { record.datagram_table } else { record.table };
+    let outcome = authorize(tables, table, identity, &tuple.source, tuple.destination_port);
+    let refusal = match outcome.refusal {
+        None if tuple.protocol != UDP => unjudged(&record, done),
+        other => other,
+    };
+    match refusal {
         None if tuple.protocol != UDP && tables.connections() >= u64::from(config.max_connections) => {
             Inbound::Refuse {
                 reason: DropReason::TooManyConnections,
@@ -265,7 +276,7 @@ mod tests {
     #[test]
     fn a_rule_about_addresses_is_no_way_round_the_ticket() {
         let mut tables = Fake::two_workloads();
-        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.set_table(2, 9);
         tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
         tables.admit(9, 0, 0, 0, Action::Allow as u8);
         for protocol in [TCP, UDP] {
@@ -282,7 +293,7 @@ mod tests {
             assert_eq!(outcome, refused(DropReason::Stranger, 0, 2), "{source}");
         }
         let arrival = arrival(TCP, "192.0.2.9", 4000, "10.8.1.2");
-        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.set_table(2, 9);
         tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
         tables.admit(9, 0, 0, 0, Action::Allow as u8);
         let admitted = Inbound::Admit { lane: Lane::Direct, source: 0, destination: 2, rule: 77 };
@@ -319,7 +330,7 @@ mod tests {
         let asks = arrival(UDP, "10.8.1.1", 4000, "10.8.1.2");
         let mut tables = Fake::two_workloads();
         tables.exchanges.insert(asks.tuple, Exchange { source_workload: 1, ..Exchange::default() });
-        tables.workloads.get_mut(&2).expect("workload").table = 9;
+        tables.set_table(2, 9);
         tables.identity_classes.insert(ClassKey { table: 9, identity: 11 }, 0);
         tables.admit(9, 0, 0, 0, Action::Deny as u8);
         let denied = Inbound::Refuse { reason: DropReason::PolicyDeny, rule: 77, source: 1, destination: 2 };
@@ -330,7 +341,7 @@ mod tests {
     fn an_answer_comes_in_to_whom_it_answers_whatever_its_own_policy() {
         let answer = arrival(UDP, "10.8.1.2", 80, "10.8.1.1");
         let mut tables = Fake::two_workloads();
-        tables.workloads.get_mut(&1).expect("workload").table = 9;
+        tables.set_table(1, 9);
         let known = Exchange { source_workload: 1, destination_workload: 2, rule: 5, ..Exchange::default() };
         tables.exchanges.insert(answer.tuple.reversed(), known);
         let admitted = Inbound::Admit { lane: Lane::Direct, source: 2, destination: 1, rule: 5 };
@@ -355,6 +366,49 @@ mod tests {
         tables.exchanges.insert(asks.tuple, Exchange { source_workload: 1, ..Exchange::default() });
         let admitted = Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule: 0 };
         assert_eq!(inbound(&tables, &asks), admitted);
+    }
+
+    #[test]
+    fn who_has_policies_of_layer_7_takes_connections_of_a_proxy_that_goes_by_them_only() {
+        let tcp = arrival(TCP, "10.8.1.1", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        tables.workloads.get_mut(&2).expect("workload").layer7_generation = 7;
+        let done = ticket_flag::DIRECT | ticket_flag::LAYER7_DONE;
+        for (flags, generation, refusal) in [
+            (ticket_flag::DIRECT, 9, Some(DropReason::NotByProxy)),
+            (done, 6, Some(DropReason::PolicyNewer)),
+            (done, 7, None),
+            (done, 8, None),
+        ] {
+            let ticket = Ticket { workload: 1, flags, generation, ..Ticket::default() };
+            tables.tickets.insert(tcp.tuple, ticket);
+            let admitted = Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule: 0 };
+            let expected = refusal.map_or(admitted, |reason| refused(reason, 1, 2));
+            assert_eq!(inbound(&tables, &tcp), expected, "{flags} {generation}");
+        }
+        // What stays inside is not judged, and datagrams have a table of their own.
+        let lo = arrival(TCP, "10.8.1.2", 4000, "10.8.1.2");
+        let inside = Inbound::Admit { lane: Lane::Local, source: 0, destination: 0, rule: 0 };
+        assert_eq!(inbound(&tables, &lo), inside);
+        let udp = arrival(UDP, "10.8.1.1", 4000, "10.8.1.2");
+        tables.exchanges.insert(udp.tuple, Exchange { source_workload: 1, ..Exchange::default() });
+        let admitted = Inbound::Admit { lane: Lane::Direct, source: 1, destination: 2, rule: 0 };
+        assert_eq!(inbound(&tables, &udp), admitted);
+        tables.workloads.get_mut(&2).expect("workload").datagram_table = 9;
+        assert_eq!(inbound(&tables, &udp), refused(DropReason::PolicyUnknown, 1, 2));
+    }
+
+    #[test]
+    fn a_stranger_whose_address_a_rule_admits_is_no_proxy() {
+        let arrival = arrival(TCP, "192.0.2.7", 4000, "10.8.1.2");
+        let mut tables = Fake::two_workloads();
+        tables.set_table(2, 9);
+        tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
+        tables.admit(9, 0, 0, 0, Action::Allow as u8);
+        assert!(matches!(inbound(&tables, &arrival), Inbound::Admit { source: 0, .. }));
+        tables.workloads.get_mut(&2).expect("workload").layer7_generation = 7;
+        let refused = Inbound::Refuse { reason: DropReason::NotByProxy, rule: 77, source: 0, destination: 2 };
+        assert_eq!(inbound(&tables, &arrival), refused);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod outbound;
 mod socket;
 mod tables;
 
-pub use authorize::{Authorization, authorize};
+pub use authorize::{Authorization, authorize, unjudged};
 pub use balance::{Draw, choose, client_hash, less_loaded, nearest};
 pub use datagram::{Allowed, Passage, passage};
 pub use departure::{Departure, departure, refuse_arrival};

@@ -7,6 +7,7 @@ use wabe_abi::{
 
 use crate::{
     Tables, authorize,
+    authorize::unjudged,
     balance::{choose_again, nearest},
     datagram::is_asked_by_host,
     limits,
@@ -35,6 +36,8 @@ pub struct Caller {
     pub only_names: bool,
     /// The node's proxy connects on the workload's behalf: layer 7 has had its say.
     pub vended: bool,
+    /// The generation of the policies that the proxy goes by, if it does.
+    pub layer7_generation: u64,
 }
 
 /// Where a connection goes.
@@ -239,8 +242,14 @@ fn to_workload<T: Tables>(
         return refuse(DropReason::Stopping, 0);
     }
     let source = if target.address.is_v4() { record.v4 } else { record.v6 };
-    let outcome = authorize(tables, destination.table, record.identity, &source, target.port);
+    let is_datagram = caller.protocol == UDP;
+    let table = if is_datagram { destination.datagram_table } else { destination.table };
+    let outcome = authorize(tables, table, record.identity, &source, target.port);
     if let Some(reason) = outcome.refusal {
+        return refuse(reason, outcome.rule);
+    }
+    let done = caller.vended.then_some(caller.layer7_generation);
+    if let (false, Some(reason)) = (is_datagram, unjudged(&destination, done)) {
         return refuse(reason, outcome.rule);
     }
     target.rule = outcome.rule;

@@ -15,6 +15,9 @@ use super::{CALLER, OTHER, WORKERS};
 /// Users that are kept for processes of meshes.
 const RESERVED: std::ops::Range<u32> = 0x5762_0000..0x5763_0000;
 
+/// Connections by policies that are not in force any more, and by none, to a workload whose policies look at requests.
+const OUTDATED: [&str; 2] = ["older-policies", "no-policies"];
+
 pub(super) fn it_has_no_power(mesh: &TestMesh) {
     let pid = mesh.machine().role("proxy").expect("it runs");
     let tasks = || fs::read_dir(format!("/proc/{pid}/task")).expect("a process").map_while(Result::ok);
@@ -66,6 +69,9 @@ pub(super) fn it_gets_nowhere(mesh: &TestMesh) {
     let spec =
         json!({ "selector": { "matchLabels": { "app": "guarded" } }, "action": "ALLOW", "rules": only });
     let _policy = Applied::new(mesh, Policy::new("shop/guarded-for-away", spec));
+    let readers = json!([{ "to": [{ "operation": { "methods": ["GET"] } }] }]);
+    let spec = json!({ "selector": { "matchLabels": { "app": "judged" } }, "rules": readers });
+    let _readers = Applied::new(mesh, Policy::new("shop/readers", spec));
     let keeper = mesh.machine().role("keeper").expect("it runs");
     let before = descriptors(keeper);
     let program = testbox();
@@ -88,10 +94,25 @@ pub(super) fn it_gets_nowhere(mesh: &TestMesh) {
         found.unwrap_or_else(|| panic!("{caller} to {to}: {said:#?}")).clone()
     };
     assert_eq!(reached(CALLER, "shop/guarded")["errno"], "EPERM", "as the workload itself");
-    for (caller, to) in [(OTHER, "shop/guarded"), (CALLER, "shop/open"), (OTHER, "shop/open")] {
+    for (caller, to) in [
+        (OTHER, "shop/guarded"),
+        (CALLER, "shop/open"),
+        (OTHER, "shop/open"),
+        (CALLER, "shop/judged"),
+        (OTHER, "shop/judged"),
+    ] {
         assert_eq!(reached(caller, to)["ok"], true, "{caller} to {to}");
     }
-    let others = said.iter().filter(|(kind, _)| *kind != "connect").flat_map(|(_, lines)| lines);
+    for kind in OUTDATED {
+        // What stays inside a workload is never judged.
+        let tries: Vec<_> = said[kind].iter().filter(|it| it["for"] != it["to"]).collect();
+        assert!(tries.len() > 2 && tries.iter().all(|it| it["to"] == "shop/judged"), "{tries:?}");
+        assert!(tries.iter().all(|it| it["errno"] == "ESTALE"), "{tries:?}");
+    }
+    let refused = mesh.wabe(&["flows", "--refused", "-o", "json"]).success().json_lines();
+    assert!(refused.iter().any(|it| it["reason"] == "policy_newer"), "{refused:#?}");
+    let is_other = |kind: &str| kind != "connect" && !OUTDATED.contains(&kind);
+    let others = said.iter().filter(|(kind, _)| is_other(kind)).flat_map(|(_, lines)| lines);
     let others: Vec<_> = others.collect();
     println!("{} attempts failed", others.len());
     assert!(others.len() > 20, "{others:#?}");

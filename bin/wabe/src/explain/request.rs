@@ -5,10 +5,12 @@ use std::{fs, net::IpAddr, process::ExitCode, time::Duration};
 
 use wabe_abi::TCP;
 use wabe_agent::{
-    Published,
     explain::{
-        Question, Verdict, explain,
-        request::{Asked, BackendView, EndpointView, LiveView, Outcome, RequestExplanation, explain_request},
+        Question, admits_proxy,
+        request::{
+            Asked, BackendView, EndpointView, LiveView, Outcome, PolicyView, RequestExplanation,
+            explain_request,
+        },
     },
     figures::{self, Live},
 };
@@ -36,7 +38,6 @@ pub(super) struct Sent<'a> {
 pub(super) fn run(
     mesh: &Mesh,
     tables: &Pinned,
-    names: &Published,
     sent: &Sent<'_>,
     text: &str,
     arguments: &cli::Explain,
@@ -49,7 +50,7 @@ pub(super) fn run(
     })?;
     let mut told = explain_request(&snapshot, &asked).ok_or_else(|| {
         Failure::refused(format!(
-            "{} is no port of a service with routes: nobody looks at requests to it; leave --http out",
+            "{} is no port of a service with routes, or with policies that look at requests: nobody looks at those to it; leave --http out",
             target::show(sent.destination, sent.port)
         ))
     })?;
@@ -65,17 +66,24 @@ pub(super) fn run(
                     destination: endpoint.address,
                     port: endpoint.port,
                 };
-                explain(tables, names, &question).is_some_and(|it| it.verdict == Verdict::Allowed)
+                admits_proxy(tables, &question)
             };
             print(&asked, &told, live.last(), admits)?;
         }
     }
     Ok(match told.outcome {
+        Outcome::Forwarded | Outcome::Unrouted if is_refused_everywhere(&told) => ExitCode::FAILURE,
         Outcome::Forwarded | Outcome::Redirected | Outcome::Preflight | Outcome::Unrouted => {
             ExitCode::SUCCESS
         }
         Outcome::NoRule | Outcome::NoBackend => ExitCode::FAILURE,
     })
+}
+
+/// Whether the policies of all endpoints refuse it.
+fn is_refused_everywhere(told: &RequestExplanation) -> bool {
+    let mut endpoints = told.backends.iter().flat_map(|it| &it.endpoints).peekable();
+    endpoints.peek().is_some() && endpoints.all(|it| it.policy.as_ref().is_some_and(|it| !it.allowed))
 }
 
 /// `GET /path` and `name: value`.
@@ -165,7 +173,7 @@ fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> Stri
         ]);
         for endpoint in &it.endpoints {
             let verdict = match admits(endpoint) {
-                true => paint("allowed", Colour::Green),
+                true => policy(endpoint.policy.as_ref()),
                 false => paint("403: refused by policy", Colour::Red),
             };
             let [under_way, latency, more] = endpoint.live.as_ref().map_or_else(Default::default, score);
@@ -181,6 +189,30 @@ fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> Stri
         }
     }
     table.text()
+}
+
+/// What policies that look at requests say.
+fn policy(view: Option<&PolicyView>) -> String {
+    let Some(it) = view else { return paint("allowed", Colour::Green) };
+    let by = it.rule.as_ref().map_or_else(String::new, |rule| format!(" by {rule}"));
+    let (what, colour) = if it.allowed {
+        (format!("allowed{by}"), Colour::Green)
+    } else if it.ambiguous_path {
+        let why = "403: policies look at paths, and this one is read as another by some servers";
+        (why.to_owned(), Colour::Red)
+    } else if it.rule.is_none() {
+        ("403: no ALLOW rule matches".to_owned(), Colour::Red)
+    } else {
+        (format!("403: refused{by}"), Colour::Red)
+    };
+    let mut text = paint(&what, colour);
+    if let Some(rule) = &it.audit {
+        text += &format!("; audited by {rule}");
+    }
+    if let Some(dry) = it.dry_run {
+        text += &format!("; dry run would {dry}");
+    }
+    text
 }
 
 /// Requests under way, latency, and what keeps requests from it.
@@ -223,6 +255,29 @@ mod tests {
             score(&LiveView { latency: None, warmth: 40, ejected_for: Some(29_500), ..live });
         assert_eq!(latency, "-");
         assert!(more.contains("ejected for 29.5s more") && more.contains("40 % of its weight"), "{more}");
+    }
+
+    #[test]
+    fn the_rule_of_a_policy_is_named() {
+        let view = PolicyView {
+            allowed: false,
+            rule: Some("shop/readers rule 1".into()),
+            ambiguous_path: false,
+            audit: Some("shop/a rule 2".into()),
+            dry_run: Some("allow"),
+        };
+        let text = policy(Some(&view));
+        for part in ["403: refused by shop/readers rule 1", "; audited by shop/a rule 2; dry run would allow"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        let allowed = PolicyView { allowed: true, audit: None, dry_run: None, ..view.clone() };
+        assert!(policy(Some(&allowed)).contains("allowed by shop/readers rule 1"));
+        let none = PolicyView { rule: None, ..view.clone() };
+        assert!(policy(Some(&none)).contains("403: no ALLOW rule matches"));
+        let path = PolicyView { ambiguous_path: true, ..none };
+        assert!(policy(Some(&path)).contains("read as another"));
+        assert!(policy(None).contains("allowed"));
     }
 
     #[test]

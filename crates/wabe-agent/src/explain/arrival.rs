@@ -3,17 +3,17 @@
 use wabe_abi::{
     Affinity, AffinityKey, Be16, ClassKey, Config, DropReason, EndpointKey, EndpointRecord, Exchange, Ip,
     Lane, Pace, PolicyVerdict, PortKey, PrefixKey, ServiceKey, ServiceRecord, Ticket, Tuple, VerdictKey,
-    WorkloadRecord,
+    WorkloadRecord, ticket_flag,
 };
 use wabe_verdict::{Arrival, Inbound, Row, Tables, inbound};
 
-use super::{Outcome, Question};
+use super::{By, Outcome, Question};
 
 /// Any port of the range that the kernel takes callers' ports from; no decision looks at it.
 const SOURCE_PORT: Be16 = Be16::new(40_000);
 
 /// Judges the arrival of a connection that the caller's side let go, by a rule that it gave.
-pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, rule: u32) -> Outcome {
+pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, by: By, rule: u32) -> Outcome {
     // A mapped address, as ::ffff:10.1.2.3, is dialled by IPv6 sockets and travels as IPv4.
     let destination = Ip::from(question.destination);
     let source = tables.workload(question.from).map(|it| if destination.is_v4() { it.v4 } else { it.v6 });
@@ -24,8 +24,12 @@ pub(super) fn arrive<T: Tables>(tables: &T, question: &Question, rule: u32) -> O
         destination,
         Be16::new(question.port),
     );
-    let ticketed =
-        WithTicket { tables, tuple, ticket: Ticket { workload: question.from, ..Ticket::default() } };
+    let mut ticket = Ticket { workload: question.from, ..Ticket::default() };
+    match by {
+        By::Caller => {}
+        By::Proxy => (ticket.flags, ticket.generation) = (ticket_flag::LAYER7_DONE, u64::MAX),
+    }
+    let ticketed = WithTicket { tables, tuple, ticket };
     let refused =
         |reason, rule| Outcome { refusal: Some(reason), lane: Lane::Refused, rule, at_receiver: true };
     match inbound(&ticketed, &Arrival { tuple, over_lo: false }) {

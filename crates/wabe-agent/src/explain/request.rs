@@ -8,7 +8,7 @@ use wabe_model::{HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
 use wabe_policy::http::{
     HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, is_preflight, joined,
 };
-use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures};
+use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures, foresee};
 
 use crate::figures::Live;
 
@@ -122,8 +122,26 @@ pub struct EndpointView {
     pub port: u16,
     /// Its weight.
     pub weight: u32,
+    /// What its policies that look at requests say; `None` if it has none.
+    pub policy: Option<PolicyView>,
     /// How the proxy finds it; `None` if it does not say.
     pub live: Option<LiveView>,
+}
+
+/// What an endpoint's policies say of the request, as it is after the filters. Headers that the proxy itself adds are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyView {
+    /// Whether it goes there.
+    pub allowed: bool,
+    /// The rule that decides, if one does.
+    pub rule: Option<String>,
+    /// It is refused since its path is read as another by some servers.
+    pub ambiguous_path: bool,
+    /// The AUDIT rule that matches, if one does.
+    pub audit: Option<String>,
+    /// What policies in dry run would make of it: `allow` or `deny`.
+    pub dry_run: Option<&'static str>,
 }
 
 /// What the choice among endpoints goes by.
@@ -186,13 +204,13 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
         share: 1.0,
         invalid: None,
         filters: Vec::new(),
-        endpoints: endpoints(snapshot, asked, &facts.service, facts.port),
+        endpoints: endpoints(snapshot, asked, (&facts.service, facts.port), None, &[]),
     };
     Some(match find(&router, namespace, asked) {
         Routed::Unrouted => answer(Outcome::Unrouted, None, vec![itself()]),
         Routed::NotFound => answer(Outcome::NoRule, None, Vec::new()),
         Routed::Rule(rule, path) => {
-            let backends = backends(snapshot, asked, rule);
+            let backends = backends(snapshot, asked, rule, path);
             let redirects = rule.filters.iter().any(|it| matches!(it, HttpFilter::Redirect(_)));
             let asks = is_preflight(&asked.method, |name| {
                 asked.headers.iter().any(|it| it.0.eq_ignore_ascii_case(name))
@@ -224,7 +242,7 @@ fn find<'a>(router: &'a HttpRouter, namespace: &str, asked: &Asked) -> Routed<'a
     router.find(namespace, &HttpRequest { method: &asked.method, path, query, header: &header })
 }
 
-fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule) -> Vec<BackendView> {
+fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule, path: &PathMatch) -> Vec<BackendView> {
     let total: u64 = rule.backends.iter().map(|it| u64::from(it.weight)).sum();
     let view = |it: &TableBackend| BackendView {
         service: it.service.to_string(),
@@ -240,13 +258,22 @@ fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule) -> Vec<Backend
         filters: it.filters.iter().map(filter).collect(),
         endpoints: match it.invalid {
             Some(_) => Vec::new(),
-            None => endpoints(snapshot, asked, &it.service, it.port),
+            None => {
+                let filters = [rule.filters.as_slice(), it.filters.as_slice()];
+                endpoints(snapshot, asked, (&it.service, it.port), Some(path), &filters)
+            }
         },
     };
     rule.backends.iter().map(view).collect()
 }
 
-fn endpoints(snapshot: &Snapshot, asked: &Asked, service: &ObjectName, port: u16) -> Vec<EndpointView> {
+fn endpoints(
+    snapshot: &Snapshot,
+    asked: &Asked,
+    (service, port): (&ObjectName, u16),
+    path: Option<&PathMatch>,
+    filters: &[&[HttpFilter]],
+) -> Vec<EndpointView> {
     let backend = snapshot.backends.iter().find(|it| it.service == *service && it.port == port);
     let view = |it: &EndpointFacts| {
         let named = snapshot.workloads.get(&it.workload);
@@ -256,10 +283,30 @@ fn endpoints(snapshot: &Snapshot, asked: &Asked, service: &ObjectName, port: u16
             address: if asked.destination.is_ipv4() { it.v4.into() } else { it.v6.into() },
             port: it.port,
             weight: it.weight,
+            policy: policy(snapshot, asked, it, path, filters),
             live: None,
         }
     };
     backend.into_iter().flat_map(|it| &it.endpoints).map(view).collect()
+}
+
+fn policy(
+    snapshot: &Snapshot,
+    asked: &Asked,
+    endpoint: &EndpointFacts,
+    path: Option<&PathMatch>,
+    filters: &[&[HttpFilter]],
+) -> Option<PolicyView> {
+    let Asked { from, destination, method, target, headers, .. } = asked;
+    let question = foresee::Question { from: *from, v4: destination.is_ipv4(), method, target, headers };
+    let told = foresee::foresee(snapshot, &question, endpoint, path, filters)?;
+    Some(PolicyView {
+        allowed: told.allowed,
+        rule: told.rule,
+        ambiguous_path: told.ambiguous_path,
+        audit: told.audit,
+        dry_run: told.dry_run.map(|allowed| if allowed { "allow" } else { "deny" }),
+    })
 }
 
 fn rule_view(rule: &TableRule, path: &PathMatch) -> RuleView {
@@ -410,6 +457,7 @@ spec:
                 endpoints: vec![endpoint],
                 traffic: TrafficPolicy::default(),
             }],
+            ..Snapshot::default()
         }
     }
 

@@ -46,7 +46,7 @@ fn led(objects: &Objects) -> Vec<u16> {
 fn snapshot_of(objects: &Objects) -> Snapshot {
     let specs: Vec<&Workload> = objects.workloads().collect();
     let instances: Vec<Instance> = (1..).zip(specs).map(|(id, workload)| instance(id, workload, 0)).collect();
-    snapshot(&node(), objects, instances.iter(), &Ids::default(), 7)
+    snapshot(&node(), objects, instances.iter(), &Ids::default(), &Judged::default(), 7)
 }
 
 const NONE: [u16; 0] = [];
@@ -154,4 +154,41 @@ fn what_is_led_without_a_route_is_told_with_what_it_speaks() {
         told.ports.iter().all(|it| it.table == HttpTable::default() && it.tls.is_none() && it.tcp.is_none())
     );
     assert_eq!(told.backends.len(), 4, "itself, by each port");
+}
+
+#[test]
+fn policies_that_look_at_requests_lead_callers_of_the_services_of_their_workloads() {
+    let policy = |namespace: &str, spec: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {spec}\n"
+        )
+    };
+    let methods = "rules: [{to: [{operation: {methods: [GET]}}]}]";
+    let of = |app: &str| format!("{{selector: {{matchLabels: {{app: {app}}}}}, {methods}}}");
+    for (namespace, spec, expected) in [
+        ("shop", of("web"), &[1, 2, 3, 4][..]),
+        ("shop", format!("{{{methods}}}"), &[1, 2, 3, 4]),
+        ("istio-system", of("web"), &[1, 2, 3, 4]),
+        ("shop", of("db"), &[]),
+        ("bank", of("web"), &[]),
+        ("shop", "{rules: [{to: [{operation: {ports: ['80']}}]}]}".into(), &[]),
+        ("shop", format!("{{action: AUDIT, {methods}}}"), &[]),
+    ] {
+        let objects = objects(PORTS, &policy(namespace, &spec));
+        assert_eq!(led(&objects), expected, "{namespace} {spec}");
+    }
+}
+
+#[test]
+fn the_proxy_is_told_each_policy_once_and_who_has_it_even_if_nobody_is_led_there() {
+    let text = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {rules: [{to: [{operation: {methods: [GET]}}]}]}\n";
+    let parsed = parse(&[Manifest::new("x.yaml", "/", text)]).unwrap_or_else(|error| panic!("{error}"));
+    let Object::AuthorizationPolicy(policy) = &parsed.objects[0].object else { panic!("a policy") };
+    let policy = Arc::new(RequestPolicy::of(&[policy]).expect("it looks at requests"));
+    let judged = Judged::from_iter([(1, (Arc::clone(&policy), 5)), (2, (policy, 6))]);
+    let objects = Objects::default();
+    let told = snapshot(&node(), &objects, std::iter::empty(), &Ids::default(), &judged, 7);
+    assert_eq!((told.generation, told.policies.len(), told.judged.len()), (7, 1, 2));
+    assert_eq!(told.judged[&1], JudgedFacts { policy: 0, generation: 5 });
+    assert_eq!(told.judged[&2], JudgedFacts { policy: 0, generation: 6 });
 }

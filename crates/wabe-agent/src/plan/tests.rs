@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use wabe_abi::{Balance, Be16, Config, EndpointKey, Ip, PolicyVerdict, VethRecord};
 
 use super::*;
-use crate::snapshot::DesiredWorkload;
+use crate::snapshot::{DesiredWorkload, Policies};
 
 fn ip(number: u32) -> Ip {
     IpAddr::V4(Ipv4Addr::from(0x0a08_0000 + number)).into()
@@ -46,8 +46,13 @@ fn desired(choice: &Choice) -> Desired {
         Desired { config: Config { workload_level: 3, ..Config::default() }, ..Desired::default() };
     for (id, mark) in &choice.workloads {
         let record = WorkloadRecord { v4: ip(*id), identity: 1 + id % 3, ..WorkloadRecord::default() };
-        let policy = (*mark > 0).then(|| policy(4, *mark));
-        desired.workloads.insert(*id, DesiredWorkload { record, policy });
+        let policies = (*mark > 0).then(|| {
+            // Every other one has rules about requests.
+            let connections = policy(4, *mark);
+            let datagrams = if mark % 2 == 0 { policy(5, *mark) } else { Arc::clone(&connections) };
+            Policies { connections, datagrams, requests: None }
+        });
+        desired.workloads.insert(*id, DesiredWorkload { record, policies });
         desired.cgroups.insert(u64::from(*id) + 100, *id);
         desired.addresses.insert(ip(*id), *id);
         desired.veths.insert(*id + 10, VethRecord { workload: *id, ..VethRecord::default() });
@@ -98,17 +103,14 @@ fn assert_sound(mirror: &Mirror, tables: &BTreeMap<u32, Arc<CompiledPolicy>>) {
             assert!(mirror.workloads.contains_key(&endpoint.workload), "{endpoint:?} leads nowhere");
         }
     }
-    for (id, record) in mirror.workloads.iter().filter(|(_, record)| record.table != NO_POLICY) {
-        let policy = tables.get(&record.table).unwrap_or_else(|| panic!("{id}: nobody knows {record:?}"));
+    let named = mirror.workloads.values().flat_map(|record| [record.table, record.datagram_table]);
+    for table in named.filter(|table| *table != NO_POLICY) {
+        let policy = tables.get(&table).unwrap_or_else(|| panic!("nobody knows {table}"));
         assert!(
-            policy
-                .identity_rows(record.table)
-                .all(|(key, class)| mirror.identity_classes.get(&key) == Some(&class))
+            policy.identity_rows(table).all(|(key, class)| mirror.identity_classes.get(&key) == Some(&class))
         );
-        assert!(
-            policy.port_rows(record.table).all(|(key, class)| mirror.port_classes.get(&key) == Some(&class))
-        );
-        assert!(policy.verdict_rows(record.table).all(|(key, row)| mirror.verdicts.get(&key) == Some(&row)));
+        assert!(policy.port_rows(table).all(|(key, class)| mirror.port_classes.get(&key) == Some(&class)));
+        assert!(policy.verdict_rows(table).all(|(key, row)| mirror.verdicts.get(&key) == Some(&row)));
     }
     let leads_to_workload = |id: &u32| assert!(mirror.workloads.contains_key(id), "workload {id} is missing");
     mirror.cgroups.values().for_each(leads_to_workload);
@@ -123,8 +125,11 @@ fn assert_equals(mirror: &Mirror, desired: &Desired, tables: &BTreeMap<u32, Arc<
     assert!(mirror.workloads.keys().eq(desired.workloads.keys()));
     for (id, wanted) in &desired.workloads {
         let record = mirror.workloads[id];
-        assert_eq!(WorkloadRecord { table: NO_POLICY, ..record }, wanted.record);
-        assert_eq!(tables.get(&record.table), wanted.policy.as_ref());
+        let without = WorkloadRecord { table: NO_POLICY, datagram_table: NO_POLICY, ..record };
+        assert_eq!(without, wanted.record);
+        let policies = wanted.policies.as_ref();
+        assert_eq!(tables.get(&record.table), policies.map(|it| &it.connections));
+        assert_eq!(tables.get(&record.datagram_table), policies.map(|it| &it.datagrams));
     }
     assert!(mirror.services.keys().eq(desired.services.keys()));
     let mut places = 0;
@@ -142,7 +147,8 @@ fn assert_equals(mirror: &Mirror, desired: &Desired, tables: &BTreeMap<u32, Arc<
         }
     }
     assert_eq!(mirror.endpoints.len(), places, "endpoint rows are left over");
-    let used: BTreeSet<u32> = mirror.workloads.values().map(|record| record.table).collect();
+    let used: BTreeSet<u32> =
+        mirror.workloads.values().flat_map(|record| [record.table, record.datagram_table]).collect();
     assert!(mirror.identity_classes.keys().all(|key| used.contains(&key.table)), "a table is left over");
     assert!(mirror.verdicts.keys().all(|key| used.contains(&key.table)), "a table is left over");
 }

@@ -10,9 +10,10 @@ use wabe_datapath::Write;
 use super::{Engine, GRACE, Later};
 use crate::{
     datapath::Datapath,
+    judged::Judged,
     layer7,
     names::names,
-    plan::{Installed, plan},
+    plan::{Installed, Plan, plan},
     published::Published,
     sizes::{NoRoom, Rows, sizes_for},
     snapshot::{SnapshotError, desired},
@@ -52,19 +53,25 @@ impl<D: Datapath> Engine<D> {
         let mut desired =
             desired(&self.node, &self.state.objects, instances, &mut self.state.ids, &mut self.compiler)?;
         self.shape(&mut desired);
+        let next = self.installed.next_generation();
+        let judged = self.judged.next(&mut desired, next);
         let mut plan = plan(&self.installed, &desired);
-        // First: whoever is led to the proxy should find that it knows the way.
-        self.brief_proxy()?;
+        // First: whoever is led to the proxy should find that it knows the way, and goes by the policies that will hold.
+        self.brief_proxy(&judged, next)?;
         let computed = began.elapsed();
-        self.make_room(plan.rows + self.simulation.rows())?;
-        if !plan.writes.is_empty() {
-            self.execute(&plan.writes)?;
+        if let Err(error) = self.enforce(&plan) {
+            // The proxy may have read of policies of this generation: those of the next attempt are another's.
+            self.installed.last.generation = self.installed.last.generation.max(self.briefed_generation);
+            return Err(error);
         }
+        self.judged = judged;
         let in_force = began.elapsed();
         let writes = plan.writes.len();
         self.remove_later(std::mem::take(&mut plan.later));
         let examine = std::mem::take(&mut plan.examine);
         self.installed.commit(plan);
+        // What the proxy was told has this number, whether or not the kernel was: no other snapshot may have it.
+        self.installed.last.generation = self.installed.last.generation.max(self.briefed_generation);
         self.state.last = self.installed.last;
         self.revoke(examine);
         self.follow();
@@ -75,6 +82,11 @@ impl<D: Datapath> Engine<D> {
         self.publish()?;
         tracing::debug!(writes, ?computed, ?in_force, ?revoked, published = ?began.elapsed(), "planned and executed");
         Ok(Executed { warnings: desired.warnings, in_force })
+    }
+
+    fn enforce(&mut self, plan: &Plan) -> Result<(), InstallError> {
+        self.make_room(plan.rows + self.simulation.rows())?;
+        if plan.writes.is_empty() { Ok(()) } else { self.execute(&plan.writes) }
     }
 
     /// Makes the tables larger if so many rows do not fit.
@@ -131,16 +143,16 @@ impl<D: Datapath> Engine<D> {
     }
 
     /// Writes what `proxy` reads.
-    fn brief_proxy(&mut self) -> Result<(), StateError> {
+    fn brief_proxy(&mut self, judged: &Judged, generation: u64) -> Result<(), StateError> {
         let Self { node, state, .. } = self;
         let instances = state.instances.values();
-        let snapshot =
-            layer7::snapshot(node, &state.objects, instances, &state.ids, state.last.generation + 1);
+        let snapshot = layer7::snapshot(node, &state.objects, instances, &state.ids, judged, generation);
         // Written at every change of a mesh with a thousand workloads it would be a burden; most say the same.
         let news = wabe_proxy::Snapshot { generation: 0, ..snapshot.clone() };
         if self.briefed.as_ref() == Some(&news) {
             return Ok(());
         }
+        self.briefed_generation = generation;
         write(&self.proxy_file, &snapshot)?;
         self.briefed = Some(news);
         Ok(())

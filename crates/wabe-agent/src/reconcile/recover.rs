@@ -1,5 +1,7 @@
 //! The first look: what an earlier agent left in the kernel, and what the keeper runs.
 
+use std::fs;
+
 use wabe_keeper::protocol::{self, InstanceState};
 
 use super::{Engine, news::adopt};
@@ -33,6 +35,9 @@ impl<D: Datapath> Engine<D> {
     /// Looks at kernel and keeper. Connections and workloads go on meanwhile.
     pub fn recover(&mut self, running: Vec<Running>) -> Result<(), RecoverError> {
         self.installed = Installed::found(&self.datapath.contents()?, self.state.last);
+        // An earlier agent may have died between telling the proxy and remembering that it had.
+        self.briefed_generation = self.told();
+        self.installed.last.generation = self.installed.last.generation.max(self.briefed_generation);
         let known = std::mem::take(&mut self.state.instances);
         for Running { state, handles } in running {
             let id = state.spec.id;
@@ -76,5 +81,16 @@ impl<D: Datapath> Engine<D> {
             return Err(RecoverError::NotInstalled(why));
         }
         Ok(self.datapath.engage()?)
+    }
+
+    /// The generation of what the proxy was told last, by whichever agent; 0 if there is nothing that can be read.
+    fn told(&self) -> u64 {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            generation: u64,
+        }
+        let told =
+            fs::read(&self.proxy_file).ok().and_then(|text| serde_json::from_slice::<Told>(&text).ok());
+        told.map_or(0, |it| it.generation)
     }
 }

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use wabe_abi::{Connection, STRANGER, Tuple};
-use wabe_verdict::authorize;
+use wabe_abi::{Connection, STRANGER, Tuple, ticket_flag};
+use wabe_verdict::{authorize, unjudged};
 
 use super::{Engine, Later};
 use crate::{datapath::Datapath, mirror::Still};
@@ -53,7 +53,9 @@ impl<D: Datapath> Engine<D> {
             let identity = mirror.workloads.get(&from).map_or(STRANGER, |record| record.identity);
             let outcome =
                 authorize(&tables, destination.table, identity, &tuple.source, tuple.destination_port);
-            if outcome.refusal.is_some() {
+            // Of those that the proxy made it judges each request by what it reads next.
+            let done = (connection.flags & ticket_flag::LAYER7_DONE != 0).then_some(u64::MAX);
+            if outcome.refusal.or(unjudged(destination, done)).is_some() {
                 refused.entry(to).or_default().push((tuple, connection));
             }
         }

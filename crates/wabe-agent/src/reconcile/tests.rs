@@ -282,6 +282,45 @@ fn a_policy_ends_the_connections_that_it_refuses_and_only_those() {
 }
 
 #[test]
+fn a_policy_that_looks_at_requests_ends_the_connections_that_the_proxy_did_not_make() {
+    let mut bench = serving();
+    bench.apply(vec![Object::Workload(workload("shop", "good"))]).expect("applied");
+    bench.keep();
+    let named = |it: &&crate::state::Instance| it.spec.name.name == "good";
+    let good = bench.engine.state.instances.values().find(named).expect("made").id;
+    let (direct, _) = connection(&bench, good, 1, 4000);
+    connection(&bench, good, 1, 4001);
+    let by_proxy = wabe_abi::ticket_flag::DIRECT | wabe_abi::ticket_flag::LAYER7_DONE;
+    bench.kernel.look().connections.last_mut().expect("a connection").1.flags = by_proxy;
+    let mut policy = only("shop", "web", "default");
+    let methods = vec![wabe_model::StringMatch::Exact("GET".into())];
+    policy.rules[0].to = vec![wabe_model::Operation { methods, ..Default::default() }];
+    let since = |bench: &Bench| bench.kernel.look().mirror.workloads[&1].layer7_generation;
+    assert_eq!(since(&bench), 0);
+    bench.apply(vec![Object::AuthorizationPolicy(policy.clone())]).expect("applied");
+    assert_eq!(*bench.closed.lock().expect("whole"), [direct]);
+    let first = since(&bench);
+    assert_eq!(
+        first,
+        bench.kernel.look().mirror.config.generation,
+        "it is in force since the plan that wrote it"
+    );
+    let told = |bench: &Bench| {
+        let text = std::fs::read(&bench.engine.proxy_file).expect("written");
+        serde_json::from_slice::<wabe_proxy::Snapshot>(&text).expect("a snapshot")
+    };
+    assert_eq!((told(&bench).generation, told(&bench).judged[&1].generation), (first, first));
+    // What is about others changes nothing of it.
+    bench.apply(vec![Object::AuthorizationPolicy(only("shop", "good", "x"))]).expect("applied");
+    assert_eq!(since(&bench), first);
+    policy.rules[0].to[0].paths = vec![wabe_model::StringMatch::Prefix("/a".into())];
+    bench.apply(vec![Object::AuthorizationPolicy(policy)]).expect("applied");
+    assert!(since(&bench) > first);
+    assert_eq!(told(&bench).judged[&1].generation, since(&bench));
+    assert!(told(&bench).generation >= since(&bench));
+}
+
+#[test]
 fn what_can_not_be_applied_changes_nothing() {
     let mut bench = serving();
     let before = (bench.engine.state.objects.clone(), bench.kernel.look().mirror.clone());

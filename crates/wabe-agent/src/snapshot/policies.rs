@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use wabe_model::{AuthorizationPolicy, Identity, ObjectName, Objects, Workload};
-use wabe_policy::{CompileError, CompiledPolicy, ROW_LIMIT, RuleRef, applicable, compile};
+use wabe_policy::{
+    CompileError, CompiledPolicy, ROW_LIMIT, RuleRef, Traffic, applicable, compile, requests::RequestPolicy,
+};
 
 use crate::state::Ids;
 
@@ -15,10 +17,21 @@ pub struct Compiler {
     known: BTreeMap<Vec<ObjectName>, Compiled>,
 }
 
+/// The policies of a workload, compiled for whoever goes by them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policies {
+    /// For the kernel, of connections.
+    pub connections: Arc<CompiledPolicy>,
+    /// For the kernel, of datagrams: the same, unless a rule looks at requests.
+    pub datagrams: Arc<CompiledPolicy>,
+    /// For the proxy; `None` if no policy in force looks at requests.
+    pub requests: Option<Arc<RequestPolicy>>,
+}
+
 #[derive(Debug)]
 struct Compiled {
     from: Vec<AuthorizationPolicy>,
-    policy: Arc<CompiledPolicy>,
+    policies: Policies,
     used: bool,
 }
 
@@ -39,14 +52,14 @@ impl Compiler {
         self.known.retain(|_, compiled| compiled.used);
     }
 
-    /// The policy of a workload; `None` if nothing selects it.
-    pub(super) fn policy_of(
+    /// The policies of a workload; `None` if nothing selects it.
+    pub(super) fn policies_of(
         &mut self,
         objects: &Objects,
         root_namespace: &str,
         workload: &Workload,
         ids: &mut Ids,
-    ) -> Result<Option<Arc<CompiledPolicy>>, CompileError> {
+    ) -> Result<Option<Policies>, CompileError> {
         let policies =
             applicable(objects.policies(), root_namespace, &workload.name.namespace, &workload.labels);
         if policies.is_empty() {
@@ -57,12 +70,22 @@ impl Compiler {
             && compiled.from.iter().eq(policies.iter().copied())
         {
             compiled.used = true;
-            return Ok(Some(Arc::clone(&compiled.policy)));
+            return Ok(Some(compiled.policies.clone()));
         }
         let mut rule_id = |rule: &RuleRef| ids.rule(&rule.to_string());
-        let policy = Arc::new(compile(&policies, &self.identities, &mut rule_id, ROW_LIMIT)?);
+        let mut compile =
+            |traffic| compile(&policies, traffic, &self.identities, &mut rule_id, ROW_LIMIT).map(Arc::new);
+        let connections = compile(Traffic::Connections)?;
+        let mut rules = policies.iter().flat_map(|policy| &policy.rules);
+        let datagrams = if rules.any(|rule| rule.looks_at_requests()) {
+            compile(Traffic::Datagrams)?
+        } else {
+            Arc::clone(&connections)
+        };
+        let requests = RequestPolicy::of(&policies).map(Arc::new);
+        let compiled = Policies { connections, datagrams, requests };
         let from = policies.into_iter().cloned().collect();
-        self.known.insert(key, Compiled { from, policy: Arc::clone(&policy), used: true });
-        Ok(Some(policy))
+        self.known.insert(key, Compiled { from, policies: compiled.clone(), used: true });
+        Ok(Some(compiled))
     }
 }

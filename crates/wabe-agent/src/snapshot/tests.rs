@@ -113,7 +113,7 @@ fn workloads_get_the_policies_that_select_them_and_share_them() {
         instance(3, &workload("shop", "x"), 0),
     ];
     let desired = Mesh::of(objects, all).desired();
-    let policy = |id: u32| desired.workloads[&id].policy.clone();
+    let policy = |id: u32| desired.workloads[&id].policies.as_ref().map(|it| Arc::clone(&it.connections));
     assert!(Arc::ptr_eq(&policy(1).expect("selected"), &policy(2).expect("selected")));
     assert!(policy(3).is_none());
     assert_eq!(desired.workloads[&3].record.table, NO_POLICY);
@@ -125,15 +125,45 @@ fn a_policy_is_compiled_again_when_it_or_the_identities_change() {
     let policy = only("shop", "web", "frontend");
     let mut mesh =
         Mesh::of(vec![Object::AuthorizationPolicy(policy.clone())], vec![instance(1, &web_workload, 0)]);
-    let first = mesh.desired().workloads[&1].policy.clone().expect("selected");
-    let again = mesh.desired().workloads[&1].policy.clone().expect("selected");
+    let compiled = |mesh: &mut Mesh| {
+        mesh.desired().workloads[&1]
+            .policies
+            .as_ref()
+            .map(|it| Arc::clone(&it.connections))
+            .expect("selected")
+    };
+    let (first, again) = (compiled(&mut mesh), compiled(&mut mesh));
     assert!(Arc::ptr_eq(&first, &again));
     let frontend = Workload { service_account: "frontend".into(), ..workload("shop", "frontend") };
     mesh.objects.insert(Object::Workload(frontend));
-    let wider = mesh.desired().workloads[&1].policy.clone().expect("selected");
+    let wider = compiled(&mut mesh);
     assert!(wider.identity_classes.len() > first.identity_classes.len(), "the new identity has a class");
     let mut denied = policy;
     denied.action = wabe_model::PolicyAction::Deny;
     mesh.objects.insert(Object::AuthorizationPolicy(denied));
-    assert_ne!(mesh.desired().workloads[&1].policy.clone().expect("selected"), wider);
+    assert_ne!(compiled(&mut mesh), wider);
+}
+
+#[test]
+fn rules_about_requests_are_compiled_for_connections_for_datagrams_and_for_the_proxy() {
+    let web = workload("shop", "web");
+    let plain = only("shop", "web", "frontend");
+    let mut readers = plain.clone();
+    let methods = vec![wabe_model::StringMatch::Exact("GET".into())];
+    readers.rules[0].to = vec![wabe_model::Operation { methods, ..Default::default() }];
+    let compiled = |policy: wabe_model::AuthorizationPolicy| {
+        let frontend = Workload { service_account: "frontend".into(), ..workload("shop", "frontend") };
+        let objects = vec![Object::AuthorizationPolicy(policy), Object::Workload(frontend)];
+        let mut mesh = Mesh::of(objects, vec![instance(1, &web, 0)]);
+        mesh.desired().workloads[&1].policies.clone().expect("selected")
+    };
+    let without = compiled(plain);
+    assert!(Arc::ptr_eq(&without.connections, &without.datagrams));
+    assert_eq!(without.requests, None);
+    let with = compiled(readers.clone());
+    assert_eq!(with.connections, without.connections, "who might be admitted may connect");
+    assert_ne!(with.datagrams, without.datagrams, "and send no datagram");
+    assert!(with.requests.is_some());
+    readers.dry_run = true;
+    assert_eq!(compiled(readers).requests, None, "what is not in force is nobody's business");
 }

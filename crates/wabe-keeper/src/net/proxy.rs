@@ -87,11 +87,18 @@ impl Outlets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.proxy.clone()
     }
 
-    /// Unconnected sockets in a workload's namespace; none if it is gone.
+    /// Unconnected sockets in a workload's namespace, over which only what is judged by the policies of this generation is to be
+    /// sent; none if the workload is gone.
     ///
     /// # Errors
     /// The namespace has [`MOST_SOCKETS`], or a system call failed.
-    pub(crate) fn sockets(&self, id: u32, v6: bool, count: usize) -> io::Result<Vec<OwnedFd>> {
+    pub(crate) fn sockets(
+        &self,
+        id: u32,
+        v6: bool,
+        count: usize,
+        generation: u64,
+    ) -> io::Result<Vec<OwnedFd>> {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         let Some(place) = place else { return Ok(Vec::new()) };
         let domain = if v6 { Domain::IPV6 } else { Domain::IPV4 };
@@ -104,7 +111,12 @@ impl Outlets {
                     "{used} sockets are open there, {MOST_SOCKETS} may be"
                 )));
             }
-            (0..count).map(|_| marked(domain, id).map(OwnedFd::from)).collect()
+            let made = (0..count).map(|_| {
+                let socket = marked(domain, id)?;
+                socket.set_priority(mark::priority(generation))?;
+                Ok(socket.into())
+            });
+            made.collect()
         })
         .and_then(|made| made)
     }

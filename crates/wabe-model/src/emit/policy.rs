@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
-use crate::{AuthorizationPolicy, Operation, PolicyAction, Rule, Source, StringMatch};
+use crate::{AuthorizationPolicy, HeaderCondition, Operation, PolicyAction, Rule, Source, StringMatch};
 
 pub(super) fn policy_spec(policy: &AuthorizationPolicy) -> Value {
     let mut spec = Map::new();
@@ -43,6 +43,7 @@ fn rule(rule: &Rule) -> Value {
                 .iter()
                 .map(|it| condition("destination.port", &texts(&it.ports), &texts(&it.not_ports))),
         )
+        .chain(rule.when_headers.iter().map(header_condition))
         .collect();
     if !conditions.is_empty() {
         value.insert("when".into(), Value::Array(conditions));
@@ -65,12 +66,25 @@ fn source(source: &Source) -> Value {
 
 fn operation(operation: &Operation) -> Value {
     let mut value = Map::new();
-    for (key, ports) in [("ports", &operation.ports), ("notPorts", &operation.not_ports)] {
-        if !ports.is_empty() {
-            value.insert(key.into(), json!(texts(ports)));
+    for (key, list) in [
+        ("ports", texts(&operation.ports)),
+        ("notPorts", texts(&operation.not_ports)),
+        ("methods", matches(&operation.methods)),
+        ("notMethods", matches(&operation.not_methods)),
+        ("paths", matches(&operation.paths)),
+        ("notPaths", matches(&operation.not_paths)),
+        ("hosts", matches(&operation.hosts)),
+        ("notHosts", matches(&operation.not_hosts)),
+    ] {
+        if !list.is_empty() {
+            value.insert(key.into(), json!(list));
         }
     }
     Value::Object(value)
+}
+
+fn header_condition(it: &HeaderCondition) -> Value {
+    condition(&format!("request.headers[{}]", it.name), &matches(&it.values), &matches(&it.not_values))
 }
 
 /// A source that demands several things is several conditions, all of which must hold.
@@ -95,7 +109,6 @@ fn condition(key: &str, values: &[String], not_values: &[String]) -> Value {
 type Column = (&'static str, [(&'static str, Vec<String>); 2]);
 
 fn columns(source: &Source) -> [Column; 4] {
-    let matches = |list: &[StringMatch]| list.iter().map(string_match).collect::<Vec<_>>();
     [
         (
             "source.principal",
@@ -117,6 +130,10 @@ fn columns(source: &Source) -> [Column; 4] {
             [("ipBlocks", blocks(&source.ip_blocks)), ("notIpBlocks", blocks(&source.not_ip_blocks))],
         ),
     ]
+}
+
+fn matches(list: &[StringMatch]) -> Vec<String> {
+    list.iter().map(string_match).collect()
 }
 
 fn texts<T: ToString>(list: &[T]) -> Vec<String> {

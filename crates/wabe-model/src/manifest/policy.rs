@@ -1,21 +1,23 @@
-//! `AuthorizationPolicy`: the layer-4 part. Whatever else Istio knows is an error: a policy that is half understood
-//! would admit too much or refuse too much.
+//! `AuthorizationPolicy`. Whatever of Istio's is not understood is an error: a policy that is half understood would admit
+//! too much or refuse too much.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    AuthorizationPolicy, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch,
+    AuthorizationPolicy, HeaderCondition, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch,
     manifest::{
         field::{Field, Fields, Shape},
         metadata::{DRY_RUN, Metadata},
         names::{ip_block, is_dns_label, is_dns_subdomain, labels},
+        policy::requests::{header_name, host, method, path, unknown_request_key},
         scalar::shown,
     },
 };
 
+mod requests;
+
 const LAYER_7: &str = "is a layer-7 field, which is not supported yet, and not ignored";
 const NOT_YET: &str = "is not supported yet, and not ignored";
-const USE_PORTS: &str = "the nearest is `ports`";
 const USE_PRINCIPALS: &str = "the nearest is `principals`";
 const USE_IP_BLOCKS: &str = "the nearest is `ipBlocks`, the address that packets come from";
 const USE_SELECTOR: &str = "the nearest is `selector.matchLabels`";
@@ -57,16 +59,9 @@ const SOURCE: Shape = Shape {
     ],
 };
 const OPERATION: Shape = Shape {
-    known: &["ports", "notPorts"],
+    known: &["ports", "notPorts", "methods", "notMethods", "paths", "notPaths", "hosts", "notHosts"],
     ignored: &[],
-    refused: &[
-        ("hosts", LAYER_7, USE_PORTS),
-        ("notHosts", LAYER_7, "the nearest is `notPorts`"),
-        ("methods", LAYER_7, USE_PORTS),
-        ("notMethods", LAYER_7, "the nearest is `notPorts`"),
-        ("paths", LAYER_7, USE_PORTS),
-        ("notPaths", LAYER_7, "the nearest is `notPorts`"),
-    ],
+    refused: &[],
 };
 const CONDITION: Shape = Shape { known: &["key", "values", "notValues"], ignored: &[], refused: &[] };
 
@@ -122,15 +117,20 @@ fn rule(field: &Field<'_>, namespace: &str) -> Option<Rule> {
     });
     let to = fields.or("to", Vec::new(), |list| {
         some_of(list, |item| {
-            operation(&item.fields(&TO)?.require("operation", "write `operation:` with `ports`")?)
+            operation(
+                &item
+                    .fields(&TO)?
+                    .require("operation", "write `operation:` with `ports`, `methods`, `paths` or `hosts`")?,
+            )
         })
     });
     let when = fields.or("when", Vec::new(), |list| some_of(list, |item| condition(item, namespace)));
-    let mut rule = Rule { from: from?, to: to?, when_sources: Vec::new(), when_operations: Vec::new() };
+    let mut rule = Rule { from: from?, to: to?, ..Rule::default() };
     for condition in when? {
         match condition {
             Condition::Source(it) => rule.when_sources.push(it),
             Condition::Operation(it) => rule.when_operations.push(it),
+            Condition::Header(it) => rule.when_headers.push(it),
         }
     }
     Some(rule)
@@ -184,15 +184,28 @@ fn operation(field: &Field<'_>) -> Option<Operation> {
     let fields = field.fields(&OPERATION)?;
     let ports = list(&fields, "ports", port_text);
     let not_ports = list(&fields, "notPorts", port_text);
+    let (methods, not_methods) = (list(&fields, "methods", method), list(&fields, "notMethods", method));
+    let (paths, not_paths) = (list(&fields, "paths", path), list(&fields, "notPaths", path));
+    let (hosts, not_hosts) = (list(&fields, "hosts", host), list(&fields, "notHosts", host));
     if field.entries().is_some_and(|it| it.is_empty()) {
         return field.error("an empty operation would match every port", "leave `to` out if that is meant");
     }
-    Some(Operation { ports: ports?, not_ports: not_ports? })
+    Some(Operation {
+        ports: ports?,
+        not_ports: not_ports?,
+        methods: methods?,
+        not_methods: not_methods?,
+        paths: paths?,
+        not_paths: not_paths?,
+        hosts: hosts?,
+        not_hosts: not_hosts?,
+    })
 }
 
 enum Condition {
     Source(Source),
     Operation(Operation),
+    Header(HeaderCondition),
 }
 
 fn condition(field: &Field<'_>, namespace: &str) -> Option<Condition> {
@@ -221,7 +234,12 @@ fn condition(field: &Field<'_>, namespace: &str) -> Option<Condition> {
         }
         "destination.port" => {
             let (ports, not_ports) = values(&fields, port_text)?;
-            Condition::Operation(Operation { ports, not_ports })
+            Condition::Operation(Operation { ports, not_ports, ..Operation::default() })
+        }
+        other if other.starts_with("request.headers") => {
+            let name = header_name(&key, other);
+            let (values, not_values) = values(&fields, string_match)?;
+            Condition::Header(HeaderCondition { name: name?, values, not_values })
         }
         other => return unknown_key(&key, other),
     };
@@ -234,9 +252,9 @@ fn values<'a, T>(fields: &Fields<'a>, read: impl Fn(&Field<'a>) -> Option<T>) ->
     Some((values?, not_values?))
 }
 
+const SUPPORTED: &str = "supported: source.ip, source.namespace, source.principal, source.serviceAccount, destination.port, request.headers[NAME]";
+
 fn unknown_key<T>(key: &Field<'_>, text: &str) -> Option<T> {
-    let supported =
-        "supported: source.ip, source.namespace, source.principal, source.serviceAccount, destination.port";
     let (message, remedy) = match text {
         "remote.ip" => (
             "the layer-7 key `remote.ip` is not supported yet, and not ignored".to_owned(),
@@ -250,9 +268,9 @@ fn unknown_key<T>(key: &Field<'_>, text: &str) -> Option<T> {
             "the nearest is destination.port",
         ),
         it if it.starts_with("request.") || it.starts_with("experimental.") => {
-            (format!("the layer-7 key {} is not supported yet, and not ignored", shown(it)), supported)
+            return unknown_request_key(key, it);
         }
-        it => (format!("unknown key {}", shown(it)), supported),
+        it => (format!("unknown key {}", shown(it)), SUPPORTED),
     };
     key.error(message, remedy)
 }

@@ -32,19 +32,6 @@ fn policies() {
         let expected = layer_7("5:29", &format!("from[0].source.{name}"), nearest);
         table(POLICY, &[(&spec, &[&expected])]);
     }
-    for (name, nearest) in [
-        ("hosts", "ports"),
-        ("notHosts", "notPorts"),
-        ("methods", "ports"),
-        ("notMethods", "notPorts"),
-        ("paths", "ports"),
-        ("notPaths", "notPorts"),
-    ] {
-        let spec = format!("  rules: [{{to: [{{operation: {{{name}: [x]}}}}]}}]");
-        let expected =
-            layer_7("5:30", &format!("to[0].operation.{name}"), &format!("the nearest is `{nearest}`"));
-        table(POLICY, &[(&spec, &[&expected])]);
-    }
 }
 
 #[test]
@@ -93,11 +80,10 @@ fn rules_that_would_match_more_than_is_written() {
 
 #[test]
 fn values_in_rules() {
-    const KEYS: &str =
-        "supported: source.ip, source.namespace, source.principal, source.serviceAccount, destination.port";
+    const KEYS: &str = "supported: source.ip, source.namespace, source.principal, source.serviceAccount, destination.port, request.headers[NAME]";
     let unknown = format!("7:12: spec.rules[0].when[0].key: unknown key `source.ips` ({KEYS})");
     let request = format!(
-        "8:12: spec.rules[0].when[1].key: the layer-7 key `request.headers[x]` is not supported yet, and not ignored ({KEYS})"
+        "8:12: spec.rules[0].when[1].key: the layer-7 key `request.auth.claims[x]` is not supported yet, and not ignored ({KEYS})"
     );
     table(
         POLICY,
@@ -123,7 +109,7 @@ fn values_in_rules() {
             ),
             ("  rules:\n  - when:\n    - key: source.ips\n      values: [x]", &[&unknown]),
             (
-                "  rules:\n  - when:\n    - {key: destination.port, values: ['80']}\n    - key: request.headers[x]\n      values: [x]\n    - key: remote.ip\n      values: [x]\n    - key: source.ip",
+                "  rules:\n  - when:\n    - {key: destination.port, values: ['80']}\n    - key: request.auth.claims[x]\n      values: [x]\n    - key: remote.ip\n      values: [x]\n    - key: source.ip",
                 &[
                     &request,
                     "10:12: spec.rules[0].when[2].key: the layer-7 key `remote.ip` is not supported yet, and not ignored (the nearest is source.ip)",
@@ -148,4 +134,50 @@ fn values_in_rules() {
             ],
         )],
     );
+}
+
+#[test]
+fn what_requests_could_never_be_like() {
+    const PATH: &str = "write it as requests have it, beginning with `/` or `*`, without `//`, `/./`, `/../`, `\\`, `?`, spaces, and escapes of what needs none";
+    const HOST: &str = "write what requests say in `host`, as example.com and example.com:*";
+    let entry = |at: &str, field: &str, message: &str, remedy: &str| {
+        format!("{at}: spec.rules[0].to[0].operation.{field}: {message} ({remedy})")
+    };
+    let no_path = |at: &str, text: &str| {
+        entry(at, "paths[0]", &format!("no request that is let through has the path `{text}`"), PATH)
+    };
+    for text in
+        ["admin", "/a//b", "/a/../b", "/%61", "/a%2Fb*", "*/../a", "/a?b=1", "/a b", "/a\\b", "/..;/*"]
+    {
+        let shown = text.replace("\\\\", "\\");
+        let spec = format!("  rules:\n  - to: [{{operation: {{paths: ['{text}']}}}}]");
+        table(POLICY, &[(&spec, &[&no_path("6:31", &shown)])]);
+    }
+    for text in ["/a/{*}/b", "/a/{**}"] {
+        let spec = format!("  rules:\n  - to: [{{operation: {{notPaths: ['{text}']}}}}]");
+        let expected = entry(
+            "6:34",
+            "notPaths[0]",
+            &format!("`{text}` has a path template, which is not supported yet, and not ignored"),
+            "the nearest is /a/*, which matches every path that begins so",
+        );
+        table(POLICY, &[(&spec, &[&expected])]);
+    }
+    let method = entry("6:33", "methods[0]", "`GET /` is no method", "write it as requests have it, as GET");
+    let small = entry(
+        "6:42",
+        "methods[1]",
+        "methods are told apart by case, and `post` is not in capitals",
+        "write it as requests have it, as GET",
+    )
+    .replace(": spec", ": warning: spec");
+    table(POLICY, &[("  rules:\n  - to: [{operation: {methods: ['GET /', post]}}]", &[&method, &small])]);
+    let host = entry("6:31", "hosts[0]", "`http://a.b` is no host", HOST);
+    table(POLICY, &[("  rules:\n  - to: [{operation: {hosts: ['http://a.b']}}]", &[&host])]);
+    for key in ["request.headers", "request.headers[]", "request.headers[:path]", "request.headers[a b]"] {
+        let spec = format!("  rules:\n  - when: [{{key: '{key}', values: [x]}}]");
+        let expected =
+            format!("6:18: spec.rules[0].when[0].key: `{key}` names no header (write request.headers[NAME])");
+        table(POLICY, &[(&spec, &[&expected])]);
+    }
 }

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use wabe_abi::STRANGER;
-use wabe_model::{AuthorizationPolicy, Identity, Operation, PolicyAction, Rule, Source};
-use wabe_policy::evaluate;
+use wabe_model::{AuthorizationPolicy, HeaderCondition, Identity, Operation, PolicyAction, Rule, Source};
+use wabe_policy::{
+    Traffic, evaluate,
+    requests::{Caller, CallerIdentity, Content, Headers, Request, RequestPolicy},
+};
 
 use crate::{build, kernel::Kernel};
 
@@ -105,7 +108,11 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    (some(&PORTS, 4), few(&PORTS)).prop_map(|(ports, not_ports)| Operation { ports, not_ports })
+    (some(&PORTS, 4), few(&PORTS)).prop_map(|(ports, not_ports)| Operation {
+        ports,
+        not_ports,
+        ..Operation::default()
+    })
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -117,12 +124,29 @@ fn rule() -> impl Strategy<Value = Rule> {
         to,
         when_sources: when.0,
         when_operations: when.1,
+        when_headers: Vec::new(),
     })
 }
 
-fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
+/// Some of which look at requests.
+fn any_rule() -> impl Strategy<Value = Rule> {
+    (rule(), select(&[0, 0, 1, 2][..])).prop_map(|(mut rule, about)| {
+        match (about, rule.to.last_mut()) {
+            (1, Some(operation)) => operation.methods = build::strings(&["GET"]),
+            (2, _) => rule.when_headers.push(HeaderCondition {
+                name: "x".into(),
+                values: build::strings(&["y"]),
+                not_values: Vec::new(),
+            }),
+            _ => {}
+        }
+        rule
+    })
+}
+
+fn policies(rule: impl Strategy<Value = Rule>) -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     let action = select(&[PolicyAction::Allow, PolicyAction::Deny, PolicyAction::Audit][..]);
-    let one = (action, vec(rule(), 0..=3), prop::bool::weighted(0.25));
+    let one = (action, vec(rule, 0..=3), prop::bool::weighted(0.25));
     vec(one, 0..=5).prop_map(|policies| {
         let numbered = policies.into_iter().enumerate();
         numbered
@@ -150,21 +174,63 @@ proptest! {
     /// Each case compares all callers on some addresses and ports: half a million questions in all.
     #[test]
     fn tables_agree_with_the_interpreter(
-        policies in policies(),
+        policies in policies(any_rule()),
+        traffic in select(&[Traffic::Connections, Traffic::Datagrams][..]),
         sources in vec(select(&SOURCES), 4),
         ports in vec(prop_oneof![4 => select(&PORTS), 1 => any::<u16>()], 3),
     ) {
         let policies: Vec<_> = policies.iter().collect();
         let identities = identities();
-        let kernel = Kernel::new(&policies, &identities);
+        let kernel = Kernel::new(&policies, traffic, &identities);
         for caller in (STRANGER..).take(identities.len() + 1) {
             let identity = identities.get(&caller);
             for (text, port) in sources.iter().flat_map(|text| ports.iter().map(move |port| (text, *port))) {
                 let source: IpAddr = text.parse().expect("a test's address");
-                let specified = evaluate(&policies, identity, source, port);
+                let specified = evaluate(&policies, traffic, identity, source, port);
                 let compiled = kernel.evaluation(caller, source, port);
                 prop_assert_eq!(compiled, specified, "{:?} from {} to {}", identity, text, port);
             }
         }
     }
+
+    /// Where no rule looks at requests, the proxy would say what the kernel says: of opaque bytes and of any request.
+    #[test]
+    fn what_is_judged_by_request_agrees_where_no_rule_looks_at_one(
+        policies in policies(rule()),
+        sources in vec(select(&SOURCES), 4),
+        ports in vec(prop_oneof![4 => select(&PORTS), 1 => any::<u16>()], 3),
+    ) {
+        let policies: Vec<_> = policies.iter().collect();
+        assert!(RequestPolicy::of(&policies).is_none());
+        let judge = RequestPolicy::with_any(&policies);
+        let request = Request { method: "GET", path: "/../a", host: b"x", headers: &NoHeaders };
+        let identities = identities();
+        let uris: BTreeMap<u32, String> =
+            identities.iter().map(|(id, it)| (*id, format!("spiffe://{}", it.principal()))).collect();
+        for number in (STRANGER..).take(identities.len() + 1) {
+            let identity = uris.get(&number).map(|it| CallerIdentity::of(it).expect("an identity"));
+            for (text, port) in sources.iter().flat_map(|text| ports.iter().map(move |port| (text, *port))) {
+                let address: IpAddr = text.parse().expect("a test's address");
+                let caller = Caller { identity, address };
+                let specified = evaluate(&policies, Traffic::Connections, identities.get(&number), address, port);
+                for content in [Content::Opaque, Content::Request(&request)] {
+                    let named = |it: wabe_policy::Decision| (it.action, it.rule.map(|it| it.to_string()));
+                    let judged = judge.judge(&caller, port, content);
+                    let said = (judged.action, judged.rule.map(str::to_owned));
+                    prop_assert_eq!(said, named(specified.decision.clone()));
+                    let dry_run = judge.dry_run(&caller, port, content);
+                    let said = dry_run.map(|it| (it.action, it.rule.map(str::to_owned)));
+                    prop_assert_eq!(said, specified.dry_run.clone().map(named));
+                    let audit = judge.audit(&caller, port, content).map(str::to_owned);
+                    prop_assert_eq!(audit, specified.audit_rule.as_ref().map(|it| it.to_string()));
+                }
+            }
+        }
+    }
+}
+
+struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn lines(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wabe_abi::{Action, STRANGER};
 use wabe_model::{AuthorizationPolicy, Identity, Operation, Rule, Source};
-use wabe_policy::{Evaluation, evaluate};
+use wabe_policy::{Evaluation, Traffic, evaluate};
 
 use crate::{build::*, kernel::Kernel};
 use Action::{Allow, Deny, NoMatch, Stranger};
@@ -29,8 +29,8 @@ fn judge(policies: &[AuthorizationPolicy], caller: u32, source: &str, port: u16)
     let policies: Vec<_> = policies.iter().collect();
     let identities = identities();
     let source = source.parse().expect("a test's address");
-    let specified = evaluate(&policies, identities.get(&caller), source, port);
-    let compiled = Kernel::new(&policies, &identities).evaluation(caller, source, port);
+    let specified = evaluate(&policies, Traffic::Connections, identities.get(&caller), source, port);
+    let compiled = Kernel::new(&policies, Traffic::Connections, &identities).evaluation(caller, source, port);
     assert_eq!(compiled, specified, "caller {caller} from {source} to port {port}");
     compiled
 }

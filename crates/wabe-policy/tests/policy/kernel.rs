@@ -11,7 +11,7 @@ use wabe_abi::{
     WorkloadRecord,
 };
 use wabe_model::{AuthorizationPolicy, Identity};
-use wabe_policy::{CompiledPolicy, Decision, Evaluation, ROW_LIMIT, RuleRef, compile};
+use wabe_policy::{CompiledPolicy, Decision, Evaluation, ROW_LIMIT, RuleRef, Traffic, compile};
 use wabe_verdict::{Authorization, Row, Tables, authorize};
 
 /// The table id under which everything is entered.
@@ -29,13 +29,17 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Compiles policies and enters their tables.
-    pub(crate) fn new(policies: &[&AuthorizationPolicy], identities: &BTreeMap<u32, Identity>) -> Self {
+    pub(crate) fn new(
+        policies: &[&AuthorizationPolicy],
+        traffic: Traffic,
+        identities: &BTreeMap<u32, Identity>,
+    ) -> Self {
         let mut rules = Vec::new();
         let mut number = |rule: &RuleRef| {
             rules.push(rule.clone());
             rules.len() as u32
         };
-        let compiled = compile(policies, identities, &mut number, ROW_LIMIT).expect("fits");
+        let compiled = compile(policies, traffic, identities, &mut number, ROW_LIMIT).expect("fits");
         Self::loaded(&compiled, rules)
     }
 

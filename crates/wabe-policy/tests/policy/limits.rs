@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wabe_model::{AuthorizationPolicy, Identity, Rule, Source};
-use wabe_policy::{CompileError, CompiledPolicy, ROW_LIMIT, compile};
+use wabe_policy::{CompileError, CompiledPolicy, ROW_LIMIT, Traffic, compile};
 
 use crate::build::*;
 
@@ -14,7 +14,7 @@ fn compiled(
 ) -> Result<CompiledPolicy, CompileError> {
     let identities: BTreeMap<u32, Identity> =
         (1..=identities).map(|id| (id, identity(&format!("shop/account-{id}")))).collect();
-    compile(&policies.iter().collect::<Vec<_>>(), &identities, &mut |_| 1, limit)
+    compile(&policies.iter().collect::<Vec<_>>(), Traffic::Connections, &identities, &mut |_| 1, limit)
 }
 
 /// One policy each, so that each tells one caller, one port and one block apart.

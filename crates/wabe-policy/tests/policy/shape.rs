@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wabe_abi::STRANGER;
 use wabe_model::{AuthorizationPolicy, Identity, Source};
-use wabe_policy::{CompiledPolicy, ROW_LIMIT, RuleRef, compile};
+use wabe_policy::{CompiledPolicy, ROW_LIMIT, RuleRef, Traffic, compile};
 
 use crate::build::*;
 
@@ -14,7 +14,8 @@ fn compiled(policies: &[AuthorizationPolicy], identities: &BTreeMap<u32, Identit
         last += 1;
         last
     };
-    compile(&policies.iter().collect::<Vec<_>>(), identities, &mut number, ROW_LIMIT).expect("fits")
+    compile(&policies.iter().collect::<Vec<_>>(), Traffic::Connections, identities, &mut number, ROW_LIMIT)
+        .expect("fits")
 }
 
 fn crowd(count: u32) -> BTreeMap<u32, Identity> {

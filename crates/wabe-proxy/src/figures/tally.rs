@@ -199,6 +199,9 @@ fn reason(failure: Failure) -> &'static str {
         | Failure::Injected(_)
         | Failure::NoHealthyEndpoint
         | Failure::Policy
+        | Failure::Forbidden
+        | Failure::AmbiguousPath
+        | Failure::PolicyNewer
         | Failure::NoSocket
         | Failure::Overflow
         | Failure::BadAnswer

@@ -11,6 +11,7 @@ use wabe_policy::stream::{Outlets, tls::TlsRouted};
 use crate::{
     access::{Asked, Record},
     failure::Failure,
+    policy,
     search::{Search, Stream},
     serve::{Caller, Proxy},
     sni, tunnel,
@@ -94,12 +95,13 @@ pub(super) async fn carry(
 ) {
     // Nobody can tell the ends of a stream to come again, so they keep what time there is.
     let _closing = proxy.closing.subscribe();
-    let Opened { record, world, reached } = opened;
+    let Opened { record, world, reached } = opened.judged(proxy, caller);
     match reached {
-        Ok(Stream { stream: to, under_way: _under_way, permit: _permit, .. }) => {
+        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit }) => {
             let backend = world.backend(&service.name, service.port);
             let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
-            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain).await;
+            let forbidden = policy::forbidden(proxy, caller, &endpoint);
+            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
             record.tunnelled(moved);
         }
         Err(failure) => {
@@ -116,6 +118,13 @@ fn reset(mut opened: Opened, stream: &TcpStream) {
 }
 
 impl Opened {
+    /// The same, if the endpoint's policies let bytes through that are no requests; else without the connection. Whoever tells
+    /// the caller anything of what the endpoint said asks first.
+    pub(super) fn judged(self, proxy: &Proxy, caller: &Caller) -> Self {
+        let may = |stream: Stream| policy::judge_stream(proxy, caller, &stream.endpoint).map(|()| stream);
+        Self { reached: self.reached.and_then(may), ..self }
+    }
+
     /// So much of what the endpoint said went to the caller already.
     pub(super) fn passed_on(&self, bytes: usize) {
         self.record.bytes.set(bytes as u64);

@@ -63,6 +63,10 @@ pub(super) async fn watch(
             Course::PassOn(_) => break,
         }
     }
+    let opened = opened.judged(proxy, caller);
+    if opened.reached.is_err() {
+        greeting.clear();
+    }
     opened.passed_on(greeting.len());
     if from.write_all(&greeting).await.is_ok() {
         stream::carry(proxy, caller, service, opened, from, first.freeze()).await;

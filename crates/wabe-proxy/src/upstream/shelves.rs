@@ -47,12 +47,11 @@ impl Shelves {
     }
 
     /// A place on a connection of one of these workers.
-    pub(super) fn place(&self, way: Way, is_wanted: impl Fn(usize) -> bool) -> Option<Connection> {
+    pub(super) fn place(&self, way: Way, is_wanted: impl Fn(&Shared) -> bool) -> Option<Connection> {
         let mut shared = lock(&self.shared);
         let list = shared.get_mut(&way)?;
-        let roomy = |it: &Shared| {
-            is_wanted(it.worker) && it.taken.load(Relaxed) < it.sender.current_max_send_streams()
-        };
+        let roomy =
+            |it: &Shared| is_wanted(it) && it.taken.load(Relaxed) < it.sender.current_max_send_streams();
         while let Some(place) = list.iter().position(roomy) {
             if is_open(&mut list[place].sender) {
                 return Some(Connection::Http2(list[place].place()));
@@ -87,6 +86,18 @@ impl Shelves {
         });
         lock(&self.shared).retain(|_, list| {
             list.retain_mut(|it| it.worker != worker || is_open(&mut it.sender));
+            !list.is_empty()
+        });
+    }
+
+    /// Lets go of those of a worker's connections that nobody is to begin anything on any more.
+    pub(super) fn let_go(&self, worker: usize, is_outdated: impl Fn(Way, u64) -> bool) {
+        lock(self.of(worker)).retain(|way, list| {
+            list.retain(|it| !is_outdated(*way, it.connection.since));
+            !list.is_empty()
+        });
+        lock(&self.shared).retain(|way, list| {
+            list.retain(|it| it.worker != worker || !is_outdated(*way, it.since));
             !list.is_empty()
         });
     }

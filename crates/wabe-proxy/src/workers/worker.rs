@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{Accepted, Order};
 use crate::{
+    policy,
     run::LOOK,
     serve::{Proxy, begin, listen},
 };
@@ -26,6 +27,7 @@ impl Drop for Lost {
 
 /// Serves until it is told to end.
 pub(super) async fn work(proxy: Rc<Proxy>, mut orders: UnboundedReceiver<Order>, lost: Lost) {
+    policy::follow(&proxy);
     let ticking = spawn_local(tick(Rc::clone(&proxy)));
     let mut listeners = Listeners { proxy: Rc::clone(&proxy), tasks: HashMap::new() };
     while let Some(order) = orders.recv().await {
@@ -76,7 +78,7 @@ async fn tick(proxy: Rc<Proxy>) {
     let mut ticks = interval(LOOK);
     loop {
         ticks.tick().await;
-        proxy.watched.look();
+        policy::look(&proxy);
         proxy.log.flush();
         proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();

@@ -18,6 +18,7 @@ use super::{MEMORIES, Service};
 use crate::{
     balance::{Known, Told},
     locked::lock,
+    policy::Policies,
     snapshot::{Snapshot, WorkloadFacts},
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct Read {
     /// There was a snapshot.
     pub(crate) is_there: bool,
     pub(super) workloads: Arc<BTreeMap<u32, WorkloadFacts>>,
+    pub(super) policies: Arc<Policies>,
     /// With their addresses.
     pub(super) services: Vec<(Vec<IpAddr>, Service)>,
     pub(super) backends: Vec<Told>,
@@ -114,7 +116,8 @@ impl Source {
 
 impl Read {
     pub(crate) fn of(snapshot: Snapshot, known: &Known) -> Self {
-        let Snapshot { generation: _, access_log, workers, workloads, ports, backends } = snapshot;
+        let Snapshot { generation, access_log, workers, workloads, ports, backends, policies, judged } =
+            snapshot;
         let services = ports.into_iter().map(|facts| {
             let service = Service {
                 router: Arc::new(HttpRouter::new(&facts.table)),
@@ -131,6 +134,7 @@ impl Read {
             workers: workers.map(usize::from),
             is_there: true,
             workloads: Arc::new(workloads),
+            policies: Arc::new(Policies::new(generation, policies, judged)),
             services: services.collect(),
             backends: known.take(backends, Instant::now()),
         }

@@ -11,6 +11,7 @@ mod http2;
 mod limits;
 mod malformed;
 mod patience;
+mod policies;
 mod retries;
 mod scene;
 mod streams;

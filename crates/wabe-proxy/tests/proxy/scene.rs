@@ -27,7 +27,7 @@ use wabe_proxy::{
 /// The caller's number.
 pub const CALLER: u32 = 7;
 /// The first server's; the others follow.
-const SERVERS: u32 = 100;
+pub const SERVERS: u32 = 100;
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +40,10 @@ pub struct Scene {
     folder: TempDir,
     /// That the snapshot asked for.
     workers: Value,
+    /// What it read last.
+    snapshot: Mutex<Value>,
+    /// The generations for which it asked for sockets.
+    asked: Arc<Mutex<Vec<u64>>>,
 }
 
 /// Serves one connection.
@@ -93,7 +97,8 @@ impl Scene {
         let mut snapshot = snapshot(address, servers);
         change(&mut snapshot);
         let workers = snapshot["workers"].clone();
-        let file = put(&folder, snapshot);
+        let file = put(&folder, snapshot.clone());
+        let asked = Arc::<Mutex<Vec<u64>>>::default();
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
@@ -102,12 +107,13 @@ impl Scene {
         give(&keeper, &json!("figures"), &[OwnedFd::from(figures)]);
         give(&keeper, &json!({ "listen": { "workload": CALLER } }), &[OwnedFd::from(listener)]);
         thread::spawn({
-            let keeper = Arc::clone(&keeper);
-            move || vend(&keeper)
+            let (keeper, asked) = (Arc::clone(&keeper), Arc::clone(&asked));
+            move || vend(&keeper, &asked)
         });
         let options = Options { snapshot: file, bounds, drain };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
-        Self { address, keeper, proxy: Some(proxy), folder, workers }
+        let snapshot = Mutex::new(snapshot);
+        Self { address, keeper, proxy: Some(proxy), folder, workers, snapshot, asked }
     }
 
     /// The same, and it has this many workers then.
@@ -122,6 +128,18 @@ impl Scene {
             &self.folder,
             json!({ "generation": 2, "workers": self.workers, "workloads": {}, "ports": [], "backends": [] }),
         );
+    }
+
+    /// Has it read what it read last, changed.
+    pub fn change(&self, change: impl FnOnce(&mut Value)) {
+        let mut snapshot = self.snapshot.lock().expect("no panic");
+        change(&mut snapshot);
+        put(&self.folder, snapshot.clone());
+    }
+
+    /// The generations for which it asked for sockets.
+    pub fn asked_for(&self) -> Vec<u64> {
+        self.asked.lock().expect("no panic").clone()
     }
 
     /// A caller.
@@ -212,11 +230,13 @@ fn snapshot(address: SocketAddr, servers: &[SocketAddr]) -> Value {
 }
 
 /// The keeper's part: sockets for who asks.
-fn vend(keeper: &OwnedFd) {
+fn vend(keeper: &OwnedFd, asked: &Mutex<Vec<u64>>) {
     let mut packet = [0; 256];
     while let Ok((_, length @ 1..)) = recv(keeper, &mut packet, RecvFlags::empty()) {
         let Ok(wanted) = serde_json::from_slice::<Value>(&packet[..length]) else { return };
         let Some(sockets) = wanted.get("sockets") else { continue };
+        let generation = sockets["generation"].as_u64().unwrap_or(0);
+        asked.lock().expect("no panic").push(generation);
         for (family, v6) in [("v4", false), ("v6", true)] {
             let count = sockets[family].as_u64().unwrap_or(0);
             if count == 0 {
@@ -229,7 +249,8 @@ fn vend(keeper: &OwnedFd) {
                     rustix::net::socket_with(domain, SocketType::STREAM, flags, None).expect("a socket")
                 })
                 .collect();
-            give(keeper, &json!({ "sockets": { "workload": sockets["workload"], "v6": v6 } }), &made);
+            let said = json!({ "workload": sockets["workload"], "v6": v6, "generation": generation });
+            give(keeper, &json!({ "sockets": said }), &made);
         }
     }
 }

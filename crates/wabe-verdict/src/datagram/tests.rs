@@ -26,7 +26,7 @@ fn with(tuple: Tuple, generation: u64) -> Fake {
 
 /// Workload 2 has a policy that says this of workload 1's identity.
 fn policy(mut tables: Fake, action: Action) -> Fake {
-    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    tables.set_table(2, 9);
     tables.identity_classes.insert(ClassKey { table: 9, identity: 11 }, 0);
     tables.admit(9, 0, 0, 0, action as u8);
     tables
@@ -168,7 +168,7 @@ fn the_host_is_answered_by_whom_it_may_ask() {
     tables.config.host_v4 = ip("10.8.0.3");
     let answer = tuple("10.8.1.2", 9000, "10.8.0.3", 4000);
     assert_eq!(passage(&tables, 2, &answer), refused(DropReason::NoSuchAddress, 0, 0));
-    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    tables.set_table(2, 9);
     tables.identity_classes.insert(ClassKey { table: 9, identity: STRANGER }, 0);
     let host = Prefix::new("10.8.0.3".parse().expect("an address"), 32);
     tables.prefixes.push((host, 9, 1));

@@ -17,6 +17,7 @@ fn caller(protocol: u8, destination: &str, port: u16) -> Caller {
         source_port,
         only_names: false,
         vended: false,
+        layer7_generation: 0,
     }
 }
 
@@ -69,6 +70,34 @@ fn rules_of_layer_7_lead_to_the_proxy_and_what_the_proxy_connects_is_judged_as_t
     assert_eq!(reason(by_proxy("192.0.2.80", 80)), Some(DropReason::Egress), "the caller's own rights");
     tables.ticket_counts.insert(1, tables.config.max_tickets.into());
     assert_eq!(reason(call(&tables, TCP, "10.9.0.1", 80)), Some(DropReason::TooManyTickets));
+}
+
+#[test]
+fn who_has_policies_of_layer_7_is_dialled_by_its_service() {
+    let mut tables = mesh();
+    tables.workloads.get_mut(&2).expect("workload").layer7_generation = 7;
+    for (destination, port) in [("10.8.1.2", 8080), ("::ffff:10.8.1.2", 8080), ("10.9.0.1", 80)] {
+        let refusal = reason(call(&tables, TCP, destination, port));
+        assert_eq!(refusal, Some(DropReason::NotByProxy), "{destination}: nobody leads it to the proxy");
+    }
+    for (layer7_generation, refusal) in
+        [(0, Some(DropReason::PolicyNewer)), (6, Some(DropReason::PolicyNewer)), (7, None), (8, None)]
+    {
+        let by_proxy = Caller { vended: true, layer7_generation, ..caller(TCP, "10.8.1.2", 8080) };
+        assert_eq!(reason(outbound(&tables, &by_proxy)), refusal, "{layer7_generation}");
+    }
+    let direct = Caller { layer7_generation: 8, ..caller(TCP, "10.8.1.2", 8080) };
+    assert_eq!(reason(outbound(&tables, &direct)), Some(DropReason::NotByProxy), "only the proxy may say so");
+    assert_eq!(lane(call(&tables, UDP, "10.8.1.2", 8080)), Lane::Direct);
+    tables.workloads.get_mut(&2).expect("workload").datagram_table = 9;
+    assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 8080)), Some(DropReason::PolicyUnknown));
+    tables.services.values_mut().for_each(|service| service.flags |= service_flag::PROXY);
+    assert_eq!(lane(call(&tables, TCP, "10.9.0.1", 80)), Lane::Proxy);
+    // Its own connections are as before.
+    let own = Caller { workload: 2, ..caller(TCP, "10.8.1.1", 80) };
+    assert_eq!(lane(outbound(&tables, &own)), Lane::Direct);
+    let within = Caller { workload: 2, ..caller(TCP, "10.8.1.2", 8080) };
+    assert_eq!(lane(outbound(&tables, &within)), Lane::Local);
 }
 
 #[test]
@@ -146,7 +175,7 @@ fn a_right_to_egress_leads_outside_only() {
 #[test]
 fn the_destination_s_policy_refuses_at_the_caller() {
     let mut tables = mesh();
-    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    tables.set_table(2, 9);
     assert_eq!(reason(call(&tables, TCP, "10.9.0.1", 80)), Some(DropReason::PolicyUnknown));
     tables.identity_classes.insert(ClassKey { table: 9, identity: 11 }, 0);
     tables.admit(9, 0, 0, 0, Action::Deny as u8);
@@ -161,7 +190,7 @@ fn the_destination_s_policy_refuses_at_the_caller() {
 fn a_workload_reaches_itself_through_its_service_whatever_the_policy() {
     let mut tables = mesh();
     tables.endpoints.values_mut().for_each(|endpoint| endpoint.workload = 1);
-    tables.workloads.get_mut(&1).expect("workload").table = 9;
+    tables.set_table(1, 9);
     assert_eq!(lane(call(&tables, TCP, "10.9.0.1", 80)), Lane::Local);
 }
 
@@ -322,7 +351,7 @@ fn an_answer_is_told_from_a_call() {
     let question = Tuple::new(UDP, ip("10.8.1.2"), Be16::new(4000), ip("10.8.1.1"), Be16::new(4000));
     tables.exchanges.insert(question, Exchange { source_workload: 2, ..Exchange::default() });
     // It would not be allowed to call.
-    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    tables.set_table(2, 9);
     assert_eq!(call(&tables, UDP, "10.8.1.2", 4000), Outbound::Answer);
     assert_eq!(reason(call(&tables, UDP, "10.8.1.2", 4001)), Some(DropReason::PolicyUnknown));
     let other_port = Caller { source_port: Be16::new(1), ..caller(UDP, "10.8.1.2", 4000) };
@@ -335,7 +364,7 @@ fn an_answer_is_told_from_a_call() {
 #[test]
 fn an_exchange_of_datagrams_admits_no_connection_and_no_socket_without_a_port() {
     let mut tables = mesh();
-    tables.workloads.get_mut(&2).expect("workload").table = 9;
+    tables.set_table(2, 9);
     for source_port in [0, 4000] {
         let tuple = Tuple::new(UDP, ip("10.8.1.1"), Be16::new(source_port), ip("10.8.1.2"), Be16::new(9));
         tables.exchanges.insert(tuple, Exchange { generation: 1, source_workload: 1, ..Exchange::default() });
@@ -366,7 +395,7 @@ fn the_host_is_answered_by_datagrams_only() {
     tables.config.host_v4 = ip("198.51.100.1");
     tables.config.host_v6 = ip("fd77::1");
     assert_eq!(reason(call(&tables, UDP, "fd77::1", 40_000)), Some(DropReason::Egress), "it is a stranger");
-    tables.workloads.get_mut(&1).expect("workload").table = 9;
+    tables.set_table(1, 9);
     tables.identity_classes.insert(ClassKey { table: 9, identity: wabe_abi::STRANGER }, 0);
     tables.admit(9, 0, 0, 0, Action::Allow as u8);
     for host in ["198.51.100.1", "fd77::1"] {

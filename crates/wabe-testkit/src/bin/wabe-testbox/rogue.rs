@@ -52,23 +52,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     let workloads = snapshot["workloads"].as_object().context("workloads")?;
+    let newest = snapshot["generation"].as_u64().context("a generation")?;
     for (id, workload) in workloads {
         let id: u32 = id.parse()?;
-        options(&ask(&link, id, 1)?.pop().context("a socket")?);
+        options(&ask(&link, id, 1, newest)?.pop().context("a socket")?);
         for endpoint in endpoints(&snapshot) {
-            let socket = ask(&link, id, 1)?.pop().context("a socket")?;
-            let mut line = report::attempt("connect", &dial(&socket, endpoint.1));
-            line["for"] = json!(name(workload));
-            line["to"] = json!(name(&workloads[&endpoint.0]));
-            report::line(&line);
+            let judged_since = snapshot["judged"][&endpoint.0]["generation"].as_u64();
+            // By the policies in force, by older ones, and by none.
+            let older = judged_since.map(|since| [("older-policies", since - 1), ("no-policies", 0)]);
+            for (kind, generation) in [("connect", newest)].into_iter().chain(older.into_iter().flatten()) {
+                let socket = ask(&link, id, 1, generation)?.pop().context("a socket")?;
+                let mut line = report::attempt(kind, &dial(&socket, endpoint.1));
+                line["for"] = json!(name(workload));
+                line["to"] = json!(name(&workloads[&endpoint.0]));
+                report::line(&line);
+            }
         }
     }
-    let none = ask(&link, NOBODY, 1)?.is_empty();
+    let none = ask(&link, NOBODY, 1, newest)?.is_empty();
     report::line(&json!({ "kind": "sockets-of-nobody", "ok": !none, "errno": null }));
     alone(listeners.first().context("a listener")?, keeper);
     flood(&link)?;
     // More at once than any proxy asks for: the keeper ends whoever does.
-    while let Err(error) = say(&link, 1, 65) {
+    while let Err(error) = say(&link, 1, 65, newest) {
         anyhow::ensure!(error.kind() == io::ErrorKind::WouldBlock, error);
         receive(&link)?;
     }
@@ -99,9 +105,9 @@ fn endpoints(snapshot: &Value) -> Vec<(String, SocketAddr)> {
     all
 }
 
-/// Sockets on a workload's behalf, as many as the keeper gives.
-fn ask(link: &OwnedFd, workload: u32, count: u32) -> Result<Vec<OwnedFd>> {
-    say(link, workload, count)?;
+/// Sockets on a workload's behalf, as many as the keeper gives, which bear this generation.
+fn ask(link: &OwnedFd, workload: u32, count: u32, generation: u64) -> Result<Vec<OwnedFd>> {
+    say(link, workload, count, generation)?;
     loop {
         let (said, descriptors) = receive(link)?;
         if said["sockets"]["workload"] == workload {
@@ -110,8 +116,9 @@ fn ask(link: &OwnedFd, workload: u32, count: u32) -> Result<Vec<OwnedFd>> {
     }
 }
 
-fn say(link: &OwnedFd, workload: u32, count: u32) -> io::Result<()> {
-    let text = json!({ "sockets": { "workload": workload, "v4": count, "v6": 0 } }).to_string();
+fn say(link: &OwnedFd, workload: u32, count: u32, generation: u64) -> io::Result<()> {
+    let wanted = json!({ "workload": workload, "v4": count, "v6": 0, "generation": generation });
+    let text = json!({ "sockets": wanted }).to_string();
     let sent = send(link, text.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     Ok(sent.map(drop)?)
 }
@@ -218,7 +225,7 @@ fn flood(link: &OwnedFd) -> io::Result<()> {
     let began = Instant::now();
     let mut asked = 0;
     while asked < 4_000 && began.elapsed() < Duration::from_secs(2) {
-        match say(link, 1, 64) {
+        match say(link, 1, 64, 0) {
             Ok(()) => asked += 1,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(10))

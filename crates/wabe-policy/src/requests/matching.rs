@@ -1,0 +1,178 @@
+//! Whether a rule matches. Allocates nothing, but where a header that a rule is about has several lines.
+
+use std::net::IpAddr;
+
+use wabe_model::{HeaderCondition, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch};
+
+use super::{Caller, CallerIdentity, Content, Headers, Request};
+use crate::evaluate::contains;
+
+/// What rules look at.
+pub(super) struct Seen<'a> {
+    /// A stranger has empty names.
+    names: CallerIdentity<'a>,
+    is_stranger: bool,
+    address: IpAddr,
+    port: u16,
+    request: Option<&'a Request<'a>>,
+    /// Of the request, with escapes in capitals.
+    path: &'a str,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(caller: &Caller<'a>, port: u16, content: Content<'a>, path: &'a str) -> Self {
+        const NOBODY: CallerIdentity<'static> = CallerIdentity { principal: "", namespace: "", account: "" };
+        Self {
+            names: caller.identity.unwrap_or(NOBODY),
+            is_stranger: caller.identity.is_none(),
+            address: caller.address.to_canonical(),
+            port,
+            request: match content {
+                Content::Request(request) => Some(request),
+                Content::Opaque => None,
+            },
+            path,
+        }
+    }
+
+    fn is_account(&self, name: &ObjectName) -> bool {
+        !self.is_stranger && name.namespace == self.names.namespace && name.name == self.names.account
+    }
+}
+
+pub(super) fn matches(rule: &Rule, seen: &Seen<'_>, action: PolicyAction) -> bool {
+    let admits = match action {
+        PolicyAction::Allow => true,
+        PolicyAction::Deny | PolicyAction::Audit => false,
+    };
+    if admits && seen.request.is_none() && rule.looks_at_requests() {
+        return false;
+    }
+    let doubt = if admits { Doubt::Refuses } else { Doubt::Matches };
+    either(&rule.from, |source| is_from(source, seen))
+        && either(&rule.to, |operation| is_to(operation, seen))
+        && rule.when_sources.iter().all(|source| is_from(source, seen))
+        && rule.when_operations.iter().all(|operation| is_to(operation, seen))
+        && rule.when_headers.iter().all(|header| has_header(header, seen, doubt))
+}
+
+/// Whether an ALLOW rule matches because it names the caller's address.
+pub(super) fn matches_by_address(rule: &Rule, seen: &Seen<'_>) -> bool {
+    let named = |source: &Source| !source.ip_blocks.is_empty();
+    let by_from = rule.from.iter().any(|source| named(source) && is_from(source, seen));
+    (by_from || rule.when_sources.iter().any(named)) && matches(rule, seen, PolicyAction::Allow)
+}
+
+/// Whether one of them does, or there is none.
+fn either<T>(list: &[T], does: impl FnMut(&T) -> bool) -> bool {
+    list.is_empty() || list.iter().any(does)
+}
+
+fn is_from(source: &Source, seen: &Seen<'_>) -> bool {
+    let principal = |it: &StringMatch| it.matches(seen.names.principal);
+    let namespace = |it: &StringMatch| it.matches(seen.names.namespace);
+    let account = |it: &ObjectName| seen.is_account(it);
+    let block = |it: &ipnet::IpNet| contains(it, seen.address);
+    either(&source.principals, principal)
+        && either(&source.namespaces, namespace)
+        && either(&source.service_accounts, account)
+        && either(&source.ip_blocks, block)
+        && !source.not_principals.iter().any(principal)
+        && !source.not_namespaces.iter().any(namespace)
+        && !source.not_service_accounts.iter().any(account)
+        && !source.not_ip_blocks.iter().any(block)
+}
+
+/// What an operation says of requests is left aside where there is none.
+fn is_to(operation: &Operation, seen: &Seen<'_>) -> bool {
+    let port = |it: &u16| *it == seen.port;
+    if !either(&operation.ports, port) || operation.not_ports.iter().any(port) {
+        return false;
+    }
+    let Some(request) = seen.request else { return true };
+    let method = |it: &StringMatch| it.matches(request.method);
+    let path = |it: &StringMatch| it.matches(seen.path);
+    let host = |it: &StringMatch| is_host(it, request.host);
+    either(&operation.methods, method)
+        && either(&operation.paths, path)
+        && either(&operation.hosts, host)
+        && !operation.not_methods.iter().any(method)
+        && !operation.not_paths.iter().any(path)
+        && !operation.not_hosts.iter().any(host)
+}
+
+/// Hosts are the same whatever their case (RFC 4343).
+fn is_host(wanted: &StringMatch, host: &[u8]) -> bool {
+    let start = |length: usize| host.get(..length).unwrap_or_default();
+    let end = |length: usize| host.get(host.len().wrapping_sub(length)..).unwrap_or_default();
+    match wanted {
+        StringMatch::Exact(it) => host.eq_ignore_ascii_case(it.as_bytes()),
+        StringMatch::Prefix(it) => start(it.len()).eq_ignore_ascii_case(it.as_bytes()),
+        StringMatch::Suffix(it) => end(it.len()).eq_ignore_ascii_case(it.as_bytes()),
+        StringMatch::Present => !host.is_empty(),
+    }
+}
+
+/// What is made of a header of several lines, whose value is that of all of them to one server and that of one to another.
+#[derive(Clone, Copy)]
+enum Doubt {
+    /// A DENY rule matches if any reading does.
+    Matches,
+    /// An ALLOW rule matches if every reading does.
+    Refuses,
+}
+
+fn has_header(condition: &HeaderCondition, seen: &Seen<'_>, doubt: Doubt) -> bool {
+    let Some(request) = seen.request else { return true };
+    let (wanted, unwanted) = match doubt {
+        Doubt::Matches => (Reading::Any, Reading::Whole),
+        Doubt::Refuses => (Reading::Whole, Reading::Any),
+    };
+    let has = |list: &[StringMatch], reading| is_as(list, &condition.name, request.headers, reading);
+    (condition.values.is_empty() || has(&condition.values, wanted)) && !has(&condition.not_values, unwanted)
+}
+
+/// How a header of several lines is read.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// As one value, joined by commas (RFC 9110, section 5.3), which is Istio's.
+    Whole,
+    /// So, or as any one of its lines.
+    Any,
+}
+
+fn is_as(list: &[StringMatch], name: &str, headers: &dyn Headers, reading: Reading) -> bool {
+    if list.is_empty() {
+        return false;
+    }
+    let (mut lines, mut any) = (0, false);
+    headers.lines(name, &mut |line| {
+        lines += 1;
+        any |= list.iter().any(|it| is_value(it, line));
+    });
+    let by_line = match reading {
+        Reading::Whole => lines == 1,
+        Reading::Any => any || lines == 1,
+    };
+    if lines == 0 || by_line {
+        return any;
+    }
+    let mut whole = Vec::new();
+    headers.lines(name, &mut |line| {
+        if !whole.is_empty() {
+            // RFC 9113, section 8.2.3.
+            whole.extend_from_slice(if name == "cookie" { b"; " } else { b"," });
+        }
+        whole.extend_from_slice(line);
+    });
+    list.iter().any(|it| is_value(it, &whole))
+}
+
+fn is_value(wanted: &StringMatch, value: &[u8]) -> bool {
+    match wanted {
+        StringMatch::Exact(it) => value == it.as_bytes(),
+        StringMatch::Prefix(it) => value.starts_with(it.as_bytes()),
+        StringMatch::Suffix(it) => value.ends_with(it.as_bytes()),
+        StringMatch::Present => true,
+    }
+}

@@ -1,0 +1,142 @@
+//! What goes to an endpoint, judged by the policies of the workload there that look at requests.
+//!
+//! Always by the newest snapshot, also on behalf of a caller for whom an older one holds still. A request is judged once the
+//! endpoint is chosen and all filters have been applied: as it will be sent. Connections to such an endpoint say by which
+//! snapshot their requests are judged; the kernel refuses those of an older one than the policies, and then the newest is read.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, header::HOST, request};
+use rustc_hash::FxHashMap;
+use wabe_policy::requests::{self, CallerIdentity, Content, Headers, Judgement, Request, RequestPolicy};
+
+use crate::{
+    failure::Failure,
+    serve::{Caller, Proxy},
+    snapshot::{EndpointFacts, JudgedFacts},
+    world::World,
+};
+
+/// The policies of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    /// The generation of the snapshot.
+    generation: u64,
+    policies: Vec<RequestPolicy>,
+    of: FxHashMap<u32, JudgedFacts>,
+}
+
+impl Policies {
+    pub(crate) fn new(
+        generation: u64,
+        policies: Vec<RequestPolicy>,
+        of: impl IntoIterator<Item = (u32, JudgedFacts)>,
+    ) -> Self {
+        Self { generation, policies, of: of.into_iter().collect() }
+    }
+
+    /// The generation that connections say, and the newest of any policy: a connection that says an older one may be refused.
+    pub(crate) fn generations(&self) -> (u64, u64) {
+        (self.generation, self.of.values().map(|it| it.generation).max().unwrap_or(0))
+    }
+
+    /// Since when requests to an endpoint's workload are judged as they are now; `None` if they are not.
+    pub(crate) fn since(&self, workload: u32) -> Option<u64> {
+        self.of.get(&workload).map(|it| it.generation)
+    }
+
+    /// The policies of a workload, if it has some.
+    fn of(&self, workload: u32) -> Option<Result<&RequestPolicy, Failure>> {
+        // What is said to be there and is not must let nobody through.
+        self.of.get(&workload).map(|it| self.policies.get(it.policy).ok_or(Failure::Forbidden))
+    }
+}
+
+/// Whether a request may go to an endpoint as it is now.
+pub(crate) fn judge_request(
+    proxy: &Proxy,
+    caller: &Caller,
+    endpoint: &EndpointFacts,
+    head: &request::Parts,
+) -> Result<(), Failure> {
+    let host = head.headers.get(HOST).map_or(b"".as_slice(), HeaderValue::as_bytes);
+    let request = Request {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        host,
+        headers: &Fields(&head.headers),
+    };
+    judge(proxy, caller, endpoint, Content::Request(&request))
+}
+
+/// Whether bytes that are no requests may go to an endpoint.
+pub(crate) fn judge_stream(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) -> Result<(), Failure> {
+    judge(proxy, caller, endpoint, Content::Opaque)
+}
+
+/// Completes once bytes that are no requests may not go to an endpoint any more.
+pub(crate) async fn forbidden(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) {
+    let mut news = proxy.watched.news();
+    loop {
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if judge_stream(proxy, caller, endpoint).is_err() {
+            return;
+        }
+    }
+}
+
+fn judge(
+    proxy: &Proxy,
+    caller: &Caller,
+    endpoint: &EndpointFacts,
+    content: Content<'_>,
+) -> Result<(), Failure> {
+    if proxy.pool.is_behind() {
+        // What is sent must not go by older policies than the connection says.
+        look(proxy);
+    }
+    let world = proxy.watched.world();
+    let Some(policy) = world.policies.of(endpoint.workload) else { return Ok(()) };
+    let identity = world.workloads.get(&caller.workload).and_then(|it| CallerIdentity::of(&it.identity));
+    let who = requests::Caller { identity, address: caller.address };
+    let judged = policy?.judge(&who, endpoint.port, content);
+    if judged.is_allowed() {
+        return Ok(());
+    }
+    let Judgement { action, rule, ambiguous } = judged;
+    tracing::debug!(?caller, workload = endpoint.workload, ?action, ?rule, ambiguous, "a policy refuses");
+    Err(if ambiguous { Failure::AmbiguousPath } else { Failure::Forbidden })
+}
+
+/// Reads the snapshot if there is a newer one, and has what follows from its policies done.
+pub(crate) fn look(proxy: &Proxy) {
+    proxy.watched.look();
+    follow(proxy);
+}
+
+/// Has sockets and connections that the policies of the newest snapshot have outdated thrown away.
+pub(crate) fn follow(proxy: &Proxy) {
+    proxy.pool.follow(&proxy.watched.world());
+}
+
+impl World {
+    /// Since when what goes to an address is judged as it is now, of those where it is.
+    pub(crate) fn judged_addresses(&self) -> FxHashMap<IpAddr, u64> {
+        let addresses = |(id, facts): (&u32, &crate::snapshot::WorkloadFacts)| {
+            let since = self.policies.since(*id)?;
+            Some([(IpAddr::from(facts.v4), since), (IpAddr::from(facts.v6), since)])
+        };
+        self.workloads.iter().filter_map(addresses).flatten().collect()
+    }
+}
+
+/// A request's headers.
+pub(crate) struct Fields<'a>(pub(crate) &'a HeaderMap);
+
+impl Headers for Fields<'_> {
+    fn lines(&self, name: &str, see: &mut dyn FnMut(&[u8])) {
+        self.0.get_all(name).iter().for_each(|value| see(value.as_bytes()));
+    }
+}

@@ -1,0 +1,219 @@
+//! Policies that look at requests, before a real nginx: the proxy judges each, and nobody gets round it.
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use serde_json::{Value, json};
+use wabe_testkit::{Finished, TestMesh};
+use wabe_tests::{
+    Applied, eventually,
+    facts::{Facts, call_from_host},
+    manifest::{Policy, Service, Workload, all},
+    steps,
+};
+
+const CALLER: &str = "shop/caller";
+const SERVER: &str = "shop/nginx";
+/// What nginx was asked, a line each.
+const LOG: &str = "/tmp/access.log";
+const CONFIG: &str = "daemon off; error_log stderr; pid /tmp/nginx.pid; events {} http { \
+    log_format asked '$request_method $request_uri'; access_log /tmp/access.log asked; \
+    client_body_temp_path /tmp/b; proxy_temp_path /tmp/p; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u; \
+    scgi_temp_path /tmp/s; keepalive_requests 100000; server { listen 8080; listen [::]:8080; \
+    location / { return 200 fine; } } }";
+
+#[test]
+fn authorize_http() {
+    let start = "echo \"$CONFIG\" > /tmp/nginx.conf; exec /usr/sbin/nginx -e stderr -c /tmp/nginx.conf";
+    let nginx = Workload::server(SERVER)
+        .with("command", json!(["sh", "-c", start]))
+        .with("env", json!({ "CONFIG": CONFIG }));
+    let mesh = TestMesh::up(&all(&[
+        &Workload::idle(CALLER),
+        &Workload::idle("away/caller"),
+        &Workload::web("shop/other"),
+        &nginx,
+        &Service::new(SERVER),
+        &Service::new("shop/other"),
+    ]));
+    steps::run(
+        &mesh,
+        &wabe_tests::steps![
+            who_may_read_may_not_write_and_what_is_refused_never_arrives,
+            nobody_gets_round_the_proxy,
+            explain_tells_the_rule,
+            no_spelling_of_a_path_gets_round_a_rule,
+            a_stricter_policy_holds_for_connections_that_are_open,
+            policies_of_others_and_of_the_same_meaning_fail_no_request,
+            a_policy_that_goes_leaves_the_service_direct,
+        ],
+    );
+    mesh.down();
+}
+
+/// Callers of namespace `shop` may read.
+fn readers() -> Policy {
+    let rule = json!({
+        "from": [{ "source": { "namespaces": ["shop"] } }],
+        "to": [{ "operation": { "methods": ["GET"] } }],
+    });
+    of_nginx("readers", "ALLOW", &[rule])
+}
+
+fn of_nginx(name: &str, action: &str, rules: &[Value]) -> Policy {
+    let selector = json!({ "matchLabels": { "app": "nginx" } });
+    Policy::new(&format!("shop/{name}"), json!({ "selector": selector, "action": action, "rules": rules }))
+}
+
+fn who_may_read_may_not_write_and_what_is_refused_never_arrives(mesh: &TestMesh) {
+    let _policy = Applied::new(mesh, readers());
+    let before = log(mesh).len();
+    assert_eq!(ask(mesh, CALLER, "GET", "/read"), (200, None));
+    for method in ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"] {
+        assert_eq!(ask(mesh, CALLER, method, "/write"), (403, Some("policy".into())), "{method}");
+    }
+    assert_eq!(ask(mesh, "away/caller", "GET", "/read"), (403, Some("policy".into())));
+    assert_eq!(log(mesh)[before..], ["GET /read"]);
+}
+
+fn nobody_gets_round_the_proxy(mesh: &TestMesh) {
+    let own =
+        |port: u16| Facts::of(mesh).addresses(SERVER).map(|it| SocketAddr::from((it, port)).to_string());
+    let before = log(mesh).len();
+    let policy = Applied::new(mesh, readers());
+    for address in own(8080) {
+        let tried = mesh.testbox(CALLER, &["connect", &address]).json();
+        assert_eq!(tried["errno"], "EPERM", "{address}: {tried}");
+        let explained = mesh.wabe(&["explain", CALLER, &address, "-o", "json"]).json();
+        assert_eq!(
+            (&explained["verdict"], &explained["reason"]),
+            (&json!("refused"), &json!("not_by_proxy"))
+        );
+    }
+    // The host is a stranger, and a rule that admits its address makes no proxy of it.
+    let everywhere = json!({ "from": [{ "source": { "ipBlocks": ["0.0.0.0/0"] } }] });
+    let host = Applied::new(mesh, of_nginx("host", "ALLOW", &[everywhere]));
+    let [v4, _] = own(8080);
+    let counted = Facts::of(mesh).refusals("not_by_proxy");
+    let target: SocketAddr = v4.parse().expect("an address");
+    assert_eq!(call_from_host(mesh, target), "ECONNREFUSED");
+    assert!(Facts::of(mesh).refusals("not_by_proxy") > counted);
+    drop(host);
+    // Inside the workload nothing is judged, or it could not be probed.
+    assert_eq!(mesh.exec(SERVER, &["curl", "-sS", "http://127.0.0.1:8080/own"]).success().stdout, "fine");
+    assert_eq!(log(mesh)[before..], ["GET /own"]);
+    drop(policy);
+    assert_eq!(mesh.testbox(CALLER, &["connect", &v4]).json()["ok"], true, "without it, as before");
+}
+
+fn explain_tells_the_rule(mesh: &TestMesh) {
+    let _policy = Applied::new(mesh, readers());
+    let explain =
+        |request: &str| mesh.wabe(&["explain", CALLER, "nginx.shop:80", "--http", request, "-o", "json"]);
+    let (get, post) = (explain("GET /a"), explain("POST /a"));
+    let policy = |it: &Finished| it.json()["backends"][0]["endpoints"][0]["policy"].clone();
+    assert!(get.status.success() && !post.status.success(), "{get} {post}");
+    let [get, post] = [policy(&get), policy(&post)];
+    assert_eq!((&get["allowed"], &get["rule"]), (&json!(true), &json!("shop/readers rule 1")));
+    assert_eq!((&post["allowed"], &post["rule"]), (&json!(false), &json!(null)));
+    let connection = mesh.json(&["explain", CALLER, "nginx.shop:80"]);
+    assert_eq!(
+        (&connection["lane"], &connection["candidates"][0]["byRequest"]),
+        (&json!("proxy"), &json!(true))
+    );
+    let text = mesh.wabe(&["explain", CALLER, "nginx.shop:80"]).success().stdout;
+    assert!(text.contains("policies look at requests: the proxy judges each"), "{text}");
+}
+
+fn no_spelling_of_a_path_gets_round_a_rule(mesh: &TestMesh) {
+    let admin = json!({ "to": [{ "operation": { "paths": ["/admin", "/admin/*"] } }] });
+    let _policy = Applied::new(mesh, of_nginx("no-admin", "DENY", &[admin]));
+    let before = log(mesh).len();
+    assert_eq!(ask(mesh, CALLER, "GET", "/admin/x?a=b"), (403, Some("policy".into())));
+    // nginx takes each of these for /admin.
+    for path in ["//admin", "/./admin", "/a/../admin", "/%61dmin", "/a%2f..%2fadmin", "/%2e/admin"] {
+        assert_eq!(ask(mesh, CALLER, "GET", path), (403, Some("ambiguous-path".into())), "{path}");
+    }
+    assert_eq!(ask(mesh, CALLER, "GET", "/other"), (200, None));
+    assert_eq!(log(mesh)[before..], ["GET /other"]);
+}
+
+/// Asks 100 times in 5 s over one connection; the statuses.
+fn asks_on_and_on(mesh: &TestMesh, meanwhile: impl FnOnce() + Send) -> Vec<u16> {
+    let said = thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let words =
+                ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\\n", "--rate", "20/s"];
+            mesh.exec(CALLER, &[&words[..], &["http://nginx.shop/on?[1-100]"]].concat())
+        });
+        thread::sleep(Duration::from_secs(1));
+        meanwhile();
+        asking.join().expect("no panic").success().stdout
+    });
+    let lines: Vec<(u16, u32)> = said
+        .lines()
+        .map(|line| {
+            let (status, connects) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            (status.parse().expect("a status"), connects.parse().expect("a number"))
+        })
+        .collect();
+    assert_eq!(lines.len(), 100, "{said}");
+    assert_eq!(lines.iter().map(|it| it.1).sum::<u32>(), 1, "one connection: {said}");
+    lines.into_iter().map(|it| it.0).collect()
+}
+
+fn a_stricter_policy_holds_for_connections_that_are_open(mesh: &TestMesh) {
+    let _policy = Applied::new(mesh, readers());
+    let before = log(mesh).len();
+    let mut stricter = None;
+    let statuses = asks_on_and_on(mesh, || {
+        let get = json!({ "to": [{ "operation": { "methods": ["GET"] } }] });
+        stricter = Some(Applied::new(mesh, of_nginx("nothing", "DENY", &[get])));
+    });
+    let allowed = statuses.iter().take_while(|it| **it == 200).count();
+    assert!((10..90).contains(&allowed), "{statuses:?}");
+    assert!(statuses[allowed..].iter().all(|it| *it == 403), "{statuses:?}");
+    assert_eq!(log(mesh).len(), before + allowed, "what was refused never arrived");
+    drop(stricter);
+    eventually("they may read again", || (ask(mesh, CALLER, "GET", "/").0 == 200).then_some(()));
+}
+
+fn policies_of_others_and_of_the_same_meaning_fail_no_request(mesh: &TestMesh) {
+    let _policy = Applied::new(mesh, readers());
+    let statuses = asks_on_and_on(mesh, || {
+        let put = json!({ "to": [{ "operation": { "methods": ["PUT"] } }] });
+        let selector = json!({ "matchLabels": { "app": "other" } });
+        let spec = json!({ "selector": selector, "action": "DENY", "rules": [put] });
+        for _ in 0..3 {
+            drop(Applied::new(mesh, Policy::new("shop/others", spec.clone())));
+            // Another policy of the same workload, which allows the same and has the kernel refuse older connections.
+            drop(Applied::new(mesh, of_nginx("more", "DENY", std::slice::from_ref(&put))));
+            // New connections too.
+            assert_eq!(ask(mesh, CALLER, "GET", "/new"), (200, None));
+        }
+    });
+    assert!(statuses.iter().all(|it| *it == 200), "{statuses:?}");
+}
+
+fn a_policy_that_goes_leaves_the_service_direct(mesh: &TestMesh) {
+    let policy = Applied::new(mesh, readers());
+    assert_eq!(ask(mesh, CALLER, "POST", "/").0, 403);
+    drop(policy);
+    eventually("they may write", || (ask(mesh, CALLER, "POST", "/").0 == 200).then_some(()));
+    assert_eq!(mesh.json(&["explain", CALLER, "nginx.shop:80"])["lane"], "direct");
+}
+
+/// The status, and the proxy's own word for it.
+#[track_caller]
+fn ask(mesh: &TestMesh, from: &str, method: &str, path: &str) -> (u16, Option<String>) {
+    let url = format!("http://nginx.shop{path}");
+    let head = if method == "HEAD" { vec!["-I"] } else { vec!["-i", "-X", method] };
+    let words = ["curl", "-sS", "-g", "--path-as-is", "--max-time", "10"];
+    let text = mesh.exec(from, &[&words[..], &head, &[&url]].concat()).success().stdout;
+    let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+    let reason = text.lines().find_map(|line| line.strip_prefix("x-wabe-reason: "));
+    (status.unwrap_or_else(|| panic!("no status: {text}")), reason.map(|it| it.trim().to_owned()))
+}
+
+fn log(mesh: &TestMesh) -> Vec<String> {
+    mesh.exec(SERVER, &["cat", LOG]).success().stdout.lines().map(str::to_owned).collect()
+}
