@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -165,6 +165,40 @@ fn a_request_is_judged_as_it_is_sent() {
     let marked = with("/", json!({ "requestHeaders": { "set": [["x-role", "guest"]] } }));
     assert_refused(&ask(&marked, "GET", "/", ""), "policy");
     assert_eq!(heard.all().len(), 1);
+}
+
+/// Connections say by which snapshot their requests are judged, and workers share what they connect with.
+#[test]
+fn what_one_worker_goes_by_all_go_by() {
+    let scene = Scene::with(&[answering(&Heard::default(), OK)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["workers"] = 2.into();
+    });
+    let status = |caller: &mut TcpStream| {
+        caller.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        let mut answer = vec![0; 4096];
+        let length = caller.read(&mut answer).expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).split(' ').nth(1).map(str::to_owned)
+    };
+    for generation in 2..12 {
+        // The first is one worker's, the second the other's.
+        let mut callers = [scene.connect(), scene.connect()];
+        callers.iter_mut().for_each(|it| assert_eq!(status(it).as_deref(), Some("200")));
+        scene.change(|it| guard(it, "{rules: [{to: [{operation: {methods: [PUT]}}]}]}", 2 * generation));
+        let began = Instant::now();
+        let [first, second] = &mut callers;
+        while status(first).as_deref() == Some("200") {
+            assert!(began.elapsed() < PATIENCE, "the policy is never gone by");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(status(second).as_deref(), Some("403"));
+        scene.change(|it| guard(it, "{rules: [{to: [{operation: {methods: [GET]}}]}]}", 2 * generation + 1));
+        while status(first).as_deref() == Some("403") {
+            assert!(began.elapsed() < PATIENCE, "the policy is never gone by");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(status(second).as_deref(), Some("200"));
+    }
 }
 
 #[test]
