@@ -44,7 +44,8 @@ pub(super) fn all_workers_serve_and_no_request_is_counted_twice(mesh: &TestMesh)
         RATE * seconds
     );
     let (least, most) = (ran.iter().min().expect("some"), ran.iter().max().expect("some"));
-    assert!(least * 4 > *most, "each has its share of the connections: {ran:?}");
+    // To look for news ten times a second takes far less.
+    assert!(least * 20 > *most, "each has its share of the connections: {ran:?}");
 }
 
 pub(super) fn more_workers_are_started_at_once_and_fewer_by_the_next_proxy(mesh: &TestMesh) {
