@@ -49,16 +49,8 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     let vended = state.flags & socket_flag::VENDED != 0;
     let layer7_generation = state.layer7_generation;
     let workload = state.workload;
-    let caller = Caller {
-        workload,
-        protocol,
-        destination,
-        port,
-        source_port,
-        only_names,
-        vended,
-        layer7_generation,
-    };
+    let caller =
+        Caller { workload, protocol, destination, port, source_port, only_names, vended, layer7_generation };
     let target = match outbound(&KernelTables, &caller) {
         Outbound::Go(target) => target,
         Outbound::Answer => return report::ALLOW,
