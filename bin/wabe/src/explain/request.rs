@@ -50,7 +50,7 @@ pub(super) fn run(
     })?;
     let mut told = explain_request(&snapshot, &asked).ok_or_else(|| {
         Failure::refused(format!(
-            "{} is no port of a service with routes, or with policies that look at requests: nobody looks at those to it; leave --http out",
+            "{} is no port of a service with routes, or with policies that look at requests: nobody looks at requests to it; leave --http out",
             target::show(sent.destination, sent.port)
         ))
     })?;
