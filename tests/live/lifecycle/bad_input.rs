@@ -41,10 +41,10 @@ fn rows() -> Vec<Row> {
             &[":7:11:", "65536", "65535"],
         ),
         row(
-            "layer 7",
+            "JWT",
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\nspec:\n  rules:\n  \
-             - to:\n    - operation:\n        methods: [GET]\n",
-            &[":8:9:", "methods", "ports"],
+             - from:\n    - source:\n        requestPrincipals: [a]\n",
+            &[":8:9:", "requestPrincipals", "the nearest is `principals`"],
         ),
         row(
             "duplicate names",
