@@ -33,8 +33,8 @@ pub struct PlainHead {
 /// [`crate::write_response_head`] would make of it, but for the order of fields with different names.
 ///
 /// Unusual are: other versions than HTTP/1.1; answers that have no body by their status or method, or end with the connection;
-/// `Connection` with anything but `close` and `keep-alive`, and other fields that are of one connection only; whatever is
-/// refused.
+/// `Connection` with anything but `close` and `keep-alive`, and other fields that are of one connection only; heads of
+/// 4 KiB and more; whatever is refused.
 pub fn plain_response(buffer: &mut BytesMut, limits: &Limits, to: &Method) -> Option<PlainHead> {
     let line = StatusLine::find(buffer, limits).ok()??;
     let window = &buffer[..buffer.len().min(limits.head_bytes).min(LONGEST)];

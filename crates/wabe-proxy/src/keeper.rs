@@ -322,6 +322,7 @@ mod tests {
                 link.stock(7, false, vec![std::fs::File::open("/dev/null").expect("null").into()]);
                 link.renew(3, 0);
                 link.renew(2, 0);
+                assert_eq!(link.generation(), 3, "a worker that is behind takes nobody back");
                 assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 1, "no policy needs another");
                 link.renew(4, 4);
                 assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 0);
