@@ -5,12 +5,10 @@ use std::{collections::BTreeMap, thread, time::Instant};
 use serde_json::json;
 use wabe_testkit::TestMesh;
 
-use super::{CLIENT, PATIENCE, Seen, sees};
+use super::{CLIENT, DRAWN, PATIENCE, Seen, sees, weighted};
 
 const CLIENT_V2: &str = "gateway-conformance-mesh/echo-v2";
 const ECHO: &str = "echo:7070";
-/// As many calls as the original makes at a time.
-const CALLS: usize = 500;
 
 pub(super) fn mesh_grpc_route_request_header_modifier(mesh: &TestMesh) {
     let manifest = include_str!("grpcroute-request-header-modifier.yaml");
@@ -47,15 +45,13 @@ pub(super) fn mesh_grpc_route_weight(mesh: &TestMesh) {
     let manifest = include_str!("grpcroute-weight.yaml");
     let _ = mesh.apply(manifest).success();
     Case { headers: Vec::new(), backend: "echo-", seen: BTreeMap::new(), from: CLIENT }.check(mesh);
-    let told = mesh.testbox(CLIENT, &["grpc", ECHO, "--count", &CALLS.to_string()]).success().json_lines();
-    assert_eq!(told.len(), CALLS);
+    let told = mesh.testbox(CLIENT, &["grpc", ECHO, "--count", &DRAWN.to_string()]).success().json_lines();
+    assert_eq!(told.len(), DRAWN as usize);
     assert!(told.iter().all(|it| it["status"] == "0"), "{told:?}");
-    let share =
-        |name: &str| told.iter().filter(|it| it["told"]["workload"] == name).count() as f64 / CALLS as f64;
-    let (one, two) = (share("echo-v1"), share("echo-v2"));
-    println!("weights 0.7 and 0.3: {one} and {two}");
-    // The original's tolerance.
-    assert!((one - 0.7).abs() < 0.05 && (two - 0.3).abs() < 0.05, "0.7 and 0.3 are wanted: {one} and {two}");
+    let share = |name: &str| {
+        told.iter().filter(|it| it["told"]["workload"] == name).count() as f64 / f64::from(DRAWN)
+    };
+    weighted(share("echo-v1"), share("echo-v2"));
     let _ = mesh.delete(manifest).success();
 }
 
