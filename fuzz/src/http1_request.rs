@@ -4,9 +4,10 @@
 //! An input is where to cut in two octets, and then what a client sends.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue, request};
+use http::{HeaderMap, HeaderValue, header::CONNECTION, request};
 use wabe_http1::{
-    BodyDecoder, BodyEncoder, Framing, Limits, Piece, Refusal, malformed, request, write_request_head,
+    BodyDecoder, BodyEncoder, Framing, Limits, Piece, Refusal, is_persistent, malformed, plain_request,
+    request, write_request_head,
 };
 
 use crate::Seed;
@@ -25,6 +26,25 @@ pub fn run(input: &[u8]) {
             survives_writing(&it);
         }
     }
+    passed_on_is_the_same(bytes);
+}
+
+/// What need not be taken apart says the same if it is.
+fn passed_on_is_the_same(bytes: &[u8]) {
+    let (mut left, mut apart) = (BytesMut::from(bytes), BytesMut::from(bytes));
+    let Some(plain) = plain_request(&mut left, &Limits::default(), |_, _| false) else {
+        return assert_eq!(left, bytes, "taken, and not given");
+    };
+    let (head, framing) = request(&mut apart, &Limits::default()).expect("plain").expect("whole");
+    let persistent = is_persistent(head.version, &head.headers);
+    assert_eq!((&left, plain.framing, plain.persistent), (&apart, framing, persistent));
+    assert_eq!((&plain.method, &plain.target), (&head.method, &head.uri));
+    let mut lines = plain.lines;
+    lines.extend_from_slice(b"\r\n");
+    let (again, _) = request(&mut lines, &Limits::default()).expect("plain").expect("whole");
+    let mut headers = head.headers;
+    headers.remove(CONNECTION);
+    assert_eq!((again.method, again.uri, again.headers), (head.method, head.uri, headers));
 }
 
 #[derive(Debug)]

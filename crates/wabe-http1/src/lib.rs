@@ -36,7 +36,7 @@ pub use connection::{expects_continue, is_persistent};
 pub use encode::{BodyEncoder, EncodeError};
 pub use framing::Framing;
 pub use limits::Limits;
-pub use plain::{PlainHead, plain_response};
+pub use plain::{PlainHead, PlainRequest, plain_request, plain_response};
 pub use refusal::Refusal;
 pub use request::request;
 pub use response::{Reason, response};

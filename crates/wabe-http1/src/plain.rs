@@ -1,13 +1,16 @@
-//! Heads of answers that need not be taken apart.
+//! Heads that need not be taken apart.
 //!
 //! Most heads have nothing in them that anybody must look at twice. To look at such a head once and copy it costs a third of
 //! what it costs to make a value of each field and to write all of them anew.
 
 use bytes::{Buf as _, BytesMut};
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Uri, Version};
 use memchr::memchr;
 
-use crate::{Framing, Limits, fields::is_token, framing::Declared, response::StatusLine};
+use crate::{
+    Framing, Limits, Refusal, authority::Authority, fields::is_token, framing::Declared,
+    request::RequestLine, response::StatusLine, target,
+};
 
 /// Octets. Longer heads are unusual too.
 const LONGEST: usize = (4 << 10) - 16;
@@ -27,6 +30,56 @@ pub struct PlainHead {
     pub lines: BytesMut,
 }
 
+/// The head of a request, in the form that [`crate::write_request_head`] would give it.
+#[derive(Debug)]
+pub struct PlainRequest {
+    /// Not CONNECT.
+    pub method: Method,
+    /// In origin form.
+    pub target: Uri,
+    /// How its body comes.
+    pub framing: Framing,
+    /// See [`crate::is_persistent`].
+    pub persistent: bool,
+    /// Its lines, without what `Connection` said, and without the empty line at the end.
+    pub lines: BytesMut,
+}
+
+/// Takes the head of a request off the buffer, if it is whole and nothing about it is unusual, nor `is_special` by name (in lower
+/// case) and value.
+///
+/// `None` leaves everything as it was: [`crate::request`] says what it is then. Whatever is returned is what that function and
+/// [`crate::write_request_head`] would make of it, but for the order of fields with different names.
+///
+/// Unusual are: what [`plain_response`] calls so; CONNECT; targets that are no path.
+pub fn plain_request(
+    buffer: &mut BytesMut,
+    limits: &Limits,
+    is_special: impl Fn(&[u8], &[u8]) -> bool,
+) -> Option<PlainRequest> {
+    let line = RequestLine::find(buffer, limits).ok()??;
+    let (from, to) = line.target;
+    if line.version != Version::HTTP_11 || line.method == Method::CONNECT || buffer[from] != b'/' {
+        return None;
+    }
+    let mut host = false;
+    let Lines { end, declared, persistent, lines } =
+        Lines::find(buffer, line.length, limits, |name, value| {
+            if name == b"host" {
+                let is_first = !std::mem::replace(&mut host, true);
+                return is_first && Authority::parse(value, Refusal::HostMalformed).is_ok();
+            }
+            !is_special(name, value)
+        })?;
+    if !host {
+        return None;
+    }
+    let framing = declared.of_request(line.version, &line.method).ok()?;
+    let target = target::path(&buffer[from..to]).ok()?;
+    buffer.advance(end);
+    Some(PlainRequest { method: line.method, target, framing, persistent, lines })
+}
+
 /// Takes the head of an answer to a request with method `to` off the buffer, if it is whole and nothing about it is unusual.
 ///
 /// `None` leaves everything as it was: [`crate::response`] says what it is then. Whatever is returned is what that function and
@@ -37,47 +90,61 @@ pub struct PlainHead {
 /// 4 KiB and more; whatever is refused.
 pub fn plain_response(buffer: &mut BytesMut, limits: &Limits, to: &Method) -> Option<PlainHead> {
     let line = StatusLine::find(buffer, limits).ok()??;
-    let window = &buffer[..buffer.len().min(limits.head_bytes).min(LONGEST)];
-    let mut lines = BytesMut::with_capacity(window.len().min(REST) + REST);
-    lines.extend_from_slice(window.get(..line.length)?);
-    let mut reading = Reading { declared: Declared::default(), persistent: true, lines };
-    let (mut begin, mut count) = (line.length, 1);
-    loop {
-        let feed = begin + memchr(b'\n', &window[begin..])?;
-        if window[begin..=feed] == *b"\r\n" {
-            begin = feed + 1;
-            break;
-        }
-        count += 1;
-        reading.line(&window[begin..=feed])?;
-        begin = feed + 1;
-    }
-    let Reading { declared, persistent, lines } = reading;
-    let status = line.status;
-    let framing = declared.of_response(line.version, status, to).ok()?;
-    let usual = line.version == Version::HTTP_11
-        // Without a reason there may be no blank before it.
-        && line.reason.0 < line.reason.1
-        && count <= limits.headers + 1
-        && matches!(framing, Framing::Length(_) | Framing::Chunked)
-        && is_text(&window[..begin], count + 1);
-    if !usual {
+    // Without a reason there may be no blank before it.
+    if line.version != Version::HTTP_11 || line.reason.0 == line.reason.1 {
         return None;
     }
-    buffer.advance(begin);
+    let Lines { end, declared, persistent, lines } = Lines::find(buffer, line.length, limits, |_, _| true)?;
+    let (status, framing) = (line.status, declared.of_response(line.version, line.status, to).ok()?);
+    if !matches!(framing, Framing::Length(_) | Framing::Chunked) {
+        return None;
+    }
+    buffer.advance(end);
     Some(PlainHead { status, framing, persistent, lines })
 }
 
-/// What was read so far.
-struct Reading {
+/// A head with nothing unusual among its fields.
+struct Lines {
+    /// Behind the empty line.
+    end: usize,
     declared: Declared,
     persistent: bool,
+    /// As they are passed on, the first one too.
     lines: BytesMut,
 }
 
-impl Reading {
-    /// Takes a field line, with its line end.
-    fn line(&mut self, all: &[u8]) -> Option<()> {
+impl Lines {
+    /// Reads a head whose first line has `first` octets. Every field that says nothing of message or connection has to be
+    /// `usual`, by its name (in lower case) and its value.
+    #[inline]
+    fn find(
+        input: &[u8],
+        first: usize,
+        limits: &Limits,
+        mut usual: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Option<Self> {
+        let window = &input[..input.len().min(limits.head_bytes).min(LONGEST)];
+        let mut lines = BytesMut::with_capacity(window.len().min(REST) + REST);
+        lines.extend_from_slice(window.get(..first)?);
+        let mut read = Self { end: first, declared: Declared::default(), persistent: true, lines };
+        let mut count = 1;
+        loop {
+            let begin = read.end;
+            read.end += memchr(b'\n', &window[begin..])? + 1;
+            let line = &window[begin..read.end];
+            if *line == *b"\r\n" {
+                break;
+            }
+            count += 1;
+            read.line(line, &mut usual)?;
+        }
+        let is_usual = count <= limits.headers + 1 && is_text(&window[..read.end], count + 1);
+        is_usual.then_some(read)
+    }
+
+    /// Reads a field line, with its line end.
+    #[inline]
+    fn line(&mut self, all: &[u8], usual: &mut impl FnMut(&[u8], &[u8]) -> bool) -> Option<()> {
         let place = self.lines.len();
         self.lines.extend_from_slice(all);
         let colon = lower_name(&mut self.lines[place..]);
@@ -85,8 +152,9 @@ impl Reading {
         let is_trim = matches!(value, [b' ', first, ..] if !first.is_ascii_whitespace())
             && value.last().is_some_and(|it| !it.is_ascii_whitespace());
         let value = value.trim_ascii();
-        match Known::of(&self.lines[place..place + colon]) {
-            Known::Nothing if colon > 0 => {}
+        let name = &self.lines[place..place + colon];
+        match Known::of(name) {
+            Known::Nothing if colon > 0 && usual(name, value) => {}
             Known::Connection if value.eq_ignore_ascii_case(b"keep-alive") => {
                 self.lines.truncate(place);
                 return Some(());
@@ -136,7 +204,7 @@ fn lower_name(line: &mut [u8]) -> usize {
     line.len()
 }
 
-/// Fields that say more than something about the answer.
+/// Fields that say something about message or connection.
 enum Known {
     Nothing,
     Connection,

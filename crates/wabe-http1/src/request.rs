@@ -48,18 +48,18 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<(request
 
 /// A request line whose method and version are right.
 #[derive(Debug)]
-struct RequestLine {
-    method: Method,
+pub(crate) struct RequestLine {
+    pub(crate) method: Method,
     /// Where the target begins and ends.
-    target: (usize, usize),
-    version: Version,
+    pub(crate) target: (usize, usize),
+    pub(crate) version: Version,
     /// With its line end.
-    length: usize,
+    pub(crate) length: usize,
 }
 
 impl RequestLine {
     #[inline]
-    fn find(input: &[u8], limits: &Limits) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn find(input: &[u8], limits: &Limits) -> Result<Option<Self>, Refusal> {
         let Some((method, from)) = method(input)? else { return Ok(None) };
         let longest = from + limits.target_bytes.min(TARGET_BYTES) + REST_OF_LINE - 1;
         let Some(feed) = memchr(b'\n', &input[..input.len().min(longest)]) else {

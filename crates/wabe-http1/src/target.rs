@@ -18,6 +18,16 @@ pub(crate) fn read(target: Bytes, method: &Method, host: Option<&Authority<'_>>)
     }
 }
 
+/// A path with the query, if there is one, and nothing else.
+pub(crate) fn path(target: &[u8]) -> Result<Uri, Refusal> {
+    characters(target)?;
+    match target {
+        b"/" => Ok(Uri::default()),
+        [b'/', ..] => uri(Bytes::copy_from_slice(target)),
+        [..] => Err(Refusal::TargetMalformed),
+    }
+}
+
 fn characters(target: &[u8]) -> Result<(), Refusal> {
     // Without branches: the compiler makes vectors of it.
     if target.iter().fold(false, |bad, it| bad | !(0x21..=0x7e).contains(it) | (*it == b'#')) {

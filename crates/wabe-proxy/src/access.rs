@@ -10,7 +10,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde::Serialize;
 use wabe_model::{AccessLog, ObjectName};
 use wabe_policy::http::TableRule;
@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     figures::{Ended, Sums, Tally},
     grpc,
+    identity::RequestId,
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -66,7 +67,7 @@ pub(crate) struct Record {
     pub(crate) outlets: Option<(String, Option<String>)>,
     /// Of a copy of a request: where it went.
     pub(crate) mirror: Option<String>,
-    pub(crate) request_id: Option<HeaderValue>,
+    pub(crate) request_id: Option<RequestId>,
     pub(crate) status: Option<StatusCode>,
     /// Of a call of gRPC: what became of it, as far as that was told.
     pub(crate) grpc: Option<Cell<Option<grpc::Code>>>,
@@ -339,7 +340,7 @@ impl Record {
             bytes: self.bytes.get(),
             complete: self.complete,
             microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            request_id: self.request_id.as_ref().and_then(|it| it.to_str().ok()).map(|it| cut(it, ID)),
+            request_id: self.request_id.as_ref().and_then(RequestId::as_str).map(|it| cut(it, ID)),
         }
     }
 }
@@ -405,7 +406,7 @@ mod tests {
     fn call(code: &'static str) -> impl FnOnce(&mut Record) {
         move |record| {
             record.grpc = Some(Cell::default());
-            let code = HeaderValue::from_static(code);
+            let code = http::HeaderValue::from_static(code);
             record.hear(&[(http::HeaderName::from_static("grpc-status"), code)].into_iter().collect());
         }
     }

@@ -11,7 +11,7 @@ use http::{
 use tokio::{select, time::sleep_until};
 use wabe_http1::{
     BodyDecoder, BodyEncoder, Framing, Limits, Piece, PlainHead, Refusal, is_persistent, plain_response,
-    response, write_request_head,
+    response,
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     body::{BodyError, Broken, Sink, Source, carry},
     drain::Drain,
     failure::Failure,
-    grpc,
+    head::Head,
     identity::end_hop,
     replay::Replay,
     upstream::{Connection, Stream, ready},
@@ -64,13 +64,13 @@ pub(crate) struct Terms<'a> {
 /// Sends the request and passes the answer on. The answerer is taken once the answer begins.
 pub(crate) async fn attempt<'a>(
     connection: &mut Connection,
-    head: &request::Parts,
+    head: &mut Head,
     body: &mut Replay<'_>,
     answerer: &mut Option<Answerer<'a>>,
     terms: &Terms<'_>,
 ) -> Tried {
     let gone = |untouched| Tried::Failed { failure: Failure::BadAnswer, untouched };
-    let framing = body.framing(&head.headers);
+    let framing = body.framing(head.fields());
     let persistent_before = matches!(connection, Connection::Http1(_));
     let plain = terms.unchanged && answerer.as_ref().is_some_and(Answerer::takes_plain);
     let (mut sink, mut awaited) = match begin(connection, head, framing, plain).await {
@@ -101,7 +101,7 @@ pub(crate) async fn attempt<'a>(
                 }
             }
             head = awaited.head() => match head {
-                Ok(Head::Parts(head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(Answer::Parts(head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
                     if callers.interim(head).await.is_err() {
                         return Tried::Forsaken;
                     }
@@ -129,10 +129,10 @@ pub(crate) async fn attempt<'a>(
     }
     let callers = answerer.take().expect("invariant: taken once");
     let (begun, persistent, mut source) = match came {
-        Head::Plain(PlainHead { framing, persistent, lines, .. }) => {
+        Answer::Plain(PlainHead { framing, persistent, lines, .. }) => {
             (callers.begin_plain(lines, framing), persistent, awaited.into_source(framing, None))
         }
-        Head::Parts(mut answer, framing, stream) => {
+        Answer::Parts(mut answer, framing, stream) => {
             let persistent = is_persistent(answer.version, &answer.headers);
             let protocol = end_hop(&mut answer.headers);
             if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -145,7 +145,7 @@ pub(crate) async fn attempt<'a>(
     };
     let Ok(mut to_caller) = begun else { return Tried::Forsaken };
     let persistent = persistent_before && persistent;
-    let switches = switches_protocol(&head.method, status);
+    let switches = switches_protocol(head.method(), status);
     let relayed = async {
         let mut carrying = pin!(carry(&mut source, &mut to_caller, terms.carried));
         loop {
@@ -170,7 +170,7 @@ pub(crate) async fn attempt<'a>(
     let whole = relayed.is_ok();
     match relayed {
         Ok(()) => {}
-        Err(Broken::Ending) if grpc::is_grpc(&head.headers) => {
+        Err(Broken::Ending) if head.is_grpc() => {
             let trailers = Failure::Ending.grpc_trailers();
             (terms.carried)(&Piece::Trailers(trailers.clone()));
             let _ = to_caller.end(Some(trailers)).await;
@@ -183,25 +183,24 @@ pub(crate) async fn attempt<'a>(
 /// Sends the head, or has it wait for what comes with it; tells where the body goes and how the answer comes.
 async fn begin<'c>(
     connection: &'c mut Connection,
-    head: &request::Parts,
+    head: &mut Head,
     framing: Framing,
     plain: bool,
 ) -> Result<(Sink<'c>, Awaited<'c>), NotBegun> {
     match connection {
         Connection::Http1(connection) => {
             let connection = &mut **connection;
-            write_request_head(&mut connection.writer.buffer, head, framing)
-                .map_err(|_| NotBegun::Unwritable)?;
+            head.write(framing, &mut connection.writer.buffer).map_err(|_| NotBegun::Unwritable)?;
             let sink =
                 Sink::Http1 { writer: &mut connection.writer, encoder: Some(BodyEncoder::new(framing)) };
             let (reader, decoder) = (&mut connection.reader, &mut connection.decoder);
-            Ok((sink, Awaited::Http1 { reader, decoder, method: head.method.clone(), plain }))
+            Ok((sink, Awaited::Http1 { reader, decoder, method: head.method().clone(), plain }))
         }
         Connection::Http2(Stream { sender, .. }) => {
             ready(sender).await.map_err(|_| NotBegun::Closed)?;
             let ends = matches!(framing, Framing::None | Framing::Length(0));
             let (response, stream) =
-                sender.send_request(streamed(head), ends).map_err(|_| NotBegun::Closed)?;
+                sender.send_request(streamed(head.apart()), ends).map_err(|_| NotBegun::Closed)?;
             let sink = if ends { Sink::Nothing } else { Sink::Http2(stream) };
             Ok((sink, Awaited::Http2(Box::new(response))))
         }
@@ -260,14 +259,14 @@ enum NoHead {
 }
 
 /// An answer's head.
-enum Head {
+enum Answer {
     /// How its body comes, and its stream if it has one of its own.
     Parts(response::Parts, Framing, Option<h2::RecvStream>),
     /// Passed on as it is.
     Plain(PlainHead),
 }
 
-impl Head {
+impl Answer {
     fn status(&self) -> StatusCode {
         match self {
             Self::Parts(head, ..) => head.status,
@@ -278,14 +277,17 @@ impl Head {
 
 impl<'c> Awaited<'c> {
     /// Can be dropped and called again.
-    async fn head(&mut self) -> Result<Head, NoHead> {
+    async fn head(&mut self) -> Result<Answer, NoHead> {
         match self {
             Self::Http1 { reader, method, plain, .. } => loop {
+                if reader.buffer.is_empty() && reader.fill().await.is_ok_and(|it| it == 0) {
+                    return Err(NoHead::Closed { any: false });
+                }
                 if *plain && let Some(head) = plain_response(&mut reader.buffer, &Limits::DEFAULT, method) {
-                    return Ok(Head::Plain(head));
+                    return Ok(Answer::Plain(head));
                 }
                 match response(&mut reader.buffer, &Limits::DEFAULT, method) {
-                    Ok(Some((head, framing))) => return Ok(Head::Parts(head, framing, None)),
+                    Ok(Some((head, framing))) => return Ok(Answer::Parts(head, framing, None)),
                     Ok(None) => {}
                     Err(refusal) => return Err(NoHead::Malformed(refusal)),
                 }
@@ -297,7 +299,7 @@ impl<'c> Awaited<'c> {
             Self::Http2(response) => {
                 poll_fn(|context| {
                     if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(context) {
-                        return Poll::Ready(Ok(Head::Parts(interim.into_parts().0, Framing::None, None)));
+                        return Poll::Ready(Ok(Answer::Parts(interim.into_parts().0, Framing::None, None)));
                     }
                     let response: &mut ResponseFuture = response;
                     pin!(response).poll(context).map(|answered| match answered {
@@ -308,7 +310,7 @@ impl<'c> Awaited<'c> {
                             } else {
                                 content_length(&head.headers).map_or(Framing::Chunked, Framing::Length)
                             };
-                            Ok(Head::Parts(head, framing, Some(stream)))
+                            Ok(Answer::Parts(head, framing, Some(stream)))
                         }
                         Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
                             Err(NoHead::Refused)

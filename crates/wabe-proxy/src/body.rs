@@ -53,13 +53,13 @@ pub(crate) trait Pieces {
 }
 
 impl Source<'_> {
-    /// How much there is to come, as far as that was said: by these headers.
-    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
+    /// How much there is to come, as far as that was said: of a stream, by these headers.
+    pub(crate) fn framing(&self, headers: Option<&HeaderMap>) -> Framing {
         match self {
             Self::Nothing => Framing::None,
             Self::Http1 { framing, .. } => *framing,
             Self::Http2(stream) if stream.is_end_stream() => Framing::Length(0),
-            Self::Http2(_) => content_length(headers).map_or(Framing::Chunked, Framing::Length),
+            Self::Http2(_) => headers.and_then(content_length).map_or(Framing::Chunked, Framing::Length),
         }
     }
 }

@@ -4,9 +4,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONNECTION, Entry, LOCATION, UPGRADE},
-    request,
+    HeaderValue, Method, Response, StatusCode, Version,
+    header::{CONNECTION, LOCATION, UPGRADE},
 };
 use tokio::time::sleep;
 
@@ -19,7 +18,8 @@ use crate::{
     forward::{Errand, Forwarded, forward},
     grpc,
     guard::guard,
-    identity::{REQUEST_ID, end_hop},
+    head::Head,
+    identity::{RequestId, end_hop},
     mirror,
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
@@ -50,25 +50,25 @@ pub(crate) struct Switched {
 pub(crate) async fn exchange(
     proxy: &Rc<Proxy>,
     caller: &Caller,
-    mut head: request::Parts,
+    mut head: Head,
     source: Source<'_>,
     answerer: Answerer<'_>,
 ) -> Over {
     let (world, service) = proxy.watched.in_force(caller.dialled);
-    let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
+    let asked = Asked { method: Some(head.method().clone()), target: Some(head.target().clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
-    let is_grpc = grpc::is_grpc(&head.headers);
+    let is_grpc = head.is_grpc();
     record.grpc = is_grpc.then(Cell::default);
     let Some(service) = service else {
         return over(refuse(record, answerer, Failure::UnknownService, is_grpc).await);
     };
     record.service = Some(Rc::clone(&service));
-    if let Err(failure) = normalise(&mut head, caller.dialled) {
+    if let Some(Err(failure)) = head.parts().map(|it| normalise(it, caller.dialled)) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
-    record.request_id = Some(request_id(proxy, &mut head.headers));
-    let upgrade = end_hop(&mut head.headers).filter(|it| !caller.streams && it != "h2c");
+    record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
+    let upgrade = head.fields_mut().and_then(end_hop).filter(|it| !caller.streams && it != "h2c");
     let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
@@ -101,13 +101,15 @@ pub(crate) async fn exchange(
         }
         Decision::Forward { service, port } => (service, port),
     };
-    let changes_protocol = upgrade.is_some() || head.method == Method::CONNECT;
-    if let Some(protocol) = upgrade {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol);
+    let changes_protocol = upgrade.is_some() || *head.method() == Method::CONNECT;
+    if let Some(parts) = head.parts() {
+        if let Some(protocol) = upgrade {
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(UPGRADE, protocol);
+        }
+        parts.version = Version::HTTP_11;
     }
-    head.version = Version::HTTP_11;
-    caller.introduction.give(&mut head.headers);
+    caller.introduction.give(&mut head);
     let errand = Errand {
         proxy,
         world: &world,
@@ -115,21 +117,21 @@ pub(crate) async fn exchange(
         to,
         rule: rule.map(Arc::as_ref),
         answer: &answer,
-        patience: if is_grpc { grpc::patience(&head.headers) } else { None },
+        patience: if is_grpc { head.fields().and_then(grpc::patience) } else { None },
         changes_protocol,
     };
     let patience = (!is_grpc).then_some(proxy.bounds.body);
-    let mut body = Replay::new(source, errand.may_repeat(&head.method) || !mirrors.is_empty(), patience);
+    let mut body = Replay::new(source, errand.may_repeat(head.method()) || !mirrors.is_empty(), patience);
     let mut answerer = Some(answerer);
     let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
     if let Some(body) = body.all() {
-        mirrors.into_iter().for_each(|it| mirror::send(proxy, &world, caller, &head, body, it));
+        mirrors.into_iter().for_each(|it| mirror::send(proxy, &world, caller, head.apart(), body, it));
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),
         (Forwarded::Switched { connection, under_way }, _) => {
-            let is_websocket =
-                head.headers.get(UPGRADE).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            let asked = head.fields().and_then(|it| it.get(UPGRADE));
+            let is_websocket = asked.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
             Over::Switched(Box::new(Switched { connection, record, under_way, is_websocket }))
         }
         (Forwarded::Failed(failure), Some(mut answerer)) => {
@@ -139,17 +141,6 @@ pub(crate) async fn exchange(
             over(refuse(record, answerer, failure, is_grpc).await)
         }
         (Forwarded::Forsaken | Forwarded::Failed(_), _) => Over::Broken,
-    }
-}
-
-/// What the caller calls this request, or a name for it if it has none.
-fn request_id(proxy: &Proxy, headers: &mut HeaderMap) -> HeaderValue {
-    match headers.entry(&REQUEST_ID) {
-        Entry::Occupied(id) => id.get().clone(),
-        Entry::Vacant(place) => {
-            let id = HeaderValue::from_bytes(&proxy.balancers.random().request_id());
-            place.insert(id.expect("invariant: hexadecimal digits and dashes")).clone()
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, header::SET_COOKIE, request, response};
+use http::{HeaderValue, Method, header::SET_COOKIE, response};
 use tokio::time::{sleep, timeout_at};
 use wabe_http1::Piece;
 use wabe_model::{ObjectName, Retry};
@@ -18,7 +18,7 @@ use crate::{
     attempt::{Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
-    grpc,
+    head::Head,
     identity::vouch,
     policy,
     replay::Replay,
@@ -85,7 +85,7 @@ impl Errand<'_> {
 /// Has the request answered. The answerer is taken once the answer begins.
 pub(crate) async fn forward(
     errand: &Errand<'_>,
-    head: &mut request::Parts,
+    head: &mut Head,
     body: &mut Replay<'_>,
     answerer: &mut Option<Answerer<'_>>,
     record: &mut Record,
@@ -99,10 +99,10 @@ pub(crate) async fn forward(
     };
     let deadline = errand.deadlines(record.began()).into_iter().flatten().min_by_key(|it| it.0);
     let Hashed { hash, set_cookie } = hash(errand, balancer, head);
-    let repeats = errand.may_repeat(&head.method);
+    let repeats = errand.may_repeat(head.method());
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
     (search.hash, search.plain) = (hash, errand.changes_protocol);
-    search.grpc = errand.caller.streams && grpc::is_grpc(&head.headers);
+    search.grpc = errand.caller.streams && head.is_grpc();
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
     loop {
         let reached = match deadline {
@@ -114,7 +114,7 @@ pub(crate) async fn forward(
             Err(failure) => return Forwarded::Failed(failure),
         };
         record.endpoint = Some(endpoint.workload);
-        vouch(&mut head.headers, errand.world.identities(errand.caller.workload, endpoint.workload));
+        vouch(head, errand.world.identities(errand.caller.workload, endpoint.workload));
         if let Err(failure) = policy::judge_request(errand.proxy, errand.caller, &endpoint, head) {
             if let Connection::Http1(connection) = connection {
                 errand.proxy.pool.keep(way, connection);
@@ -214,9 +214,10 @@ async fn pause(errand: &Errand<'_>, tries: u32, deadline: Option<(Instant, Failu
     sleep(pause).await;
 }
 
-fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &request::Parts) -> Hashed {
+fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &mut Head) -> Hashed {
     let traffic = balancer.traffic();
     let Some(key) = &traffic.hash else { return Hashed::default() };
+    let head = head.apart();
     let asked = Asked { headers: &head.headers, query: head.uri.query(), source: errand.caller.address };
     hashed(key, &asked, errand.proxy.balancers.random())
 }

@@ -7,8 +7,9 @@ use http::{
     header::{CONNECTION, Entry, FORWARDED, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
-/// What this request is called, wherever it goes.
-pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::{balance::Random, head::Head};
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,28 +79,69 @@ impl Named {
     }
 }
 
+/// What a request is called, wherever it goes.
+#[derive(Debug)]
+pub(crate) enum RequestId {
+    /// By its caller.
+    Given(HeaderValue),
+    Made([u8; 36]),
+}
+
+impl RequestId {
+    /// What the caller calls this request, or a name for it if it has none.
+    pub(crate) fn of(head: &mut Head, random: &Random) -> Self {
+        if let Some(given) = head.fields().and_then(|it| it.get(&REQUEST_ID)) {
+            return Self::Given(given.clone());
+        }
+        let id = random.request_id();
+        let mut line = *b"x-request-id: 00000000-0000-4000-8000-000000000000\r\n";
+        line[14..50].copy_from_slice(&id);
+        head.add(&line, |fields| {
+            let value = HeaderValue::from_bytes(&id);
+            fields.insert(&REQUEST_ID, value.expect("invariant: hexadecimal digits and dashes"));
+        });
+        Self::Made(id)
+    }
+
+    /// If it is one of visible ASCII characters.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Given(value) => value.to_str().ok(),
+            Self::Made(id) => str::from_utf8(id).ok(),
+        }
+    }
+}
+
 /// What requests of one connection are told to come from: written once.
 #[derive(Debug)]
 pub(crate) struct Introduction {
     address: HeaderValue,
     forwarded: HeaderValue,
+    /// All of it, for those that had nothing of the kind.
+    lines: String,
 }
 
 impl Introduction {
     pub(crate) fn new(caller: IpAddr, dialled: IpAddr) -> Self {
         let (caller, dialled) = (caller.to_canonical(), dialled.to_canonical());
         let value = |text: String| HeaderValue::try_from(text).expect("invariant: addresses are ASCII");
+        let forwarded = format!("for={};by={};proto=http", Node(caller), Node(dialled));
         Self {
             address: value(caller.to_string()),
-            forwarded: value(format!("for={};by={};proto=http", Node(caller), Node(dialled))),
+            lines: format!(
+                "x-forwarded-for: {caller}\r\nx-forwarded-proto: http\r\nforwarded: {forwarded}\r\n"
+            ),
+            forwarded: value(forwarded),
         }
     }
 
     /// Adds the caller and the way to the lists of those that the request came by.
-    pub(crate) fn give(&self, headers: &mut HeaderMap) {
-        append(headers, &FORWARDED_FOR, &self.address);
-        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
-        append(headers, &FORWARDED, &self.forwarded);
+    pub(crate) fn give(&self, head: &mut Head) {
+        head.add(self.lines.as_bytes(), |fields| {
+            append(fields, &FORWARDED_FOR, &self.address);
+            fields.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+            append(fields, &FORWARDED, &self.forwarded);
+        });
     }
 }
 
@@ -115,11 +157,8 @@ pub(crate) fn identities(caller: Option<&str>, endpoint: Option<&str>) -> Option
 }
 
 /// Says so. What the caller says about its identity goes.
-pub(crate) fn vouch(headers: &mut HeaderMap, identities: Option<HeaderValue>) {
-    match identities {
-        Some(identities) => headers.insert(&CLIENT_CERT, identities),
-        None => headers.remove(&CLIENT_CERT),
-    };
+pub(crate) fn vouch(head: &mut Head, identities: Option<HeaderValue>) {
+    head.say(&CLIENT_CERT, identities);
 }
 
 /// RFC 7239, section 6: in brackets and quotes if it is IPv6.
@@ -177,17 +216,48 @@ mod tests {
 
     #[test]
     fn the_caller_is_introduced_and_not_believed() {
-        let mut all = headers(&[
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.headers = headers(&[
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-client-cert", "URI=spiffe://x/ns/root/sa/root"),
         ]);
-        let caller = "::ffff:10.8.1.1".parse().expect("an address");
-        Introduction::new(caller, "fd00::1".parse().expect("an address")).give(&mut all);
-        vouch(&mut all, identities(Some("spiffe://x/ns/a/sa/b"), Some("spiffe://x/ns/a/sa/c")));
+        let mut head = Head::from(parts);
+        introduction().give(&mut head);
+        vouch(&mut head, identities(Some("spiffe://x/ns/a/sa/b"), Some("spiffe://x/ns/a/sa/c")));
+        let all = head.fields().expect("in parts");
         assert_eq!(all["x-forwarded-for"], "192.0.2.1, 10.8.1.1");
         assert_eq!(all["x-forwarded-client-cert"], "By=spiffe://x/ns/a/sa/c;URI=spiffe://x/ns/a/sa/b");
         assert_eq!(all["forwarded"], "for=10.8.1.1;by=\"[fd00::1]\";proto=http");
-        vouch(&mut all, identities(None, None));
-        assert!(!all.contains_key("x-forwarded-client-cert"), "what is not known is not said");
+        vouch(&mut head, identities(None, None));
+        assert!(
+            !head.apart().headers.contains_key("x-forwarded-client-cert"),
+            "what is not known is not said"
+        );
+    }
+
+    fn introduction() -> Introduction {
+        let caller = "::ffff:10.8.1.1".parse().expect("an address");
+        Introduction::new(caller, "fd00::1".parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_head_in_one_piece_says_the_same_as_one_in_parts() {
+        let said = |take_apart: bool| {
+            let mut text = "GET / HTTP/1.1\r\nhost: web\r\n\r\n".into();
+            let plain =
+                wabe_http1::plain_request(&mut text, &wabe_http1::Limits::default(), Head::is_special);
+            let mut head = Head::whole(plain.expect("plain"));
+            if take_apart {
+                head.apart();
+            }
+            let id = RequestId::of(&mut head, &Random::default());
+            introduction().give(&mut head);
+            vouch(&mut head, identities(Some("spiffe://x/ns/a/sa/b"), None));
+            let mut all = head.apart().headers.clone();
+            assert_eq!(all.remove("x-request-id").expect("one").to_str().ok(), id.as_str());
+            all
+        };
+        assert_eq!(said(false).len(), 5);
+        assert_eq!(said(false), said(true));
     }
 }

@@ -32,6 +32,7 @@ pub mod foresee;
 mod forward;
 mod grpc;
 mod guard;
+mod head;
 mod identity;
 mod keeper;
 mod locked;

@@ -11,7 +11,7 @@ use crate::{
     access::Asked,
     answer::Answerer,
     forward::{Errand, forward},
-    grpc,
+    head::Head,
     replay::Replay,
     serve::{Caller, Proxy},
     world::World,
@@ -27,7 +27,7 @@ pub(crate) fn send(
     to: &Mirror,
 ) {
     let (proxy, world, caller, to) = (Rc::clone(proxy), Rc::clone(world), caller.clone(), to.clone());
-    let (mut head, body) = (head.clone(), body.to_vec());
+    let (mut head, body) = (Head::from(head.clone()), body.to_vec());
     spawn_local(async move {
         let errand = Errand {
             proxy: &proxy,
@@ -39,13 +39,13 @@ pub(crate) fn send(
             patience: None,
             changes_protocol: false,
         };
-        let asked = Asked { method: Some(head.method.clone()), target: Some(head.uri.clone()) };
+        let asked = Asked { method: Some(head.method().clone()), target: Some(head.target().clone()) };
         let mut record = proxy.log.record(&caller, asked);
         record.world = Some(Rc::clone(&world));
-        record.grpc = grpc::is_grpc(&head.headers).then(Cell::default);
+        record.grpc = head.is_grpc().then(Cell::default);
         record.mirror = Some(format!("{}:{}", to.service, to.port));
         let mut body = Replay::of(body);
-        let mut nobody = Some(Answerer::Nobody { method: head.method.clone() });
+        let mut nobody = Some(Answerer::Nobody { method: head.method().clone() });
         let _ = forward(&errand, &mut head, &mut body, &mut nobody, &mut record).await;
     });
 }

@@ -4,14 +4,15 @@
 //! endpoint is chosen and all filters have been applied: as it will be sent. Connections to such an endpoint say by which
 //! snapshot their requests are judged; the kernel refuses those of an older one than the policies, and then the newest is read.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderValue, header::HOST, request};
+use http::{HeaderMap, HeaderValue, header::HOST};
 use rustc_hash::FxHashMap;
 use wabe_policy::requests::{self, CallerIdentity, Content, Headers, Judgement, Request, RequestPolicy};
 
 use crate::{
     failure::Failure,
+    head::Head,
     serve::{Caller, Proxy},
     snapshot::{EndpointFacts, JudgedFacts},
     world::World,
@@ -57,8 +58,12 @@ pub(crate) fn judge_request(
     proxy: &Proxy,
     caller: &Caller,
     endpoint: &EndpointFacts,
-    head: &request::Parts,
+    head: &mut Head,
 ) -> Result<(), Failure> {
+    if !newest(proxy).policies.of.contains_key(&endpoint.workload) {
+        return Ok(());
+    }
+    let head = head.apart();
     let host = head.headers.get(HOST).map_or(b"".as_slice(), HeaderValue::as_bytes);
     let request = Request {
         method: head.method.as_str(),
@@ -93,11 +98,7 @@ fn judge(
     endpoint: &EndpointFacts,
     content: Content<'_>,
 ) -> Result<(), Failure> {
-    if proxy.pool.is_behind() {
-        // What is sent must not go by older policies than the connection says.
-        look(proxy);
-    }
-    let world = proxy.watched.world();
+    let world = newest(proxy);
     let Some(policy) = world.policies.of(endpoint.workload) else { return Ok(()) };
     let identity = world.workloads.get(&caller.workload).and_then(|it| CallerIdentity::of(&it.identity));
     let who = requests::Caller { identity, address: caller.address };
@@ -108,6 +109,14 @@ fn judge(
     let Judgement { action, rule, ambiguous } = judged;
     tracing::debug!(?caller, workload = endpoint.workload, ?action, ?rule, ambiguous, "a policy refuses");
     Err(if ambiguous { Failure::AmbiguousPath } else { Failure::Forbidden })
+}
+
+/// What is sent must not go by older policies than the connection says.
+fn newest(proxy: &Proxy) -> Rc<World> {
+    if proxy.pool.is_behind() {
+        look(proxy);
+    }
+    proxy.watched.world()
 }
 
 /// Reads the snapshot if there is a newer one, and has what follows from its policies done.

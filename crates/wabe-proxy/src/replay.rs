@@ -58,7 +58,7 @@ impl<'a> Replay<'a> {
     }
 
     /// See [`Source::framing`].
-    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
+    pub(crate) fn framing(&self, headers: Option<&HeaderMap>) -> Framing {
         match (&self.source, self.bytes) {
             (Source::Nothing, 0) => Framing::None,
             // Of a copy.

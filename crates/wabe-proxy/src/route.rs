@@ -11,7 +11,7 @@ use wabe_http1::{Refusal, check_host};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
-use crate::{balance::Random, cors::Sharing, failure::Failure, filter, world::Service};
+use crate::{balance::Random, cors::Sharing, failure::Failure, filter, head::Head, world::Service};
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -103,10 +103,11 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
 pub(crate) fn decide<'a>(
     service: &'a Service,
     namespace: &str,
-    head: &mut request::Parts,
+    head: &mut Head,
     random: &Random,
     dialled_port: u16,
 ) -> Decided<'a> {
+    let head = head.for_rules(service.router.looks_at_fields());
     let (rule, matched) = match find(service, namespace, head) {
         Routed::Rule(rule, matched) => (rule, matched),
         Routed::NotFound => return Decided::of(Decision::Fail(Failure::NoRoute)),

@@ -4,7 +4,8 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use proptest::prelude::*;
 use wabe_http1::{
-    Framing, Limits, PlainHead, Reason, is_persistent, plain_response, response, write_response_head,
+    Framing, Limits, PlainHead, PlainRequest, Reason, is_persistent, plain_request, plain_response, request,
+    response, write_request_head, write_response_head,
 };
 
 /// All that a head says; fields of one name in their order.
@@ -87,6 +88,81 @@ fn what_is_unusual_is_left_alone() {
     ));
 }
 
+/// The same of a request.
+fn request_agrees(input: &[u8], limits: &Limits) -> bool {
+    let (mut one, mut other) = (BytesMut::from(input), BytesMut::from(input));
+    let Some(plain) = plain_request(&mut one, limits, |name, value| name == b"special" && value == b"1")
+    else {
+        assert_eq!(one, input, "what is left to others is left as it was");
+        return false;
+    };
+    let PlainRequest { method, target, framing, persistent, mut lines } = plain;
+    lines.extend_from_slice(b"\r\n");
+    let (mut head, apart) = request(&mut other, limits).unwrap().unwrap();
+    assert_eq!(one, other, "as much was taken");
+    assert_eq!((&method, &target, framing, Version::HTTP_11), (&head.method, &head.uri, apart, head.version));
+    assert_eq!(persistent, is_persistent(head.version, &head.headers));
+    head.headers.remove(header::CONNECTION);
+    let mut anew = BytesMut::new();
+    write_request_head(&mut anew, &head, apart).unwrap();
+    assert_eq!(lines.len(), anew.len(), "{lines:?} {anew:?}");
+    let said = |mut head: BytesMut| {
+        let (head, framing) = request(&mut head, &Limits::default()).unwrap().unwrap();
+        (head.method, head.uri, head.headers, framing)
+    };
+    assert_eq!(said(lines), said(anew));
+    true
+}
+
+fn is_plain_request(input: &str) -> bool {
+    request_agrees(input.as_bytes(), &Limits::default())
+}
+
+#[test]
+fn what_clients_send_is_plain() {
+    for input in [
+        "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
+        "GET /a/b?c=%20&d HTTP/1.1\r\nHost: web:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\nConnection: close\r\n\r\nrest",
+        "POST //a HTTP/1.1\r\nhost:[::1]:80\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+        "PUT /a HTTP/1.1\r\nCookie: a=1\r\nTransfer-Encoding: chunked\r\nHost: web\r\nCookie: b=2\r\n\r\n0\r\n\r\n",
+        "LIST / HTTP/1.1\r\nHost: web\r\nSpecial: 2\r\n\r\n",
+    ] {
+        assert!(is_plain_request(input), "{input}");
+    }
+}
+
+#[test]
+fn requests_that_are_unusual_are_left_alone() {
+    for input in [
+        "",
+        "\r\nGET / HTTP/1.1\r\nHost: web\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\n",
+        "GET / HTTP/1.0\r\nHost: web\r\n\r\n",
+        "GET / HTTP/1.1\r\nA: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\nHost: web\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET http://web/ HTTP/1.1\r\nHost: web\r\n\r\n",
+        "GET /a#b HTTP/1.1\r\nHost: web\r\n\r\n",
+        "GET /\u{e9} HTTP/1.1\r\nHost: web\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n",
+        "CONNECT web:80 HTTP/1.1\r\nHost: web:80\r\n\r\n",
+        "get / HTTP/1.1\r\nHost: web\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\nTE: trailers\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\n a: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: web\r\nSpecial: 1\r\n\r\n",
+    ] {
+        assert!(!is_plain_request(input), "{input}");
+    }
+    let plain = b"GET / HTTP/1.1\r\nHost: web\r\nx: y\r\n\r\n";
+    for (headers, head_bytes, is) in
+        [(2, plain.len(), true), (1, plain.len(), false), (2, plain.len() - 1, false)]
+    {
+        assert_eq!(request_agrees(plain, &Limits { headers, head_bytes, ..Limits::default() }), is);
+    }
+}
+
 /// Lines as servers send them, and as nobody should.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(vec![
@@ -101,6 +177,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         "Set-Cookie",
         "Proxy-Connection",
         "Date",
+        "Host",
+        "Special",
         "",
         "x y",
         "x\r",
@@ -148,5 +226,21 @@ proptest! {
         let usual = [b"Content-Length: 1\r\nA: ", &vec![b'a'; long.unwrap_or(1)][..], b"\r\n"].concat();
         input.splice(status.len()..status.len(), usual);
         agrees(&input, &Method::GET, &Limits::default());
+    }
+
+    #[test]
+    fn nor_does_it_of_requests(
+        first in prop::sample::select(vec![
+            "GET / HTTP/1.1\r\n", "GET /a?b=/c HTTP/1.1\r\n", "POST /%2f/../ HTTP/1.1\r\n", "GET  / HTTP/1.1\r\n",
+            "GET /\u{1} HTTP/1.1\r\n", "GET ?a HTTP/1.1\r\n", "X /a\\b|{} HTTP/1.1\r\n", "GET / HTTP/1.1\n",
+        ]),
+        lines in prop::collection::vec(line(), 0..4), end in prop::sample::select(vec!["\r\n", "\r\n", "\n", "a\n", ""]),
+        long in prop::option::weighted(0.02, 3_900_usize..4_200),
+    ) {
+        let mut input = [first.as_bytes(), &lines.concat(), end.as_bytes(), b"rest"].concat();
+        request_agrees(&input, &Limits::default());
+        let usual = [b"host: a-b\r\nA: ", &vec![b'a'; long.unwrap_or(1)][..], b"\r\n"].concat();
+        input.splice(first.len()..first.len(), usual);
+        request_agrees(&input, &Limits::default());
     }
 }

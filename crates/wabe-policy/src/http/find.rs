@@ -38,6 +38,7 @@ pub enum Routed<'a> {
 pub struct HttpRouter {
     producer: Rows,
     consumers: BTreeMap<String, Rows>,
+    looks_at_fields: bool,
 }
 
 /// Rows by their path: places in `rows`, which is in the order of precedence, in ascending order.
@@ -67,7 +68,18 @@ impl HttpRouter {
     /// From a table.
     pub fn new(table: &HttpTable) -> Self {
         let consumers = table.consumers.iter().map(|(namespace, rows)| (namespace.clone(), Rows::of(rows)));
-        Self { producer: Rows::of(&table.producer), consumers: consumers.collect() }
+        let mut rows = table.consumers.values().flatten().chain(&table.producer);
+        Self {
+            producer: Rows::of(&table.producer),
+            consumers: consumers.collect(),
+            looks_at_fields: rows.any(TableRow::looks_at_fields),
+        }
+    }
+
+    /// Whether some rule looks at header fields of requests or changes them. If not, they need not be known to find a rule and to
+    /// apply it.
+    pub fn looks_at_fields(&self) -> bool {
+        self.looks_at_fields
     }
 
     /// The rule for a request of a caller in this namespace.

@@ -129,6 +129,22 @@ impl HttpTable {
     }
 }
 
+impl TableRow {
+    /// Whether its condition or its filters look at a request's header fields, change them or its target, or copy it.
+    pub(super) fn looks_at_fields(&self) -> bool {
+        let of_backends = self.rule.backends.iter().flat_map(|it| &it.filters);
+        !self.condition.headers.is_empty()
+            || self.rule.filters.iter().chain(of_backends).any(|filter| match filter {
+                HttpFilter::RequestHeaders(_)
+                | HttpFilter::Redirect(_)
+                | HttpFilter::Rewrite(_)
+                | HttpFilter::Mirror(_)
+                | HttpFilter::Cors(_) => true,
+                HttpFilter::ResponseHeaders(_) | HttpFilter::Limit(_) | HttpFilter::Fault(_) => false,
+            })
+    }
+}
+
 impl TableRule {
     /// The services' ports that it leads to: where requests and their copies go.
     pub fn destinations(&self) -> impl Iterator<Item = (&ObjectName, u16)> {

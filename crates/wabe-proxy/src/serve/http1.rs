@@ -17,15 +17,16 @@ use tokio::{
     sync::watch,
     time::{Instant, Sleep, sleep, timeout_at},
 };
-use wabe_http1::{BodyDecoder, Framing, Limits, Refusal, is_persistent, request};
+use wabe_http1::{BodyDecoder, Framing, Limits, Refusal, is_persistent, plain_request, request};
 
 use crate::{
-    access::Asked,
+    access,
     answer::Answerer,
     body::Source,
     bounds::Bounds,
     exchange::{Over, exchange},
     failure::Failure,
+    head::Head,
     serve::{Caller, Proxy, refuse},
     tunnel, websocket,
     wire::{Reader, Writer, close, split},
@@ -45,8 +46,10 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
     let limits = Limits::default();
     let closes = Cell::new(false);
     loop {
-        let (head, framing) = match next(&mut reader, &limits, &mut patience).await {
-            Next::Request(head, framing) => (*head, framing),
+        let Asked { head, version, framing, persistent } = match next(&mut reader, &limits, &mut patience)
+            .await
+        {
+            Next::Request(asked) => *asked,
             Next::Over => return,
             Next::Refused(refusal) => {
                 Box::pin(refuse_and_close(proxy, caller, reader, writer, Failure::Malformed(refusal))).await;
@@ -59,10 +62,9 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         };
         patience.served = true;
         let led_here = proxy.watched.is_led_here(caller.dialled);
-        closes.set(!is_persistent(head.version, &head.headers) || patience.is_closing() || !led_here);
+        closes.set(!persistent || patience.is_closing() || !led_here);
         let mut decoder = BodyDecoder::new(framing, &limits);
         let unread = !decoder.is_done();
-        let version = head.version;
         let over = {
             let source = match framing {
                 Framing::None => Source::Nothing,
@@ -70,7 +72,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
                     Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing }
                 }
             };
-            let method = head.method.clone();
+            let method = head.method().clone();
             let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread };
             // In a box, as a connection that waits for its next request is to be small.
             Box::pin(exchange(proxy, caller, head, source, answerer)).await
@@ -150,8 +152,35 @@ impl<L: Future<Output = ()>> Patience<'_, L> {
     }
 }
 
+/// A request of which the head came.
+struct Asked {
+    head: Head,
+    version: Version,
+    framing: Framing,
+    /// The caller would ask for more on this connection.
+    persistent: bool,
+}
+
+impl Asked {
+    /// Takes one off the buffer, if it is whole.
+    fn take(buffer: &mut bytes::BytesMut, limits: &Limits) -> Result<Option<Self>, Refusal> {
+        if let Some(plain) = plain_request(buffer, limits, Head::is_special) {
+            let (framing, persistent) = (plain.framing, plain.persistent);
+            return Ok(Some(Self {
+                head: Head::whole(plain),
+                version: Version::HTTP_11,
+                framing,
+                persistent,
+            }));
+        }
+        let Some((head, framing)) = request(buffer, limits)? else { return Ok(None) };
+        let (version, persistent) = (head.version, is_persistent(head.version, &head.headers));
+        Ok(Some(Self { head: head.into(), version, framing, persistent }))
+    }
+}
+
 enum Next {
-    Request(Box<http::request::Parts>, Framing),
+    Request(Box<Asked>),
     /// Nothing more comes, or nothing more is wanted.
     Over,
     Refused(Refusal),
@@ -165,10 +194,12 @@ async fn next<L: Future<Output = ()>>(
 ) -> Next {
     let mut deadline = None;
     loop {
-        match request(&mut reader.buffer, limits) {
-            Ok(Some((head, framing))) => return Next::Request(Box::new(head), framing),
-            Ok(None) => {}
-            Err(refusal) => return Next::Refused(refusal),
+        if !reader.buffer.is_empty() {
+            match Asked::take(&mut reader.buffer, limits) {
+                Ok(Some(asked)) => return Next::Request(Box::new(asked)),
+                Ok(None) => {}
+                Err(refusal) => return Next::Refused(refusal),
+            }
         }
         let got = if reader.buffer.is_empty() {
             select! {
@@ -201,7 +232,7 @@ async fn refuse_and_close(
     let closes = Cell::new(true);
     let (method, version) = (http::Method::GET, http::Version::HTTP_11);
     let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread: true };
-    let mut record = proxy.log.record(caller, Asked::unknown());
+    let mut record = proxy.log.record(caller, access::Asked::unknown());
     let world = proxy.watched.world();
     (record.service, record.world) = (world.service(caller.dialled), Some(world));
     if refuse(record, answerer, why, false).await {
