@@ -29,6 +29,12 @@ pub async fn caller(scene: &Scene) -> client::SendRequest<Bytes> {
 
 /// A server of gRPC that echoes each message and tells its sum at the end, or that it failed (`/failing`). Its own thread ends with the test.
 pub fn grpc_echo() -> SocketAddr {
+    grpc_echo_that_tells(&Heard::default())
+}
+
+/// The same, of each call that came to its end.
+pub fn grpc_echo_that_tells(heard: &Heard) -> SocketAddr {
+    let heard = heard.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
     let address = listener.local_addr().expect("bound");
@@ -37,10 +43,11 @@ pub fn grpc_echo() -> SocketAddr {
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).expect("a listener");
             while let Ok((stream, _)) = listener.accept().await {
+                let heard = heard.clone();
                 tokio::spawn(async move {
                     let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
                     while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(echo(request, respond));
+                        tokio::spawn(echo(request, respond, heard.clone()));
                     }
                 });
             }
@@ -49,7 +56,8 @@ pub fn grpc_echo() -> SocketAddr {
     address
 }
 
-async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>) {
+async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>, heard: Heard) {
+    let path = request.uri().path().to_owned();
     if request.uri().path() == "/silent" {
         tokio::time::sleep(PATIENCE * 2).await;
         return;
@@ -73,6 +81,7 @@ async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse
         let _ = body.flow_control().release_capacity(data.len());
         answer.send_data(data, false).expect("sent");
     }
+    heard.add(format!("{path}: {sum} bytes"));
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(if failing { "13" } else { "0" }));
     trailers.insert("x-sum", HeaderValue::from(sum));

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http1::{OK, answering, read_request},
-    http2::{caller, grpc_echo, post, run},
+    http2::{caller, grpc_echo, grpc_echo_that_tells, post, run},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -302,6 +302,24 @@ fn a_mirror_gets_the_whole_request() {
     for part in ["POST / HTTP/1.1\r\n", "host: web\r\n", "content-length: 3\r\n", "\r\n\r\nabc"] {
         assert!(request.contains(part) && copy.contains(part), "{part:?} in {request} and {copy}");
     }
+}
+
+#[test]
+fn a_mirror_gets_a_call_of_grpc() {
+    let copies = Heard::default();
+    let scene = mirrored(grpc_echo(), grpc_echo_that_tells(&copies));
+    run(async {
+        let mut caller = caller(&scene).await;
+        let (answer, mut body) =
+            caller.send_request(post("/shop.Echo/Both", "application/grpc"), false).expect("sent");
+        body.send_data("abc".into(), true).expect("sent");
+        let mut body = answer.await.expect("an answer").into_body();
+        while let Some(data) = body.data().await {
+            assert_eq!(data.expect("data"), "abc");
+        }
+        body.trailers().await.expect("the end");
+    });
+    assert_eq!(copies.wait(1), ["/shop.Echo/Both: 3 bytes"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 const WITH_VALUE: [&str; 11] =
     ["bytes", "case", "count", "delay", "grpc", "listen", "mac", "parallel", "rate", "snapshot", "timeout"];
-const WITHOUT_VALUE: [&str; 10] = [
+const WITHOUT_VALUE: [&str; 11] = [
     "connected",
     "failures",
     "no-read",
@@ -14,6 +14,7 @@ const WITHOUT_VALUE: [&str; 10] = [
     "source-mapped",
     "stay",
     "summary",
+    "tell",
     "udp",
     "until-quit",
     "wait",

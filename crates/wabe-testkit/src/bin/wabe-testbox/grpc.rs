@@ -22,8 +22,8 @@ const METHODS: [&str; 2] = ["Echo", "EchoTwo"];
 /// Sends back what comes on a stream, as it comes.
 pub(crate) const STREAM: &str = "/wabe.testbox.Echo/Stream";
 
-/// Serves until killed.
-pub(crate) async fn serve(listener: TcpListener) {
+/// Serves until killed. `tells` of each call of the echo, so that a copy that nobody hears answered is seen.
+pub(crate) async fn serve(listener: TcpListener, tells: bool) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -32,7 +32,7 @@ pub(crate) async fn serve(listener: TcpListener) {
                     let Ok(mut connection) = server::handshake(stream).await else { return };
                     while let Some(Ok((request, respond))) = connection.accept().await {
                         // A caller that has gone needs no answer.
-                        tokio::spawn(async move { answer(request, respond).await.ok() });
+                        tokio::spawn(async move { answer(request, respond, tells).await.ok() });
                     }
                 });
             }
@@ -42,7 +42,11 @@ pub(crate) async fn serve(listener: TcpListener) {
     }
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: server::SendResponse<Bytes>) -> Result<()> {
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: server::SendResponse<Bytes>,
+    tells: bool,
+) -> Result<()> {
     let (head, mut body) = request.into_parts();
     let path = head.uri.path();
     let implemented = path.strip_prefix(ECHO).is_some_and(|it| METHODS.contains(&it));
@@ -62,7 +66,11 @@ async fn answer(request: Request<RecvStream>, mut respond: server::SendResponse<
     if path != STREAM {
         let authority = head.uri.authority().map_or("", |it| it.as_str());
         let pod = env::var("WABE_WORKLOAD").unwrap_or_default();
-        answer.send_data(message::framed(&message::response(path, authority, &head.headers, &pod)), false)?;
+        let response = message::response(path, authority, &head.headers, &pod);
+        if tells {
+            report::line(&json!({ "called": message::told(&response)? }));
+        }
+        answer.send_data(message::framed(&response), false)?;
     }
     answer.send_trailers(status(0))?;
     Ok(())

@@ -28,9 +28,10 @@ wabe-testbox PROGRAM, one of:
   echo --listen ADDR [--udp]                 sends back what it gets
   id --listen ADDR [--delay MS] [--udp]      answers with WABE_WORKLOAD/WABE_REPLICA (after MS) and closes
   reset --listen ADDR                        accepts, and resets at once
-  web --listen ADDR [--grpc ADDR]            answers HTTP/1 with what was asked, as JSON; /status/N, /delay/MS and /drop
+  web --listen ADDR [--grpc ADDR [--tell]]   answers HTTP/1 with what was asked, as JSON; /status/N, /delay/MS and /drop
                                              do what they say, /chat echoes on WebSockets; --grpc: the echo of the
-                                             Gateway API's conformance tests, and one of streams
+                                             Gateway API's conformance tests (--tell: prints its calls), and one of
+                                             streams
   grpc ADDR [--count N] [NAME:VALUE...]      N calls of that echo with these headers
   lasting ADDR ADDR [--count W] [--parallel S]   keeps W WebSockets to the one and S gRPC streams to the other, begins those
                                              anew that end; on stdin: count, quit

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     raise_descriptor_limit()?;
     let listener = TcpListener::bind(args.listen()?).await?;
     if let Some(address) = args.option::<SocketAddr>("grpc")? {
-        tokio::spawn(grpc::serve(TcpListener::bind(address).await?));
+        tokio::spawn(grpc::serve(TcpListener::bind(address).await?, args.has("tell")));
     }
     report::line(&json!({ "listening": listener.local_addr()?.to_string() }));
     loop {
