@@ -13,7 +13,7 @@ use wabe_testkit::{Finished, TestMesh, wabe};
 use wabe_tests::{
     eventually,
     facts::Facts,
-    manifest::{Policy, Route, Service, Workload, all},
+    manifest::{Document, Policy, Route, Service, Workload, all},
     steps,
 };
 
@@ -30,6 +30,10 @@ fn layer7() {
         &Service::new("shop/web").with("selector", json!({ "tier": "web" })),
         &Service::new("shop/v1"),
         &Service::new("shop/v2"),
+        &Workload::web("shop/calls")
+            .with("command", json!(["$TESTBOX", "web", "--listen", "[::]:8080", "--grpc", "[::]:7070"])),
+        &Service::new("shop/calls")
+            .with("ports", json!([{ "port": 7070, "appProtocol": "kubernetes.io/h2c" }])),
         &canary(100, 0),
     ]));
     steps::run(
@@ -43,6 +47,8 @@ fn layer7() {
             what_the_caller_may_not_reach_the_proxy_may_not_either,
             weights_change_under_load_without_a_failed_request,
             no_endpoint_is_said_at_once,
+            browsers_are_told_whose_pages_may_read_answers,
+            calls_of_grpc_are_limited_and_fail_on_purpose,
             the_proxy_has_no_power,
             explain_and_flows_say_that_the_proxy_is_between,
             explain_shows_how_the_proxy_finds_endpoints,
@@ -179,6 +185,69 @@ fn no_endpoint_is_said_at_once(mesh: &TestMesh) {
     assert_eq!(answer.reason(), Some("no-healthy-endpoint"), "{answer:?}");
     let _ = mesh.wabe(&["scale", "shop/v2", "1"]).success();
     eventually("version 2 is back", || (Answer::of(mesh, CALLER, &canary).status == 200).then_some(()));
+}
+
+fn browsers_are_told_whose_pages_may_read_answers(mesh: &TestMesh) {
+    let (friend, stranger) = ("origin: https://www.shop.example", "origin: https://shop.example.evil.org");
+    let cors = json!({ "allowOrigins": ["https://*.shop.example"], "allowMethods": ["PUT"], "maxAge": 60 });
+    let rule =
+        json!({ "filters": [{ "type": "CORS", "cors": cors }], "backendRefs": [Route::backend("v2", 1)] });
+    let route = Route::new("shop/v2", json!([rule])).to_string();
+    let _ = mesh.apply(&route).success();
+    let url = "http://v2.shop/all";
+    let put = "access-control-request-method: PUT";
+    let preflight = |origin| Answer::of(mesh, CALLER, &["-X", "OPTIONS", "-H", origin, "-H", put, url]);
+    let told = |answer: &Answer, names: [&str; 3]| names.map(|it| answer.header(it).map(str::to_owned));
+    let names = ["access-control-allow-origin", "access-control-allow-methods", "access-control-max-age"];
+    let some = |it: &str| Some(it.to_owned());
+    let asked = preflight(friend);
+    let wanted = [some("https://www.shop.example"), some("PUT"), some("60")];
+    assert_eq!((asked.status, told(&asked, names)), (204, wanted), "{asked:?}");
+    let asked = preflight(stranger);
+    assert_eq!((asked.status, told(&asked, names)), (204, [None, None, None]), "{asked:?}");
+    for (origin, wanted) in [(friend, Some("https://www.shop.example")), (stranger, None)] {
+        let answer = Answer::of(mesh, CALLER, &["-X", "PUT", "-H", origin, url]);
+        assert!(answer.status == 200 && answer.text.contains(r#""workload":"v2""#), "{answer:?}");
+        assert_eq!((answer.header(names[0]), answer.header("vary")), (wanted, Some("origin")), "{answer:?}");
+    }
+    let _ = mesh.delete(&route).success();
+}
+
+fn calls_of_grpc_are_limited_and_fail_on_purpose(mesh: &TestMesh) {
+    const OWN: &str = "mesh.wabe.dev/v1alpha1";
+    let rule = |header: &str, kind: &str| {
+        let own = json!({ "group": "mesh.wabe.dev", "kind": kind, "name": header });
+        json!({
+            "matches": [{ "headers": [{ "name": header, "value": "yes" }] }],
+            "filters": [{ "type": "ExtensionRef", "extensionRef": own }],
+            "backendRefs": [{ "name": "calls", "port": 7070 }],
+        })
+    };
+    let parent = json!([{ "group": "", "kind": "Service", "name": "calls" }]);
+    let rules = json!([rule("few", "RequestLimit"), rule("broken", "FaultInjection")]);
+    let manifests = all(&[
+        &Document::new(OWN, "RequestLimit", "shop/few", json!({ "requests": 1, "per": "1h", "burst": 2 })),
+        &Document::new(OWN, "FaultInjection", "shop/broken", json!({ "abort": { "status": 503 } })),
+        &Document::new(
+            "gateway.networking.k8s.io/v1",
+            "GRPCRoute",
+            "shop/calls",
+            json!({ "parentRefs": parent, "rules": rules }),
+        ),
+    ]);
+    let _ = mesh.apply(&manifests).success();
+    let statuses = |header: &str| {
+        let told = mesh.testbox(CALLER, &["grpc", "calls.shop:7070", "--count", "4", header]).success();
+        told.json_lines()
+            .iter()
+            .map(|it| it["status"].as_str().unwrap_or("none").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(statuses("few:yes"), ["0", "0", "8", "8"], "two, then RESOURCE_EXHAUSTED");
+    assert_eq!(statuses("broken:yes"), ["14"; 4], "what 503 is: UNAVAILABLE");
+    assert_eq!(statuses("few:no"), ["12"; 4], "no rule");
+    let _ = mesh.delete(&manifests).success();
+    assert_eq!(statuses("few:yes"), ["0"; 4], "nothing is left of them");
 }
 
 fn the_proxy_has_no_power(mesh: &TestMesh) {
@@ -326,7 +395,12 @@ impl Answer {
 
     /// The proxy's own word for it.
     fn reason(&self) -> Option<&str> {
-        self.text.lines().find_map(|line| line.strip_prefix("x-wabe-reason: "))
+        self.header("x-wabe-reason")
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
+        head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
