@@ -177,17 +177,17 @@ fn http_rule() -> impl Strategy<Value = HttpRouteRule> {
             backend_request: backend.map(Duration::from_millis),
         });
     let backends = backends(
-        (plain_filters(), option::of(rewrite()))
-            .prop_map(|(plain, rewrite)| plain.into_iter().chain(rewrite).collect()),
+        (plain_filters(), option::of(rewrite()), option::of(cors()))
+            .prop_map(|(plain, rewrite, cors)| plain.into_iter().chain(rewrite).chain(cors).collect()),
     );
     (vec(matching, 1..3), filters(), backends, timeouts, option::of(retry())).prop_map(
-        |(matches, (filters, redirects), backends, timeouts, retry)| HttpRouteRule {
-            name: None,
-            matches,
-            filters,
-            backends: if redirects { Vec::new() } else { backends },
-            timeouts,
-            retry,
+        |(matches, (mut filters, redirects), backends, timeouts, retry)| {
+            let cors = |it: &HttpFilter| matches!(it, HttpFilter::Cors(_));
+            let backends: Vec<HttpBackend> = if redirects { Vec::new() } else { backends };
+            if backends.iter().any(|it| it.filters.iter().any(cors)) {
+                filters.retain(|it| !cors(it));
+            }
+            HttpRouteRule { name: None, matches, filters, backends, timeouts, retry }
         },
     )
 }

@@ -128,6 +128,10 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
             "a rule that redirects has backends",
         ),
         (
+            "P  rules: [{filters: [{type: CORS, cors: {}}], backendRefs: [{name: a, port: 1, filters: [{type: CORS, cors: {}}]}]}]\n",
+            "a rule and a backend of it both have a filter CORS",
+        ),
+        (
             "P  rules: [{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 304}}]}]\n",
             "304 is no redirect",
         ),

@@ -118,9 +118,7 @@ pub(crate) fn decide<'a>(
     let mut decided = Decided { rule: Some(rule), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
     let mut change = Change { head, matched, random, decided: &mut decided };
     let redirect = change.apply(&rule.filters);
-    if decided.answer.iter().any(AnswerChange::is_preflight) {
-        // A browser asks for leave, which is for the route to give.
-        decided.decision = Decision::Tell { status: 204, location: None };
+    if decided.answers_preflight() {
         return decided;
     }
     if let Some(redirect) = redirect {
@@ -133,7 +131,11 @@ pub(crate) fn decide<'a>(
         return decided;
     }
     let mut change = Change { head, matched, random, decided: &mut decided };
-    decided.decision = match change.apply(&backend.filters) {
+    let redirect = change.apply(&backend.filters);
+    if decided.answers_preflight() {
+        return decided;
+    }
+    decided.decision = match redirect {
         Some(redirect) => redirected(redirect, head, matched, dialled_port),
         None => Decision::Forward { service: &backend.service, port: backend.port },
     };
@@ -205,5 +207,14 @@ impl<'f> Change<'_, 'f> {
 impl<'a> Decided<'a> {
     fn of(decision: Decision<'a>) -> Self {
         Self { decision, rule: None, answer: Vec::new(), mirrors: Vec::new() }
+    }
+
+    /// Whether a browser asks for leave, which is for the route to give, whoever would serve the request.
+    fn answers_preflight(&mut self) -> bool {
+        let asks = self.answer.iter().any(AnswerChange::is_preflight);
+        if asks {
+            self.decision = Decision::Tell { status: 204, location: None };
+        }
+        asks
     }
 }

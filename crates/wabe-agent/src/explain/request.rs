@@ -57,7 +57,7 @@ pub enum Outcome {
     Forwarded,
     /// The caller is sent elsewhere.
     Redirected,
-    /// A browser asks what it may ask for, and the rule's filter `CORS` answers.
+    /// A browser asks what it may ask for, and the filter `CORS` of the rule, or of all its backends, answers.
     Preflight,
     /// No route holds for the caller: it goes to the service itself.
     Unrouted,
@@ -215,7 +215,12 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
             let asks = is_preflight(&asked.method, |name| {
                 asked.headers.iter().any(|it| it.0.eq_ignore_ascii_case(name))
             });
-            let answers = rule.filters.iter().any(|it| matches!(it, HttpFilter::Cors(_)));
+            let answers = |list: &[HttpFilter]| list.iter().any(|it| matches!(it, HttpFilter::Cors(_)));
+            let mut drawn = rule.backends.iter().filter(|it| it.weight > 0).peekable();
+            // Where not all of them have the filter, chance decides.
+            let every =
+                drawn.peek().is_some() && drawn.all(|it| it.invalid.is_none() && answers(&it.filters));
+            let answers = answers(&rule.filters) || every;
             let outcome = if asks && answers {
                 Outcome::Preflight
             } else if redirects {
@@ -414,6 +419,10 @@ spec:
   - matches: [{path: {type: Exact, value: /pages}}]
     filters: [{type: CORS, cors: {allowOrigins: ['https://*.a.b:8443', 'http://c']}}]
     backendRefs: [{name: web, port: 80}]
+  - matches: [{path: {type: Exact, value: /own}}]
+    backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80, weight: 0}]
+  - matches: [{path: {type: Exact, value: /some}}]
+    backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80}]
 ";
 
     fn snapshot() -> Snapshot {
@@ -551,6 +560,12 @@ spec:
             let told = explain_request(&snapshot(), &asked).expect("led to the proxy");
             assert_eq!(told.outcome, outcome, "{method} {headers:?}");
             assert_eq!(told.rule.expect("a rule").filters, ["CORS for https://*.a.b:8443, http://c"]);
+        }
+        for (path, outcome) in [("/own", Outcome::Preflight), ("/some", Outcome::Forwarded)] {
+            let asked = Asked { method: "OPTIONS".into(), ..asked(path, &preflight) };
+            let told = explain_request(&snapshot(), &asked).expect("led to the proxy");
+            assert_eq!(told.outcome, outcome, "{path}");
+            assert_eq!(told.backends[0].filters, ["CORS for http://c"]);
         }
     }
 

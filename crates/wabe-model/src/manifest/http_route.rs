@@ -84,6 +84,11 @@ fn check(
     if redirects && filters.iter().any(|it| matches!(it, HttpFilter::Rewrite(_))) {
         return field.error("a rule redirects and rewrites", "leave one of the filters out");
     }
+    let cors = |list: &[HttpFilter]| list.iter().any(|it| matches!(it, HttpFilter::Cors(_)));
+    if cors(filters) && backends.iter().any(|it| cors(&it.filters)) {
+        let remedy = "leave the rule's filter out, or those of its backends";
+        return field.error("a rule and a backend of it both have a filter CORS", remedy);
+    }
     let mut all = filters.iter().chain(backends.iter().flat_map(|it| &it.filters));
     let replaces_prefix = all.any(|it| match it {
         HttpFilter::Redirect(Redirect { path, .. }) | HttpFilter::Rewrite(Rewrite { path, .. }) => {

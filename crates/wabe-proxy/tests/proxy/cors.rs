@@ -43,6 +43,14 @@ const RULES: &str = "
     backendRefs: [{name: web, port: PORT}]
   - matches: [{path: {value: /moved}}]
     filters: [{type: CORS, cors: {allowOrigins: ['https://www.foo.com']}}, {type: RequestRedirect, requestRedirect: {hostname: b.c}}]
+  - matches: [{path: {value: /of-backend}}]
+    backendRefs:
+    - name: web
+      port: PORT
+      filters: [{type: CORS, cors: {allowOrigins: ['https://www.foo.com'], allowMethods: [PUT]}}]
+    - {name: web, port: PORT, weight: 0}
+  - matches: [{path: {value: /of-nobody}}]
+    backendRefs: [{name: gone, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['*']}}]}]
   - matches: [{path: {value: /plain}}]
     backendRefs: [{name: web, port: PORT}]
 ";
@@ -206,6 +214,18 @@ fn what_is_no_preflight_goes_to_the_backend() {
     let told = ask("OPTIONS", "/plain", &[origin, (METHOD, "GET")]);
     assert_eq!((told.status, told.asked), (200, 1), "the route says nothing of it");
     assert_eq!(told.header("access-control-allow-origin"), Some("https://evil.org"));
+}
+
+#[test]
+fn a_backend_that_says_so_is_who_is_asked() {
+    let origin = "https://www.foo.com";
+    let _ = preflight("/of-backend", origin, "PUT", None, [Some(origin), Some("PUT"), NONE]);
+    let _ = preflight("/of-backend", "https://foobar.com", "PUT", None, [NONE; 3]);
+    let told = ask("PUT", "/of-backend", &[("Origin", origin)]);
+    assert_eq!((told.status, told.asked), (200, 1));
+    assert_eq!(told.header("access-control-allow-origin"), Some(origin), "not what the backend itself says");
+    let told = ask("OPTIONS", "/of-nobody", &[("Origin", origin), (METHOD, "PUT")]);
+    assert_eq!((told.status, told.header("access-control-allow-origin")), (500, None), "there is no backend");
 }
 
 #[test]

@@ -88,8 +88,8 @@ fn filter(field: &Field<'_>, namespace: &str, place: Place) -> Option<HttpFilter
             Type::Cors,
             Type::Extension,
         ],
-        // Who is sent elsewhere needs no backend, and neither does a browser that asks what it may ask.
-        Place::HttpBackend => &[Type::Request, Type::Response, Type::Mirror, Type::Rewrite],
+        // Who is sent elsewhere needs no backend.
+        Place::HttpBackend => &[Type::Request, Type::Response, Type::Mirror, Type::Rewrite, Type::Cors],
         Place::GrpcRule => &[Type::Request, Type::Response, Type::Mirror, Type::Extension],
         Place::GrpcBackend => &[Type::Request, Type::Response, Type::Mirror],
     };
