@@ -172,6 +172,7 @@ fn what_broke_off_in_the_middle_does_not_look_whole() {
     let scene =
         Scene::draining(&[address], DRAIN, |snapshot| snapshot["ports"][0]["protocol"] = "tcp".into());
     let mut caller = scene.connect();
+    assert_eq!(read::<1>(&mut caller), [7], "it is in the middle");
     scene.drain();
     let mut bytes = vec![0; 64 << 10];
     let end = loop {
