@@ -115,6 +115,8 @@ fn explain_tells_the_rule(mesh: &TestMesh) {
     let [get, post] = [policy(&get), policy(&post)];
     assert_eq!((&get["allowed"], &get["rule"]), (&json!(true), &json!("shop/readers rule 1")));
     assert_eq!((&post["allowed"], &post["rule"]), (&json!(false), &json!(null)));
+    assert_eq!(ask(mesh, CALLER, "POST", "/told").0, 403);
+    assert_eq!(logged(mesh, "/told")["policy"], "no ALLOW rule matches");
     let connection = mesh.json(&["explain", CALLER, "nginx.shop:80"]);
     assert_eq!(
         (&connection["lane"], &connection["candidates"][0]["byRequest"]),
@@ -129,6 +131,7 @@ fn no_spelling_of_a_path_gets_round_a_rule(mesh: &TestMesh) {
     let _policy = Applied::new(mesh, of_nginx("no-admin", "DENY", &[admin]));
     let before = log(mesh).len();
     assert_eq!(ask(mesh, CALLER, "GET", "/admin/x?a=b"), (403, Some("policy".into())));
+    assert_eq!(logged(mesh, "/admin/x")["policy"], "shop/no-admin rule 1");
     // nginx takes each of these for /admin.
     for path in ["//admin", "/./admin", "/a/../admin", "/%61dmin", "/a%2f..%2fadmin", "/%2e/admin"] {
         assert_eq!(ask(mesh, CALLER, "GET", path), (403, Some("ambiguous-path".into())), "{path}");
@@ -212,6 +215,15 @@ fn ask(mesh: &TestMesh, from: &str, method: &str, path: &str) -> (u16, Option<St
     let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
     let reason = text.lines().find_map(|line| line.strip_prefix("x-wabe-reason: "));
     (status.unwrap_or_else(|| panic!("no status: {text}")), reason.map(|it| it.trim().to_owned()))
+}
+
+/// What the access log says of the last request for this path.
+fn logged(mesh: &TestMesh, path: &str) -> Value {
+    eventually("it is in the access log", || {
+        let log = mesh.wabe(&["logs", "proxy"]).success().stdout;
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|it| it["path"] == path).last()
+    })
 }
 
 fn log(mesh: &TestMesh) -> Vec<String> {

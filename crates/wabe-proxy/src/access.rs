@@ -20,6 +20,7 @@ use crate::{
     figures::{Ended, Sums, Tally},
     grpc,
     identity::RequestId,
+    policy::Refused,
     serve::Caller,
     tunnel::Moved,
     world::{Service, World},
@@ -72,6 +73,8 @@ pub(crate) struct Record {
     /// Of a call of gRPC: what became of it, as far as that was told.
     pub(crate) grpc: Option<Cell<Option<grpc::Code>>>,
     pub(crate) failure: Option<Failure>,
+    /// What of the endpoint's policies refused it.
+    refused_by: Option<String>,
     /// The workload that answered.
     pub(crate) endpoint: Option<u32>,
     /// How often it was tried.
@@ -114,6 +117,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blame: Option<&'a str>,
+    /// Of what a policy that looks at requests refused: the rule, or that none admits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<Name<'a>>,
     /// Only if it was tried more than once.
@@ -216,6 +222,7 @@ impl Log {
             status: None,
             grpc: None,
             failure: None,
+            refused_by: None,
             endpoint: None,
             tries: 0,
             bytes: Cell::new(0),
@@ -238,6 +245,11 @@ impl Record {
     /// When it began.
     pub(crate) fn began(&self) -> Instant {
         self.began
+    }
+
+    /// Policies of the endpoint refuse it.
+    pub(crate) fn refused(&mut self, refused: Refused) {
+        (self.failure, self.refused_by) = (Some(refused.failure), refused.by);
     }
 
     /// What went by after both ends changed to something else.
@@ -335,6 +347,7 @@ impl Record {
             grpc_status: self.grpc_code().map(grpc::Code::number),
             reason: self.failure.map(Failure::reason),
             blame: self.failure.map(Failure::blame),
+            policy: self.refused_by.as_deref(),
             endpoint: self.endpoint.map(name),
             tries: (self.tries > 1).then_some(self.tries),
             bytes: self.bytes.get(),
@@ -401,6 +414,17 @@ mod tests {
         drop(record);
         let lines = log.lines.borrow();
         (!lines.is_empty()).then(|| serde_json::from_slice(&lines).expect("JSON"))
+    }
+
+    #[test]
+    fn what_a_policy_refused_is_told_with_its_rule() {
+        let refused = |failure, by: Option<&str>| {
+            let by = by.map(str::to_owned);
+            told(|record| record.refused(Refused { failure, by })).expect("a line")
+        };
+        let line = refused(Failure::Forbidden, Some("shop/readers rule 1"));
+        assert_eq!((&line["reason"], &line["policy"]), (&"policy".into(), &"shop/readers rule 1".into()));
+        assert!(refused(Failure::AmbiguousPath, None).get("policy").is_none());
     }
 
     fn call(code: &'static str) -> impl FnOnce(&mut Record) {

@@ -115,7 +115,9 @@ pub(crate) async fn forward(
         };
         record.endpoint = Some(endpoint.workload);
         vouch(head, errand.world.identities(errand.caller.workload, endpoint.workload));
-        if let Err(failure) = policy::judge_request(errand.proxy, errand.caller, &endpoint, head) {
+        if let Err(refused) = policy::judge_request(errand.proxy, errand.caller, &endpoint, head) {
+            let failure = refused.failure;
+            record.refused(refused);
             if let Connection::Http1(connection) = connection {
                 errand.proxy.pool.keep(way, connection);
             }

@@ -53,13 +53,33 @@ impl Policies {
     }
 }
 
+/// That something may not go to an endpoint.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) failure: Failure,
+    /// What decided, in the words of `wabe explain --http`; `None` if no policy had to be asked for that.
+    pub(crate) by: Option<String>,
+}
+
+/// Of what no rule admits.
+const NO_RULE: &str = "no ALLOW rule matches";
+
+impl Refused {
+    fn of(judged: &Judgement<'_>) -> Self {
+        if judged.ambiguous {
+            return Self { failure: Failure::AmbiguousPath, by: None };
+        }
+        Self { failure: Failure::Forbidden, by: Some(judged.rule.unwrap_or(NO_RULE).to_owned()) }
+    }
+}
+
 /// Whether a request may go to an endpoint as it is now.
 pub(crate) fn judge_request(
     proxy: &Proxy,
     caller: &Caller,
     endpoint: &EndpointFacts,
     head: &mut Head,
-) -> Result<(), Failure> {
+) -> Result<(), Refused> {
     if !newest(proxy).policies.of.contains_key(&endpoint.workload) {
         return Ok(());
     }
@@ -75,19 +95,19 @@ pub(crate) fn judge_request(
 }
 
 /// Whether bytes that are no requests may go to an endpoint.
-pub(crate) fn judge_stream(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) -> Result<(), Failure> {
+pub(crate) fn judge_stream(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) -> Result<(), Refused> {
     judge(proxy, caller, endpoint, Content::Opaque)
 }
 
 /// Completes once bytes that are no requests may not go to an endpoint any more.
-pub(crate) async fn forbidden(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) {
+pub(crate) async fn forbidden(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) -> Refused {
     let mut news = proxy.watched.news();
     loop {
         if news.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if judge_stream(proxy, caller, endpoint).is_err() {
-            return;
+        if let Err(refused) = judge_stream(proxy, caller, endpoint) {
+            return refused;
         }
     }
 }
@@ -97,18 +117,19 @@ fn judge(
     caller: &Caller,
     endpoint: &EndpointFacts,
     content: Content<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Refused> {
     let world = newest(proxy);
     let Some(policy) = world.policies.of(endpoint.workload) else { return Ok(()) };
     let identity = world.workloads.get(&caller.workload).and_then(|it| CallerIdentity::of(&it.identity));
     let who = requests::Caller { identity, address: caller.address };
-    let judged = policy?.judge(&who, endpoint.port, content);
+    let policy = policy.map_err(|failure| Refused { failure, by: None })?;
+    let judged = policy.judge(&who, endpoint.port, content);
     if judged.is_allowed() {
         return Ok(());
     }
     let Judgement { action, rule, ambiguous } = judged;
     tracing::debug!(?caller, workload = endpoint.workload, ?action, ?rule, ambiguous, "a policy refuses");
-    Err(if ambiguous { Failure::AmbiguousPath } else { Failure::Forbidden })
+    Err(Refused::of(&judged))
 }
 
 /// What is sent must not go by older policies than the connection says.

@@ -95,12 +95,12 @@ pub(super) async fn carry(
 ) {
     // Nobody can tell the ends of a stream to come again, so they keep what time there is.
     let _closing = proxy.closing.subscribe();
-    let Opened { record, world, reached } = opened.judged(proxy, caller);
+    let Opened { mut record, world, reached } = opened.judged(proxy, caller);
     match reached {
         Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit }) => {
             let backend = world.backend(&service.name, service.port);
             let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
-            let forbidden = policy::forbidden(proxy, caller, &endpoint);
+            let forbidden = async { record.refused(policy::forbidden(proxy, caller, &endpoint).await) };
             let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
             record.tunnelled(moved);
         }
@@ -120,9 +120,14 @@ fn reset(mut opened: Opened, stream: &TcpStream) {
 impl Opened {
     /// The same, if the endpoint's policies let bytes through that are no requests; else without the connection. Whoever tells
     /// the caller anything of what the endpoint said asks first.
-    pub(super) fn judged(self, proxy: &Proxy, caller: &Caller) -> Self {
-        let may = |stream: Stream| policy::judge_stream(proxy, caller, &stream.endpoint).map(|()| stream);
-        Self { reached: self.reached.and_then(may), ..self }
+    pub(super) fn judged(mut self, proxy: &Proxy, caller: &Caller) -> Self {
+        if let Ok(stream) = &self.reached
+            && let Err(refused) = policy::judge_stream(proxy, caller, &stream.endpoint)
+        {
+            self.reached = Err(refused.failure);
+            self.record.refused(refused);
+        }
+        self
     }
 
     /// So much of what the endpoint said went to the caller already.
