@@ -224,8 +224,8 @@ fn ask(mesh: &TestMesh, from: &str, method: &str, path: &str) -> (u16, Option<St
 fn logged(mesh: &TestMesh, path: &str) -> Value {
     eventually("it is in the access log", || {
         let log = mesh.wabe(&["logs", "proxy"]).success().stdout;
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|it| it["path"] == path).last()
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.rfind(|it| it["path"] == path)
     })
 }
 
