@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Method, header::SET_COOKIE, response};
 use tokio::time::{sleep, timeout_at};
 use wabe_http1::Piece;
-use wabe_model::{ObjectName, Retry};
+use wabe_model::{HashKey, ObjectName, Retry};
 use wabe_policy::http::TableRule;
 
 use crate::{
@@ -219,7 +219,7 @@ async fn pause(errand: &Errand<'_>, tries: u32, deadline: Option<(Instant, Failu
 fn hash(errand: &Errand<'_>, balancer: &Balancer, head: &mut Head) -> Hashed {
     let traffic = balancer.traffic();
     let Some(key) = &traffic.hash else { return Hashed::default() };
-    let head = head.apart();
+    let head = head.for_rules(matches!(key, HashKey::Header(_) | HashKey::Cookie(_)));
     let asked = Asked { headers: &head.headers, query: head.uri.query(), source: errand.caller.address };
     hashed(key, &asked, errand.proxy.balancers.random())
 }

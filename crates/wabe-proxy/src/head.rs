@@ -83,7 +83,7 @@ impl Head {
         &mut self.parts
     }
 
-    /// For rules, which see and change fields only if they look at them.
+    /// For rules and other choices, which see and change fields only if they look at them.
     pub(crate) fn for_rules(&mut self, looks_at_fields: bool) -> &mut request::Parts {
         if looks_at_fields { self.apart() } else { &mut self.parts }
     }
