@@ -3,7 +3,7 @@
 //!
 //! An input is what one end sends, behind two octets: whether it masks, and how long the pieces are that it comes in.
 
-use wabe_proxy::frames::{Frames, going_away};
+use wabe_proxy::frames::{Frames, Why, close};
 
 use crate::Seed;
 
@@ -96,9 +96,9 @@ pub fn seeds() -> Vec<Seed> {
     let longer = [&[0x02, 127, 0, 0, 0, 0, 0, 0, 1, 0][..], &[7; 256], &[0x80, 0]].concat();
     vec![
         seed("text", 0, &text),
-        seed("masked", 1, &[&masked[..], &going_away(Some([1, 2, 3, 4]))].concat()),
+        seed("masked", 1, &[&masked[..], &close(Why::GoingAway, Some([1, 2, 3, 4]))].concat()),
         seed("wrongly-masked", 0, &masked),
-        seed("long", 0, &[&long[..], &going_away(None)].concat()),
+        seed("long", 0, &[&long[..], &close(Why::Policy, None)].concat()),
         seed("longer", 0, &longer),
         seed("ping-and-broken-off", 0, &[&[0x89, 0][..], &long[..40]].concat()),
         seed("endless", 0, &[&[0x82, 127][..], &u64::MAX.to_be_bytes()].concat()),

@@ -19,11 +19,13 @@ const CONFIG: &str = "daemon off; error_log stderr; pid /tmp/nginx.pid; events {
     log_format asked '$request_method $request_uri'; access_log /tmp/access.log asked; \
     client_body_temp_path /tmp/b; proxy_temp_path /tmp/p; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u; \
     scgi_temp_path /tmp/s; keepalive_requests 100000; server { listen 8080; listen [::]:8080; \
-    location / { return 200 fine; } } }";
+    location / { return 200 fine; } location = /download { root /tmp; limit_rate 100k; } } }";
+/// Of `/download`, which takes ten seconds.
+const BYTES: usize = 1_000_000;
 
 #[test]
 fn authorize_http() {
-    let start = "echo \"$CONFIG\" > /tmp/nginx.conf; exec /usr/sbin/nginx -e stderr -c /tmp/nginx.conf";
+    let start = "head -c 1000000 /dev/zero > /tmp/download; echo \"$CONFIG\" > /tmp/nginx.conf; exec /usr/sbin/nginx -e stderr -c /tmp/nginx.conf";
     let nginx = Workload::server(SERVER)
         .with("command", json!(["sh", "-c", start]))
         .with("env", json!({ "CONFIG": CONFIG }));
@@ -44,6 +46,7 @@ fn authorize_http() {
             no_spelling_of_a_path_gets_round_a_rule,
             a_stricter_policy_holds_for_connections_that_are_open,
             policies_of_others_and_of_the_same_meaning_fail_no_request,
+            what_is_under_way_ends_where_a_new_policy_refuses_it,
             a_policy_that_goes_leaves_the_service_direct,
         ],
     );
@@ -198,6 +201,42 @@ fn policies_of_others_and_of_the_same_meaning_fail_no_request(mesh: &TestMesh) {
         }
     });
     assert!(statuses.iter().all(|it| *it == 200), "{statuses:?}");
+}
+
+fn what_is_under_way_ends_where_a_new_policy_refuses_it(mesh: &TestMesh) {
+    let get = json!({ "to": [{ "operation": { "methods": ["GET"] } }] });
+    let _policy = Applied::new(mesh, of_nginx("all", "ALLOW", &[get]));
+    eventually("callers are led to the proxy", || {
+        (ask(mesh, CALLER, "POST", "/").0 == 403 && ask(mesh, "away/caller", "POST", "/").0 == 403)
+            .then_some(())
+    });
+    let download = |caller: &'static str| {
+        let words =
+            ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", "--max-time", "30"];
+        mesh.exec(caller, &[&words[..], &["http://nginx.shop/download"]].concat())
+    };
+    thread::scope(|scope| {
+        let (stays, goes) = (scope.spawn(|| download(CALLER)), scope.spawn(|| download("away/caller")));
+        thread::sleep(Duration::from_secs(2));
+        let away = json!({
+            "from": [{ "source": { "namespaces": ["away"] } }],
+            "to": [{ "operation": { "paths": ["/download"] } }],
+        });
+        let _stricter = Applied::new(mesh, of_nginx("no-downloads", "DENY", &[away]));
+        let goes = goes.join().expect("no panic");
+        // "Transfer closed with outstanding read data remaining."
+        assert_eq!(goes.status.code(), Some(18), "{goes}");
+        let (status, bytes) = goes.stdout.split_once(' ').expect("two words");
+        assert!(status == "200" && bytes.parse::<usize>().is_ok_and(|it| it < BYTES), "{goes}");
+        let told = logged(mesh, "/download");
+        assert_eq!((&told["caller"], &told["complete"]), (&json!("away/caller"), &json!(false)), "{told}");
+        assert_eq!(
+            (&told["reason"], &told["policy"]),
+            (&json!("policy"), &json!("shop/no-downloads rule 1"))
+        );
+        let stays = stays.join().expect("no panic").success().stdout;
+        assert_eq!(stays, format!("200 {BYTES}"));
+    });
 }
 
 fn a_policy_that_goes_leaves_the_service_direct(mesh: &TestMesh) {

@@ -21,6 +21,7 @@ use crate::{
     failure::Failure,
     head::Head,
     identity::end_hop,
+    policy::{Case, Refused},
     replay::Replay,
     upstream::{Connection, Stream, ready},
     wire::Reader,
@@ -29,8 +30,8 @@ use crate::{
 /// What became of a try.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// The answer went to the caller, all of it if `whole`.
-    Relayed { status: StatusCode, whole: bool, reusable: bool },
+    /// The answer went to the caller, all of it if `whole`. `revoked` if policies ended it.
+    Relayed { status: StatusCode, whole: bool, reusable: bool, revoked: Option<Refused> },
     /// The endpoint answered, and its answer is not what was hoped for. Nothing went to the caller.
     Unwanted,
     /// Both ends talk something else from now on.
@@ -39,6 +40,8 @@ pub(crate) enum Tried {
     Failed { failure: Failure, untouched: bool },
     /// The caller left.
     Forsaken,
+    /// Policies refuse by now what was sent already. Nothing went to the caller.
+    Revoked(Refused),
     /// The caller's body can't be understood.
     Malformed(Refusal),
 }
@@ -47,6 +50,8 @@ pub(crate) enum Tried {
 pub(crate) struct Terms<'a> {
     /// Until when the head must be there, and what is said if it is not.
     pub(crate) deadline: Option<(Instant, Failure)>,
+    /// Whose request goes where: it is judged again as long as it goes on.
+    pub(crate) case: Case<'a>,
     /// Says when the proxy's own time is up.
     pub(crate) drain: Option<&'a Drain>,
     /// Whether an answer with this status is not passed on.
@@ -97,7 +102,7 @@ pub(crate) async fn attempt<'a>(
                         return Tried::Failed { failure: Failure::SlowBody, untouched: false };
                     }
                     // It may have answered nevertheless.
-                    Err(Broken::Sink | Broken::Ending) => sound = false,
+                    Err(Broken::Sink | Broken::Ending | Broken::Refused(_)) => sound = false,
                 }
             }
             head = awaited.head() => match head {
@@ -115,6 +120,7 @@ pub(crate) async fn attempt<'a>(
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
+            refused = terms.case.revoked(head) => return Tried::Revoked(refused),
             () = is_over(terms.drain) => return Tried::Failed { failure: Failure::Ending, untouched: false },
             () = until(terms.deadline.map(|it| it.0)) => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
@@ -160,6 +166,7 @@ pub(crate) async fn attempt<'a>(
                     sound &= done.is_ok();
                 }
                 () = is_over(terms.drain) => break Err(Broken::Ending),
+                refused = terms.case.revoked(head) => break Err(Broken::Refused(refused)),
             }
         }
     }
@@ -168,16 +175,21 @@ pub(crate) async fn attempt<'a>(
         return Tried::Switched(status);
     }
     let whole = relayed.is_ok();
-    match relayed {
-        Ok(()) => {}
-        Err(Broken::Ending) if head.is_grpc() => {
-            let trailers = Failure::Ending.grpc_trailers();
-            (terms.carried)(&Piece::Trailers(trailers.clone()));
-            let _ = to_caller.end(Some(trailers)).await;
-        }
-        Err(Broken::Source(_) | Broken::Sink | Broken::Ending) => to_caller.abort(),
+    let (why, revoked) = match relayed {
+        Ok(()) | Err(Broken::Source(_) | Broken::Sink) => (None, None),
+        Err(Broken::Ending) => (Some(Failure::Ending), None),
+        Err(Broken::Refused(refused)) => (Some(refused.failure), Some(refused)),
+    };
+    if let Some(failure) = why
+        && head.is_grpc()
+    {
+        let trailers = failure.grpc_trailers();
+        (terms.carried)(&Piece::Trailers(trailers.clone()));
+        let _ = to_caller.end(Some(trailers)).await;
+    } else if !whole {
+        to_caller.abort();
     }
-    Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent }
+    Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent, revoked }
 }
 
 /// Sends the head, or has it wait for what comes with it; tells where the body goes and how the answer comes.

@@ -14,6 +14,7 @@ use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
 
 use crate::{
     answer::content_length,
+    policy::Refused,
     wire::{Reader, Writer},
 };
 
@@ -227,6 +228,8 @@ pub(crate) enum Broken {
     Sink,
     /// Neither: the proxy's time is up.
     Ending,
+    /// Neither: policies of the endpoint refuse it by now.
+    Refused(Refused),
 }
 
 /// Carries a body from its source to its sink. `heed` sees all of it. What is at hand goes out together.

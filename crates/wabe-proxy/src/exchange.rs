@@ -24,7 +24,9 @@ use crate::{
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
     serve::{Caller, Proxy, refuse},
+    snapshot::EndpointFacts,
     upstream::Http1,
+    world::News,
 };
 
 /// How it ended.
@@ -40,19 +42,23 @@ pub(crate) enum Over {
 /// The endpoint's end of what is a tunnel now.
 pub(crate) struct Switched {
     pub(crate) connection: Box<Http1>,
+    pub(crate) endpoint: Rc<EndpointFacts>,
+    /// The request, as it was sent.
+    pub(crate) head: Head,
     pub(crate) record: Record,
     pub(crate) under_way: UnderWay,
     /// It is one of WebSocket frames.
     pub(crate) is_websocket: bool,
 }
 
-/// Has a request answered.
+/// Has a request answered. By `news` it hears of policies that refuse it while it goes on.
 pub(crate) async fn exchange(
     proxy: &Rc<Proxy>,
     caller: &Caller,
     mut head: Head,
     source: Source<'_>,
     answerer: Answerer<'_>,
+    news: &News<'_>,
 ) -> Over {
     let (world, service) = proxy.watched.in_force(caller.dialled);
     let asked = Asked { method: Some(head.method().clone()), target: Some(head.target().clone()) };
@@ -119,6 +125,7 @@ pub(crate) async fn exchange(
         answer: &answer,
         patience: if is_grpc { head.fields().and_then(grpc::patience) } else { None },
         changes_protocol,
+        news,
     };
     let patience = (!is_grpc).then_some(proxy.bounds.body);
     let mut body = Replay::new(source, errand.may_repeat(head.method()) || !mirrors.is_empty(), patience);
@@ -129,10 +136,10 @@ pub(crate) async fn exchange(
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),
-        (Forwarded::Switched { connection, under_way }, _) => {
+        (Forwarded::Switched { connection, endpoint, under_way }, _) => {
             let asked = head.fields().and_then(|it| it.get(UPGRADE));
             let is_websocket = asked.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
-            Over::Switched(Box::new(Switched { connection, record, under_way, is_websocket }))
+            Over::Switched(Box::new(Switched { connection, endpoint, head, record, under_way, is_websocket }))
         }
         (Forwarded::Failed(failure), Some(mut answerer)) => {
             if body.is_read() {

@@ -20,13 +20,14 @@ use crate::{
     failure::Failure,
     head::Head,
     identity::vouch,
-    policy,
+    policy::Case,
     replay::Replay,
     route::AnswerChange,
     search::{Reached, Search},
     serve::{Caller, Proxy},
+    snapshot::EndpointFacts,
     upstream::{Connection, Http1},
-    world::World,
+    world::{News, World},
 };
 
 /// What is waited before the first repetition, unless the route says so; doubled for each further one, to a limit.
@@ -48,6 +49,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) patience: Option<Duration>,
     /// It is the last one on its connection, which carries something else then.
     pub(crate) changes_protocol: bool,
+    /// Of snapshots by which it is judged again.
+    pub(crate) news: &'a News<'a>,
 }
 
 /// What became of it.
@@ -55,7 +58,7 @@ pub(crate) enum Forwarded {
     /// The answer went to the caller, all of it if `whole`.
     Relayed { whole: bool },
     /// Both ends talk something else from now on.
-    Switched { connection: Box<Http1>, under_way: UnderWay },
+    Switched { connection: Box<Http1>, endpoint: Rc<EndpointFacts>, under_way: UnderWay },
     /// The caller left.
     Forsaken,
     /// Nothing went to the caller.
@@ -115,7 +118,9 @@ pub(crate) async fn forward(
         };
         record.endpoint = Some(endpoint.workload);
         vouch(head, errand.world.identities(errand.caller.workload, endpoint.workload));
-        if let Err(refused) = policy::judge_request(errand.proxy, errand.caller, &endpoint, head) {
+        let case =
+            Case { proxy: errand.proxy, caller: errand.caller, endpoint: &endpoint, news: errand.news };
+        if let Err(refused) = case.judge(head) {
             let failure = refused.failure;
             record.refused(refused);
             if let Connection::Http1(connection) = connection {
@@ -132,6 +137,7 @@ pub(crate) async fn forward(
         // Nobody else has words for it: callers of HTTP/1 see their connection end.
         let drain = errand.caller.streams.then_some(&*errand.proxy.drain);
         let terms = Terms {
+            case,
             drain,
             deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),
             is_unwanted: &|status| {
@@ -152,8 +158,9 @@ pub(crate) async fn forward(
             },
         };
         match attempt(&mut connection, head, body, answerer, &terms).await {
-            Tried::Relayed { status, whole, reusable } => {
+            Tried::Relayed { status, whole, reusable, revoked } => {
                 (record.status, record.complete) = (Some(status), whole);
+                revoked.into_iter().for_each(|it| record.refused(it));
                 if let (true, Connection::Http1(connection)) = (reusable, connection) {
                     errand.proxy.pool.keep(way, connection);
                 }
@@ -162,9 +169,14 @@ pub(crate) async fn forward(
             Tried::Switched(status) => {
                 record.status = Some(status);
                 let Connection::Http1(connection) = connection else { return Forwarded::Forsaken };
-                return Forwarded::Switched { connection, under_way };
+                return Forwarded::Switched { connection, endpoint, under_way };
             }
             Tried::Forsaken => return Forwarded::Forsaken,
+            Tried::Revoked(refused) => {
+                let failure = refused.failure;
+                record.refused(refused);
+                return Forwarded::Failed(failure);
+            }
             Tried::Malformed(refusal) => return Forwarded::Failed(Failure::Malformed(refusal)),
             Tried::Unwanted => {}
             Tried::Failed { failure, untouched } => {

@@ -38,6 +38,7 @@ pub(crate) fn send(
             answer: &[],
             patience: None,
             changes_protocol: false,
+            news: &proxy.watched.news(),
         };
         let asked = Asked { method: Some(head.method().clone()), target: Some(head.target().clone()) };
         let mut record = proxy.log.record(&caller, asked);

@@ -1,8 +1,9 @@
 //! What goes to an endpoint, judged by the policies of the workload there that look at requests.
 //!
 //! Always by the newest snapshot, also on behalf of a caller for whom an older one holds still. A request is judged once the
-//! endpoint is chosen and all filters have been applied: as it will be sent. Connections to such an endpoint say by which
-//! snapshot their requests are judged; the kernel refuses those of an older one than the policies, and then the newest is read.
+//! endpoint is chosen and all filters have been applied: as it will be sent; and again by each newer snapshot as long as it, or
+//! what came of it, goes on. Connections to such an endpoint say by which snapshot their requests are judged; the kernel refuses
+//! those of an older one than the policies, and then the newest is read.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -15,7 +16,7 @@ use crate::{
     head::Head,
     serve::{Caller, Proxy},
     snapshot::{EndpointFacts, JudgedFacts},
-    world::World,
+    world::{News, World},
 };
 
 /// The policies of a snapshot.
@@ -73,25 +74,42 @@ impl Refused {
     }
 }
 
-/// Whether a request may go to an endpoint as it is now.
-pub(crate) fn judge_request(
-    proxy: &Proxy,
-    caller: &Caller,
-    endpoint: &EndpointFacts,
-    head: &mut Head,
-) -> Result<(), Refused> {
-    if !newest(proxy).policies.of.contains_key(&endpoint.workload) {
-        return Ok(());
+/// Whose request goes where.
+#[derive(Clone, Copy)]
+pub(crate) struct Case<'a> {
+    pub(crate) proxy: &'a Proxy,
+    pub(crate) caller: &'a Caller,
+    pub(crate) endpoint: &'a EndpointFacts,
+    pub(crate) news: &'a News<'a>,
+}
+
+impl Case<'_> {
+    /// Whether the request may go there as it is now.
+    pub(crate) fn judge(&self, head: &mut Head) -> Result<(), Refused> {
+        let Self { proxy, caller, endpoint, news: _ } = *self;
+        if !newest(proxy).policies.of.contains_key(&endpoint.workload) {
+            return Ok(());
+        }
+        let head = head.apart();
+        let host = head.headers.get(HOST).map_or(b"".as_slice(), HeaderValue::as_bytes);
+        let request = Request {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            host,
+            headers: &Fields(&head.headers),
+        };
+        judge(proxy, caller, endpoint, Content::Request(&request))
     }
-    let head = head.apart();
-    let host = head.headers.get(HOST).map_or(b"".as_slice(), HeaderValue::as_bytes);
-    let request = Request {
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        host,
-        headers: &Fields(&head.headers),
-    };
-    judge(proxy, caller, endpoint, Content::Request(&request))
+
+    /// Completes once the request, as it was sent, may not go there any more. Can be dropped and called again.
+    pub(crate) async fn revoked(&self, head: &mut Head) -> Refused {
+        loop {
+            self.news.changed().await;
+            if let Err(refused) = self.judge(head) {
+                return refused;
+            }
+        }
+    }
 }
 
 /// Whether bytes that are no requests may go to an endpoint.
@@ -101,11 +119,9 @@ pub(crate) fn judge_stream(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFa
 
 /// Completes once bytes that are no requests may not go to an endpoint any more.
 pub(crate) async fn forbidden(proxy: &Proxy, caller: &Caller, endpoint: &EndpointFacts) -> Refused {
-    let mut news = proxy.watched.news();
+    let news = proxy.watched.news();
     loop {
-        if news.changed().await.is_err() {
-            return std::future::pending().await;
-        }
+        news.changed().await;
         if let Err(refused) = judge_stream(proxy, caller, endpoint) {
             return refused;
         }

@@ -42,13 +42,18 @@ struct Gone {
 }
 
 /// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
-/// goes on. An error in one resets both. Once the drain is over both are ended, as by their other ends if no bytes are under way.
-pub(crate) async fn between(caller: (Reader, Writer), endpoint: (Reader, Writer), drain: &Drain) -> Moved {
-    carry(caller, endpoint, None, drain, pending()).await
+/// goes on. An error in one resets both, and so it does once they are `unwanted`. Once the drain is over both are ended, as by
+/// their other ends if no bytes are under way.
+pub(crate) async fn between(
+    caller: (Reader, Writer),
+    endpoint: (Reader, Writer),
+    drain: &Drain,
+    unwanted: impl Future<Output = ()>,
+) -> Moved {
+    carry(caller, endpoint, None, drain, unwanted).await
 }
 
-/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle`, or once they are
-/// `unwanted`, they are reset.
+/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are reset.
 pub(crate) async fn relay(
     caller: TcpStream,
     first: Bytes,

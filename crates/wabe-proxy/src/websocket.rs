@@ -13,7 +13,7 @@ use crate::{
 
 pub mod frames;
 
-use frames::{Frames, going_away};
+use frames::{Frames, Why, close as close_frame};
 
 /// How long one end has to answer a Close frame, and to end a frame that it has begun.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -34,43 +34,70 @@ struct Direction {
 }
 
 /// Carries frames between a caller and a server until both directions have ended, or it is time to go: then both get a Close
-/// frame between two frames, and the connections' ends.
+/// frame between two frames, and the connections' ends. Once it is `unwanted` nothing more is carried: who is not in the middle
+/// of a frame gets a Close frame and an end, who is gets a reset.
 pub(crate) async fn between(
     proxy: &Proxy,
     closing: &mut watch::Receiver<bool>,
     caller: (Reader, Writer),
     server: (Reader, Writer),
+    unwanted: impl Future<Output = ()>,
 ) -> Moved {
     let random = proxy.balancers.random();
     let share = f64::from((random.next() >> 32) as u32) / f64::from(u32::MAX);
     let mut there = Direction::new(caller.0, server.1, true);
     let mut back = Direction::new(server.0, caller.1, false);
-    let ended = select! {
-        ended = async { try_join!(there.pour(), back.pour()) } => Some(ended.is_ok()),
-        () = proxy.drain.turn(closing, share) => None,
-    };
-    let whole = match ended {
-        Some(true) => true,
-        Some(false) => {
-            there.to.reset();
-            back.to.reset();
-            return Moved { there: there.moved, back: back.moved, whole: false };
+    let end = select! {
+        ended = async { try_join!(there.pour(), back.pour()) } => {
+            if ended.is_ok() { End::Whole } else { End::Broken }
         }
-        None => {
-            let mask = ((random.next() >> 32) as u32).to_be_bytes();
+        () = unwanted => End::Unwanted,
+        () = proxy.drain.turn(closing, share) => End::Turn,
+    };
+    let mask = ((random.next() >> 32) as u32).to_be_bytes();
+    let (told_caller, told_server) = match end {
+        End::Whole => return moved(&there, &back, true),
+        End::Broken => (false, false),
+        End::Unwanted => {
+            let told = (back.says_close(Why::Policy, None), there.says_close(Why::Policy, Some(mask)));
+            let flushed = async { join!(back.to.flush(), there.to.flush()) };
+            let _ = timeout(LAST_BYTES, flushed).await;
+            told
+        }
+        End::Turn => {
             let patience = if proxy.drain.is_over() { SHORT_LEAVE } else { LEAVE };
             let left = timeout(patience, take_leave(&mut there, &mut back, mask)).await;
             tracing::debug!(?left, "took leave of a WebSocket's ends");
-            false
+            (true, true)
         }
     };
-    let moved = Moved { there: there.moved, back: back.moved, whole };
-    if !whole {
-        // To the end in order: who is reset may lose the Close frame that it has not read yet.
-        let both = async { join!(close(there.from, back.to), close(back.from, there.to)) };
-        let _ = timeout(LAST_BYTES, both).await;
-    }
+    let moved = moved(&there, &back, false);
+    join!(end_one(there.from, back.to, told_caller), end_one(back.from, there.to, told_server));
     moved
+}
+
+fn moved(there: &Direction, back: &Direction, whole: bool) -> Moved {
+    Moved { there: there.moved, back: back.moved, whole }
+}
+
+/// To its end in order if it was told why: who is reset may lose the Close frame that it has not read yet.
+async fn end_one(from: Reader, to: Writer, told: bool) {
+    if told {
+        let _ = timeout(LAST_BYTES, close(from, to)).await;
+    } else {
+        to.reset();
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    Broken,
+    /// It may not go on.
+    Unwanted,
+    /// The proxy is to end, and it was this one's turn.
+    Turn,
 }
 
 /// The caller is told first, so that what it sent before it heard still arrives, and with it its own Close frame. What the server
@@ -129,10 +156,16 @@ impl Direction {
     /// Ends the frame that is under way, and says Close unless that was said.
     async fn say_close(&mut self, mask: Option<[u8; 4]>) -> io::Result<()> {
         while !self.frames.is_between() && !self.frames.is_lost() && self.pour_frame().await? {}
-        if self.frames.is_between() && !self.frames.has_closed() && !self.ended {
-            self.to.buffer.extend_from_slice(&going_away(mask));
-        }
+        self.says_close(Why::GoingAway, mask);
         self.to.flush().await
+    }
+
+    /// Has a Close frame sent, if there may be one here; false if the end is in the middle of a frame.
+    fn says_close(&mut self, why: Why, mask: Option<[u8; 4]>) -> bool {
+        if self.frames.is_between() && !self.frames.has_closed() && !self.ended {
+            self.to.buffer.extend_from_slice(&close_frame(why, mask));
+        }
+        self.frames.is_between()
     }
 
     /// Carries what there is of one frame; false at the end.

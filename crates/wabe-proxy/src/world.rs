@@ -14,7 +14,6 @@ use std::{
 
 use http::HeaderValue;
 use rustc_hash::FxHashMap;
-use tokio::sync::watch;
 use wabe_model::{AccessLog, AppProtocol, ObjectName};
 use wabe_policy::{
     http::HttpRouter,
@@ -28,9 +27,13 @@ use crate::{
     snapshot::{Speaks, WorkloadFacts},
 };
 
+mod news;
 mod source;
 
+pub(crate) use news::News;
 pub(crate) use source::{Read, Source};
+
+use news::Told;
 
 /// So many texts are kept at most, of some hundred bytes each.
 const PAIRS: usize = 4096;
@@ -128,8 +131,8 @@ pub(crate) struct Watched {
     world: RefCell<Rc<World>>,
     /// What was in force before, and until when: the newest first.
     before: RefCell<VecDeque<(Instant, Rc<World>)>>,
-    /// Told whenever there is a newer one.
-    news: watch::Sender<()>,
+    /// Who is told whenever there is a newer one.
+    told: Told,
 }
 
 impl Watched {
@@ -143,7 +146,7 @@ impl Watched {
             memories.push_front((until, world(&before)));
         }
         let (world, read, before) = (RefCell::new(world(&read)), RefCell::new(read), RefCell::new(memories));
-        Self { source, balancers, read, world, before, news: watch::Sender::new(()) }
+        Self { source, balancers, read, world, before, told: Told::default() }
     }
 
     /// The newest that was understood.
@@ -152,8 +155,8 @@ impl Watched {
     }
 
     /// Hears of each newer one.
-    pub(crate) fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+    pub(crate) fn news(&self) -> News<'_> {
+        self.told.news()
     }
 
     /// The same for callers of this service, and the service. The newest may know it no more: they were led here a moment ago,
@@ -187,6 +190,6 @@ impl Watched {
         let mut all = self.before.borrow_mut();
         all.push_front((Instant::now(), before));
         all.truncate(MEMORIES);
-        self.news.send_replace(());
+        self.told.tell();
     }
 }

@@ -24,11 +24,14 @@ use crate::{
     answer::Answerer,
     body::Source,
     bounds::Bounds,
-    exchange::{Over, exchange},
+    exchange::{Over, Switched, exchange},
     failure::Failure,
     head::Head,
+    policy::Case,
     serve::{Caller, Proxy, refuse},
-    tunnel, websocket,
+    tunnel,
+    upstream::Http1,
+    websocket,
     wire::{Reader, Writer, close, split},
 };
 
@@ -44,7 +47,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
     let mut patience =
         Patience { bounds: proxy.bounds, idle, lingering, closing, served: false, asleep: false };
     let limits = Limits::default();
-    let closes = Cell::new(false);
+    let (closes, news) = (Cell::new(false), proxy.watched.news());
     loop {
         let Asked { head, version, framing, persistent } = match next(&mut reader, &limits, &mut patience)
             .await
@@ -75,7 +78,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             let method = head.method().clone();
             let answerer = Answerer::Http1 { writer: &mut writer, method, version, closes: &closes, unread };
             // In a box, as a connection that waits for its next request is to be small.
-            Box::pin(exchange(proxy, caller, head, source, answerer)).await
+            Box::pin(exchange(proxy, caller, head, source, answerer, &news)).await
         };
         match over {
             Over::Answered if decoder.is_done() && !closes.get() => {}
@@ -85,15 +88,25 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Over::Broken if version == Version::HTTP_10 => return writer.reset(),
             Over::Broken => return,
             Over::Switched(switched) => {
-                let crate::upstream::Http1 { reader: theirs, writer: to_them, .. } = *switched.connection;
-                let _under_way = switched.under_way;
-                let (caller, endpoint) = ((reader, writer), (theirs, to_them));
-                let moved = if switched.is_websocket {
-                    Box::pin(websocket::between(proxy, &mut patience.closing, caller, endpoint)).await
+                let Switched {
+                    connection,
+                    endpoint,
+                    mut head,
+                    mut record,
+                    under_way: _under_way,
+                    is_websocket,
+                } = *switched;
+                let case = Case { proxy, caller, endpoint: &endpoint, news: &news };
+                let revoked = async { record.refused(case.revoked(&mut head).await) };
+                let Http1 { reader: theirs, writer: to_them, .. } = *connection;
+                let (ours, theirs) = ((reader, writer), (theirs, to_them));
+                let moved = if is_websocket {
+                    let closing = &mut patience.closing;
+                    Box::pin(websocket::between(proxy, closing, ours, theirs, revoked)).await
                 } else {
-                    Box::pin(tunnel::between(caller, endpoint, &proxy.drain)).await
+                    Box::pin(tunnel::between(ours, theirs, &proxy.drain, revoked)).await
                 };
-                switched.record.tunnelled(moved);
+                record.tunnelled(moved);
                 return;
             }
         }

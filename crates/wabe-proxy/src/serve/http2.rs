@@ -159,5 +159,5 @@ async fn answer(
     let source = if stream.is_end_stream() { Source::Nothing } else { Source::Http2(Box::new(stream)) };
     let answerer = Answerer::Http2 { respond, method: head.method.clone() };
     // In a box, as tasks are moved when they are begun.
-    let _ = Box::pin(exchange(proxy, caller, head.into(), source, answerer)).await;
+    let _ = Box::pin(exchange(proxy, caller, head.into(), source, answerer, &proxy.watched.news())).await;
 }

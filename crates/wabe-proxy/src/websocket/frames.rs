@@ -105,9 +105,19 @@ fn length_of_head(second: u8) -> usize {
     2 + longer + if second & 0x80 == 0 { 0 } else { 4 }
 }
 
-/// A Close frame that says 1001, going away (RFC 6455, section 7.4.1). Who sends it to a server masks it.
-pub fn going_away(mask: Option<[u8; 4]>) -> Vec<u8> {
-    let code = 1001_u16.to_be_bytes();
+/// Why a WebSocket is closed (RFC 6455, section 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Why {
+    /// Who closes it goes away.
+    GoingAway = 1001,
+    /// A policy refuses it.
+    Policy = 1008,
+}
+
+/// A Close frame that says why. Who sends it to a server masks it.
+pub fn close(why: Why, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let code = (why as u16).to_be_bytes();
     match mask {
         None => vec![0x80 | CLOSE, 2, code[0], code[1]],
         Some(mask) => {
@@ -197,7 +207,7 @@ mod tests {
     #[test]
     fn a_close_frame_has_gone_by_once_all_of_it_has() {
         for mask in [None, Some([1, 2, 3, 4])] {
-            let bytes = going_away(mask);
+            let bytes = close(Why::GoingAway, mask);
             let mut frames = Frames::new(mask.is_some());
             for byte in &bytes {
                 assert!(!frames.has_closed());
@@ -219,7 +229,8 @@ mod tests {
 
     #[test]
     fn a_close_frame_says_that_its_sender_goes_away() {
-        assert_eq!(going_away(None), [0x88, 0x02, 0x03, 0xe9]);
-        assert_eq!(going_away(Some([0xff, 0, 1, 2])), [0x88, 0x82, 0xff, 0, 1, 2, 0xfc, 0xe9]);
+        assert_eq!(close(Why::GoingAway, None), [0x88, 0x02, 0x03, 0xe9]);
+        assert_eq!(close(Why::GoingAway, Some([0xff, 0, 1, 2])), [0x88, 0x82, 0xff, 0, 1, 2, 0xfc, 0xe9]);
+        assert_eq!(close(Why::Policy, None), [0x88, 0x02, 0x03, 0xf0]);
     }
 }

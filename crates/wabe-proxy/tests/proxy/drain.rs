@@ -23,10 +23,10 @@ const DRAIN: Duration = Duration::from_millis(1500);
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 /// Close frames that say "going away": to a caller, and how one begins that goes to a server.
 const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
-const MASKED_CLOSE: [u8; 2] = [0x88, 0x82];
+pub const MASKED_CLOSE: [u8; 2] = [0x88, 0x82];
 
 /// A server whose end of each connection is the test's, once it has switched to WebSocket.
-fn switching() -> (SocketAddr, mpsc::Receiver<TcpStream>) {
+pub fn switching() -> (SocketAddr, mpsc::Receiver<TcpStream>) {
     let (give, take) = mpsc::channel();
     let give = Mutex::new(give);
     let address = server(move |mut stream| {
@@ -40,7 +40,7 @@ fn switching() -> (SocketAddr, mpsc::Receiver<TcpStream>) {
 }
 
 /// Both ends of a WebSocket through the proxy.
-fn websocket(scene: &Scene, servers: &mpsc::Receiver<TcpStream>) -> (TcpStream, TcpStream) {
+pub fn websocket(scene: &Scene, servers: &mpsc::Receiver<TcpStream>) -> (TcpStream, TcpStream) {
     let mut caller = scene.connect();
     let head = "GET /chat HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\n";
     caller.write_all(head.as_bytes()).expect("written");
@@ -48,7 +48,7 @@ fn websocket(scene: &Scene, servers: &mpsc::Receiver<TcpStream>) -> (TcpStream, 
     (caller, servers.recv_timeout(PATIENCE).expect("connected"))
 }
 
-fn read<const LENGTH: usize>(stream: &mut TcpStream) -> [u8; LENGTH] {
+pub fn read<const LENGTH: usize>(stream: &mut TcpStream) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     stream.read_exact(&mut bytes).expect("so many bytes");
     bytes
@@ -56,7 +56,7 @@ fn read<const LENGTH: usize>(stream: &mut TcpStream) -> [u8; LENGTH] {
 
 /// It ends in order, after these bytes.
 #[track_caller]
-fn assert_ends(stream: &mut TcpStream, wanted: &[u8]) {
+pub fn assert_ends(stream: &mut TcpStream, wanted: &[u8]) {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an end that is no reset");
     assert_eq!(bytes, wanted);
@@ -185,22 +185,22 @@ fn what_broke_off_in_the_middle_does_not_look_whole() {
     assert_eq!(end, Some(ErrorKind::ConnectionReset));
 }
 
-fn post(path: &str, kind: &'static str) -> Request<()> {
+pub fn post(path: &str, kind: &'static str) -> Request<()> {
     let uri = format!("http://web{path}");
     Request::post(uri).header("content-type", kind).header("te", "trailers").body(()).expect("a request")
 }
 
 /// How a caller's connection ended.
-type End = tokio::task::JoinHandle<Result<(), h2::Error>>;
+pub type End = tokio::task::JoinHandle<Result<(), h2::Error>>;
 
-async fn caller(scene: &Scene) -> (client::SendRequest<Bytes>, End) {
+pub async fn caller(scene: &Scene) -> (client::SendRequest<Bytes>, End) {
     let stream = tokio::net::TcpStream::connect(scene.address).await.expect("connected");
     let (sender, connection) = client::handshake(stream).await.expect("HTTP/2");
     (sender.ready().await.expect("ready"), tokio::spawn(connection))
 }
 
 /// A stream that echoes, under way.
-async fn echoing(
+pub async fn echoing(
     caller: &mut client::SendRequest<Bytes>,
     kind: &'static str,
 ) -> (h2::SendStream<Bytes>, RecvStream) {

@@ -13,6 +13,7 @@ mod malformed;
 mod patience;
 mod policies;
 mod retries;
+mod revoked;
 mod scene;
 mod streams;
 mod workers;

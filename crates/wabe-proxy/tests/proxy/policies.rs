@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Of one policy with this `spec`, in force since a generation, for the first server's workload.
-fn guard(snapshot: &mut Value, spec: &str, generation: u64) {
+pub fn guard(snapshot: &mut Value, spec: &str, generation: u64) {
     let text = format!(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p, namespace: shop}}\nspec: {spec}\n"
     );
