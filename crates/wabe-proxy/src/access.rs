@@ -17,7 +17,7 @@ use wabe_policy::http::TableRule;
 
 use crate::{
     failure::Failure,
-    figures::{Ended, Sums, Tally},
+    figures::{Ended, NO_ANSWER, Sums, Tally},
     grpc,
     identity::RequestId,
     policy::Refused,
@@ -273,7 +273,7 @@ impl Record {
     }
 
     /// What became of a call of gRPC. Of a whole answer that does not say so, what its caller takes it for.
-    fn grpc_code(&self) -> Option<grpc::Code> {
+    pub(crate) fn grpc_code(&self) -> Option<grpc::Code> {
         let told = self.grpc.as_ref()?.get();
         told.or_else(|| self.status.filter(|_| self.complete).map(grpc::untold))
     }
@@ -326,6 +326,7 @@ impl Record {
         let service = self.service.as_ref();
         let took = self.began.elapsed();
         let began = SystemTime::now().checked_sub(took).and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+        let left = (self.asked.method.is_some() && self.status.is_none()).then_some((NO_ANSWER, "caller"));
         Line {
             time: began.map_or(0.0, |it| it.as_secs_f64()),
             caller: name(self.caller.workload),
@@ -345,8 +346,8 @@ impl Record {
             path: self.asked.target.as_ref().map(|it| cut(it.path(), PATH)),
             status: self.status.map(|it| it.as_u16()),
             grpc_status: self.grpc_code().map(grpc::Code::number),
-            reason: self.failure.map(Failure::reason),
-            blame: self.failure.map(Failure::blame),
+            reason: self.failure.map(Failure::reason).or(left.map(|it| it.0)),
+            blame: self.failure.map(Failure::blame).or(left.map(|it| it.1)),
             policy: self.refused_by.as_deref(),
             endpoint: self.endpoint.map(name),
             tries: (self.tries > 1).then_some(self.tries),

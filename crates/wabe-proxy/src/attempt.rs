@@ -30,8 +30,8 @@ use crate::{
 /// What became of a try.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// The answer went to the caller, all of it if `whole`. `revoked` if policies ended it.
-    Relayed { status: StatusCode, whole: bool, reusable: bool, revoked: Option<Refused> },
+    /// The answer went to the caller.
+    Relayed { status: StatusCode, end: End, reusable: bool },
     /// The endpoint answered, and its answer is not what was hoped for. Nothing went to the caller.
     Unwanted,
     /// Both ends talk something else from now on.
@@ -44,6 +44,19 @@ pub(crate) enum Tried {
     Revoked(Refused),
     /// The caller's body can't be understood.
     Malformed(Refusal),
+}
+
+/// How an answer ended that went to the caller.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// All of it went there.
+    Whole,
+    /// The endpoint did not come to its end.
+    Broken,
+    /// The caller left, or the proxy's time was up.
+    Cut,
+    /// Policies refuse it by now.
+    Revoked(Refused),
 }
 
 /// What is to be heeded.
@@ -175,10 +188,12 @@ pub(crate) async fn attempt<'a>(
         return Tried::Switched(status);
     }
     let whole = relayed.is_ok();
-    let (why, revoked) = match relayed {
-        Ok(()) | Err(Broken::Source(_) | Broken::Sink) => (None, None),
-        Err(Broken::Ending) => (Some(Failure::Ending), None),
-        Err(Broken::Refused(refused)) => (Some(refused.failure), Some(refused)),
+    let (why, end) = match relayed {
+        Ok(()) => (None, End::Whole),
+        Err(Broken::Source(_)) => (None, End::Broken),
+        Err(Broken::Sink) => (None, End::Cut),
+        Err(Broken::Ending) => (Some(Failure::Ending), End::Cut),
+        Err(Broken::Refused(refused)) => (Some(refused.failure), End::Revoked(refused)),
     };
     if let Some(failure) = why
         && head.is_grpc()
@@ -189,7 +204,7 @@ pub(crate) async fn attempt<'a>(
     } else if !whole {
         to_caller.abort();
     }
-    Tried::Relayed { status, whole, reusable: whole && sent && sound && persistent, revoked }
+    Tried::Relayed { status, end, reusable: whole && sent && sound && persistent }
 }
 
 /// Sends the head, or has it wait for what comes with it; tells where the body goes and how the answer comes.

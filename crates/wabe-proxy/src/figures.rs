@@ -38,6 +38,8 @@ pub const DURATIONS: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000,
 ];
+/// The caller left before there was an answer.
+pub(crate) const NO_ANSWER: &str = "no-answer";
 /// Why there was no good answer. All but the last three are those of `x-wabe-reason`, which has many for requests that are none.
 pub const REASONS: [&str; 25] = [
     "unknown-service",
@@ -64,8 +66,7 @@ pub const REASONS: [&str; 25] = [
     "unsupported",
     // What came is no request; the access log has the precise reason.
     "malformed",
-    // The caller left before there was an answer.
-    "no-answer",
+    NO_ANSWER,
     // See MOST_ANSWERS.
     "other",
 ];

@@ -15,7 +15,7 @@ use wabe_policy::http::TableRule;
 use crate::{
     access::Record,
     answer::Answerer,
-    attempt::{Terms, Tried, attempt},
+    attempt::{End, Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
     head::Head,
@@ -150,7 +150,11 @@ pub(crate) async fn forward(
                 change(head, errand.answer, set_cookie.as_deref());
             },
             unchanged: errand.answer.is_empty() && set_cookie.is_none() && told.grpc.is_none(),
-            heard: &|status| under_way.done(Instant::now(), Outcome::Answered(status)),
+            heard: &|status| match told.grpc {
+                // The end tells how it fared.
+                Some(_) if status.is_success() => under_way.answers(Instant::now()),
+                Some(_) | None => under_way.done(Instant::now(), Outcome::Answered(status)),
+            },
             carried: &|piece| match piece {
                 Piece::Data(data) => told.bytes.set(told.bytes.get() + data.len() as u64),
                 Piece::Trailers(trailers) => told.hear(trailers),
@@ -158,9 +162,18 @@ pub(crate) async fn forward(
             },
         };
         match attempt(&mut connection, head, body, answerer, &terms).await {
-            Tried::Relayed { status, whole, reusable, revoked } => {
+            Tried::Relayed { status, end, reusable } => {
+                let whole = matches!(end, End::Whole);
                 (record.status, record.complete) = (Some(status), whole);
-                revoked.into_iter().for_each(|it| record.refused(it));
+                match end {
+                    End::Whole => {
+                        let fared = record.grpc_code().map(|it| Outcome::Answered(it.as_http()));
+                        fared.into_iter().for_each(|it| under_way.done(Instant::now(), it));
+                    }
+                    End::Broken => under_way.done(Instant::now(), Outcome::Reset),
+                    End::Cut => {}
+                    End::Revoked(refused) => record.refused(refused),
+                }
                 if let (true, Connection::Http1(connection)) = (reusable, connection) {
                     errand.proxy.pool.keep(way, connection);
                 }

@@ -50,6 +50,25 @@ impl Code {
         self.0
     }
 
+    /// The status of HTTP that means the same: as [`untold`] reads it where it says, else as Google's code.proto has it.
+    pub(crate) fn as_http(self) -> StatusCode {
+        match self.0 {
+            0 => StatusCode::OK,
+            3 | 9 | 11 => StatusCode::BAD_REQUEST,
+            4 => StatusCode::GATEWAY_TIMEOUT,
+            5 => StatusCode::NOT_FOUND,
+            6 | 10 => StatusCode::CONFLICT,
+            7 => StatusCode::FORBIDDEN,
+            8 => StatusCode::TOO_MANY_REQUESTS,
+            12 => StatusCode::NOT_IMPLEMENTED,
+            14 => StatusCode::SERVICE_UNAVAILABLE,
+            16 => StatusCode::UNAUTHORIZED,
+            // CANCELLED, which has no status there: 499, client closed request.
+            1 => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
     /// Whether the server failed: `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS`,
     /// which Google's code.proto gives the meaning of HTTP's 5xx. `RESOURCE_EXHAUSTED` has that of 429 there.
     pub(crate) fn is_server_error(self) -> bool {
@@ -118,6 +137,8 @@ mod tests {
     fn servers_fail_by_the_codes_that_are_5xx_elsewhere() {
         let failures: Vec<u8> = (0..=LARGEST).filter(|it| Code(*it).is_server_error()).collect();
         assert_eq!(failures, [2, 4, 12, 13, 14, 15]);
+        let by_status: Vec<u8> = (0..=LARGEST).filter(|it| Code(*it).as_http().is_server_error()).collect();
+        assert_eq!(by_status, failures);
     }
 
     #[test]

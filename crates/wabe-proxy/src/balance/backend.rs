@@ -52,6 +52,8 @@ pub(crate) struct UnderWay {
     balancer: Rc<Balancer>,
     endpoint: Option<Rc<Endpoint>>,
     begun: Instant,
+    /// How long it took is known.
+    timed: Cell<bool>,
     done: Cell<bool>,
 }
 
@@ -172,7 +174,13 @@ impl Balancer {
         if let Some(endpoint) = &endpoint {
             endpoint.load.begin();
         }
-        UnderWay { balancer: Rc::clone(self), endpoint, begun: now, done: Cell::new(false) }
+        UnderWay {
+            balancer: Rc::clone(self),
+            endpoint,
+            begun: now,
+            timed: Cell::default(),
+            done: Cell::default(),
+        }
     }
 
     fn endpoints(&self) -> Rc<[Rc<Endpoint>]> {
@@ -269,12 +277,25 @@ impl UnderWay {
         if self.done.replace(true) {
             return;
         }
-        let took = now.saturating_duration_since(self.begun);
-        match outcome {
-            Outcome::Answered(_) => endpoint.load.answered(took, now),
-            Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => endpoint.load.failed(took, now),
+        if !self.timed.replace(true) {
+            let took = now.saturating_duration_since(self.begun);
+            match outcome {
+                Outcome::Answered(_) => endpoint.load.answered(took, now),
+                Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => {
+                    endpoint.load.failed(took, now)
+                }
+            }
         }
         self.balancer.record(endpoint, outcome, now);
+    }
+
+    /// It is being answered, which took so long; how it fares is still to be said.
+    pub(crate) fn answers(&self, now: Instant) {
+        if let Some(endpoint) = &self.endpoint
+            && !self.timed.replace(true)
+        {
+            endpoint.load.answered(now.saturating_duration_since(self.begun), now);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use wabe_model::ObjectName;
 use wabe_policy::http::TableRule;
 
-use super::{DURATIONS, EVERY, MOST_SUBJECTS, Requests, Rule, Subject, Sums, sums};
+use super::{DURATIONS, EVERY, MOST_SUBJECTS, NO_ANSWER, Requests, Rule, Subject, Sums, sums};
 use crate::{
     balance::Balancers,
     failure::Failure,
@@ -90,7 +90,7 @@ impl Tally {
         let code = ended.status.map_or(0, |it| it.as_u16());
         let reason = match (ended.failure, ended.status) {
             (Some(failure), _) => Some(reason(failure)),
-            (None, None) => Some("no-answer"),
+            (None, None) => Some(NO_ANSWER),
             (None, Some(_)) => None,
         };
         let took = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);

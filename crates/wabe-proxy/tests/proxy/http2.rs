@@ -34,6 +34,15 @@ pub fn grpc_echo() -> SocketAddr {
 
 /// The same, of each call that came to its end.
 pub fn grpc_echo_that_tells(heard: &Heard) -> SocketAddr {
+    grpc_server(heard, false)
+}
+
+/// The same, which fails at no path.
+pub fn grpc_echo_that_is_well(heard: &Heard) -> SocketAddr {
+    grpc_server(heard, true)
+}
+
+fn grpc_server(heard: &Heard, is_well: bool) -> SocketAddr {
     let heard = heard.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
@@ -47,7 +56,7 @@ pub fn grpc_echo_that_tells(heard: &Heard) -> SocketAddr {
                 tokio::spawn(async move {
                     let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
                     while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(echo(request, respond, heard.clone()));
+                        tokio::spawn(echo(request, respond, heard.clone(), is_well));
                     }
                 });
             }
@@ -56,13 +65,19 @@ pub fn grpc_echo_that_tells(heard: &Heard) -> SocketAddr {
     address
 }
 
-async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>, heard: Heard) {
+async fn echo(
+    request: Request<RecvStream>,
+    mut respond: h2_server::SendResponse<Bytes>,
+    heard: Heard,
+    is_well: bool,
+) {
     let path = request.uri().path().to_owned();
     if request.uri().path() == "/silent" {
         tokio::time::sleep(PATIENCE * 2).await;
         return;
     }
-    let failing = request.uri().path() == "/failing";
+    let failing = !is_well && request.uri().path() == "/failing";
+    let breaking = !is_well && request.uri().path() == "/breaking";
     if request.uri().path() == "/failing/at-once" {
         let head = Response::builder().header("content-type", "application/grpc").header("grpc-status", "5");
         respond.send_response(head.body(()).expect("a head"), true).expect("ended");
@@ -82,6 +97,11 @@ async fn echo(request: Request<RecvStream>, mut respond: h2_server::SendResponse
         answer.send_data(data, false).expect("sent");
     }
     heard.add(format!("{path}: {sum} bytes"));
+    if breaking {
+        // Else its head might be thrown away with it.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        return answer.send_reset(h2::Reason::INTERNAL_ERROR);
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(if failing { "13" } else { "0" }));
     trailers.insert("x-sum", HeaderValue::from(sum));

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http1::{OK, answering, read_request},
-    http2::{caller, grpc_echo, grpc_echo_that_tells, post, run},
+    http2::{caller, grpc_echo, grpc_echo_that_is_well, grpc_echo_that_tells, post, run},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -428,6 +428,41 @@ fn an_endpoint_that_fails_in_a_row_gets_nothing_more() {
         assert_answer(&get(&scene), 200, "");
     }
     assert_eq!(bad.all().len(), 2);
+}
+
+#[test]
+fn an_endpoint_whose_calls_of_grpc_fail_in_a_row_gets_nothing_more() {
+    for (path, want) in [("/failing", "13"), ("/breaking", "none")] {
+        let (bad, good) = (Heard::default(), Heard::default());
+        let hour = json!({ "secs": 3600, "nanos": 0 });
+        let outliers = json!({
+            "failures": 2, "serverErrors": 2, "interval": hour, "baseEjection": hour,
+            "maxPercent": 100, "minHealthPercent": 0,
+        });
+        let servers = [grpc_echo_that_tells(&bad), grpc_echo_that_is_well(&good)];
+        let scene = balanced(&servers, &json!({ "outliers": outliers }));
+        run(async {
+            let mut caller = caller(&scene).await;
+            let mut call = async || {
+                let (answer, _) = caller.send_request(post(path, "application/grpc"), true).expect("sent");
+                // A reset may come with the head, or after it.
+                let Ok(answer) = answer.await else { return "none".into() };
+                let mut body = answer.into_body();
+                if body.data().await.is_some() {
+                    return "none".into();
+                }
+                let trailers = body.trailers().await.expect("trailers").expect("trailers");
+                trailers["grpc-status"].to_str().expect("text").to_owned()
+            };
+            let mut failures = 0;
+            for _ in 0..200 {
+                let status = call().await;
+                assert!(status == want || status == "0", "{path}: {status}");
+                failures += usize::from(status == want);
+            }
+            assert_eq!((failures, bad.all().len()), (2, 2), "{path}: it had its turns, and no more");
+        });
+    }
 }
 
 /// Three servers that tell which one they are.

@@ -23,7 +23,7 @@ const SECRET: &str = "{action: DENY, rules: [{to: [{operation: {paths: [/secret]
 const REFUSED: [u8; 4] = [0x88, 0x02, 0x03, 0xf0];
 
 /// A server whose end of each connection is the test's, once it has got a request and said this.
-fn saying(answer: &'static str) -> (SocketAddr, mpsc::Receiver<TcpStream>) {
+pub fn saying(answer: &'static str) -> (SocketAddr, mpsc::Receiver<TcpStream>) {
     let (give, take) = mpsc::channel();
     let give = Mutex::new(give);
     let address = server(move |mut stream| {
@@ -36,7 +36,7 @@ fn saying(answer: &'static str) -> (SocketAddr, mpsc::Receiver<TcpStream>) {
     (address, take)
 }
 
-fn scene(address: SocketAddr) -> Scene {
+pub fn scene(address: SocketAddr) -> Scene {
     Scene::with(&[address], |snapshot| snapshot["ports"][0]["protocol"] = "http".into())
 }
 
@@ -45,7 +45,7 @@ fn refuse(scene: &Scene, spec: &str) {
 }
 
 /// Both ends of an exchange that is under way.
-fn asked(
+pub fn asked(
     scene: &Scene,
     servers: &mpsc::Receiver<TcpStream>,
     path: &str,
@@ -57,7 +57,7 @@ fn asked(
 }
 
 /// Reads up to where this comes.
-fn read_to(stream: &mut TcpStream, end: &[u8]) {
+pub fn read_to(stream: &mut TcpStream, end: &[u8]) {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
         bytes.extend_from_slice(&read::<1>(stream));
@@ -65,7 +65,7 @@ fn read_to(stream: &mut TcpStream, end: &[u8]) {
 }
 
 /// What comes up to the end, and whether that is a reset.
-fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+pub fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => (bytes, false),
@@ -76,7 +76,7 @@ fn rest(stream: &mut TcpStream) -> (Vec<u8>, bool) {
     }
 }
 
-const CHUNK: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+pub const CHUNK: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
 
 #[test]
 fn answers_that_are_refused_by_now_break_off_and_others_go_on() {
