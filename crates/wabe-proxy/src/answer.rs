@@ -130,8 +130,8 @@ impl<'a> Answerer<'a> {
     /// Waits until the caller has no more use for the answer; for ever if it can't say so.
     pub(crate) async fn forsaken(&mut self) {
         match self {
-            // Its connection may be closed in one direction only.
-            Self::Http1 { .. } | Self::Nobody { .. } => std::future::pending().await,
+            Self::Nobody { .. } => std::future::pending().await,
+            Self::Http1 { writer, .. } => writer.left().await,
             Self::Http2 { respond, .. } => {
                 let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
             }

@@ -174,8 +174,8 @@ impl Sink<'_> {
     /// Completes once nobody takes what is sent: who waits for more of a body would not hear of it else.
     async fn gone(&mut self) {
         match self {
-            // Its other end may have closed the direction that it is done with.
-            Self::Nothing | Self::Http1 { .. } => std::future::pending().await,
+            Self::Nothing => std::future::pending().await,
+            Self::Http1 { writer, .. } => writer.left().await,
             Self::Http2(stream) => {
                 let _ = poll_fn(|context| stream.poll_reset(context)).await;
             }

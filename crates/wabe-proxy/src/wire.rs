@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{RecvFlags, recv, sockopt::set_socket_linger};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     half: OwnedWriteHalf,
     /// Not written yet.
     pub(crate) buffer: BytesMut,
+    /// Whether the other end is heeded that says that it is done.
+    pub(crate) heeds: bool,
 }
 
 /// Both directions.
@@ -57,7 +59,7 @@ pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
     let (reading, writing) = stream.into_split();
     (
         Reader { half: reading, buffer: BytesMut::new(), much: false, large: false },
-        Writer { half: writing, buffer: BytesMut::new() },
+        Writer { half: writing, buffer: BytesMut::new(), heeds: false },
     )
 }
 
@@ -158,6 +160,28 @@ impl Writer {
 
     pub(crate) fn stream(&self) -> &TcpStream {
         self.half.as_ref()
+    }
+
+    /// Completes once the other end says that it is done, if that is heeded. Costs no system call as long as nothing comes; what
+    /// comes hides that. Can be dropped and called again.
+    pub(crate) async fn left(&mut self) {
+        poll_fn(|context| self.poll_left(context)).await;
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.heeds {
+            let stream = self.half.as_ref();
+            if ready!(stream.poll_read_ready(context)).is_err() {
+                return Poll::Ready(());
+            }
+            let peek = || Ok(recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1);
+            match stream.try_io(Interest::READABLE, peek) {
+                Ok(1..) => self.heeds = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
     }
 
     /// Writes what waits, then says that no more comes.

@@ -64,6 +64,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             }
         };
         patience.served = true;
+        // A caller that closes its direction waits for nothing: nginx and Envoy see it so, too.
+        writer.heeds = true;
         let led_here = proxy.watched.is_led_here(caller.dialled);
         closes.set(!persistent || patience.is_closing() || !led_here);
         let mut decoder = BodyDecoder::new(framing, &limits);

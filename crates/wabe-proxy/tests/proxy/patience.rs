@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     thread,
     time::Duration,
 };
@@ -18,6 +18,7 @@ use crate::{
     },
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, run},
+    revoked::{CHUNK, asked, read_to, saying},
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -258,4 +259,39 @@ fn callers_beyond_their_share_of_the_descriptors_are_turned_away() {
             assert!(again.take(1000).any(|it| it.starts_with("HTTP/1.1 200 OK\r\n")), "{descriptors}");
         }
     }
+}
+
+#[test]
+fn who_leaves_is_not_worked_for() {
+    let (silent, servers) = saying("");
+    let scene = Scene::with(&[silent], http1);
+    let (caller, mut server) = asked(&scene, &servers, "/", "1.1");
+    drop(caller);
+    assert_eq!(server.read(&mut [0]).expect("an end"), 0);
+    // One that only says that it is done is no different.
+    let (mut caller, mut server) = asked(&scene, &servers, "/", "1.1");
+    caller.shutdown(Shutdown::Write).expect("shut down");
+    assert_eq!(server.read(&mut [0]).expect("an end"), 0);
+    assert_eq!(rest(&mut caller), "");
+    let (slow, servers) = saying(CHUNK);
+    let scene = Scene::with(&[slow], http1);
+    let (mut caller, mut server) = asked(&scene, &servers, "/", "1.1");
+    read_to(&mut caller, b"one\r\n");
+    drop(caller);
+    assert_eq!(server.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn who_asks_for_more_meanwhile_has_not_left() {
+    let (silent, servers) = saying("");
+    let scene = Scene::with(&[silent], http1);
+    let (mut caller, mut server) = asked(&scene, &servers, "/", "1.1");
+    caller.write_all(b"GET /second HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").expect("written");
+    thread::sleep(SHORT);
+    server.write_all(OK.as_bytes()).expect("written");
+    assert_eq!(read_request(&mut caller).expect("an answer"), OK);
+    let second = read_request(&mut server).expect("the second");
+    assert!(second.starts_with("GET /second "), "{second}");
+    server.write_all(OK.as_bytes()).expect("written");
+    assert!(rest(&mut caller).starts_with("HTTP/1.1 200 OK\r\n"));
 }
