@@ -33,6 +33,7 @@ use crate::{
     upstream::Http1,
     websocket,
     wire::{Reader, Writer, close, split},
+    world::News,
 };
 
 /// How long a connection may do nothing once the proxy is to end: the next request may be on its way, and is answered with `Connection: close`.
@@ -90,26 +91,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Over::Broken if version == Version::HTTP_10 => return writer.reset(),
             Over::Broken => return,
             Over::Switched(switched) => {
-                let Switched {
-                    connection,
-                    endpoint,
-                    mut head,
-                    mut record,
-                    under_way: _under_way,
-                    is_websocket,
-                } = *switched;
-                let case = Case { proxy, caller, endpoint: &endpoint, news: &news };
-                let revoked = async { record.refused(case.revoked(&mut head).await) };
-                let Http1 { reader: theirs, writer: to_them, .. } = *connection;
-                let (ours, theirs) = ((reader, writer), (theirs, to_them));
-                let moved = if is_websocket {
-                    let closing = &mut patience.closing;
-                    Box::pin(websocket::between(proxy, closing, ours, theirs, revoked)).await
-                } else {
-                    Box::pin(tunnel::between(ours, theirs, &proxy.drain, revoked)).await
-                };
-                record.tunnelled(moved);
-                return;
+                let closing = patience.closing;
+                return Box::pin(carry_on(proxy, caller, closing, *switched, (reader, writer), &news)).await;
             }
         }
         if reader.buffer.is_empty() {
@@ -117,6 +100,29 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             writer.rest();
         }
     }
+}
+
+/// What both ends say once they talk something else.
+async fn carry_on(
+    proxy: &Rc<Proxy>,
+    caller: &Caller,
+    mut closing: watch::Receiver<bool>,
+    switched: Switched,
+    ours: (Reader, Writer),
+    news: &News<'_>,
+) {
+    let Switched { connection, endpoint, mut head, mut record, under_way: _under_way, is_websocket } =
+        switched;
+    let case = Case { proxy, caller, endpoint: &endpoint, news };
+    let revoked = async { record.refused(case.revoked(&mut head).await) };
+    let Http1 { reader, writer, .. } = *connection;
+    let theirs = (reader, writer);
+    let moved = if is_websocket {
+        websocket::between(proxy, &mut closing, ours, theirs, revoked).await
+    } else {
+        tunnel::between(ours, theirs, &proxy.drain, revoked).await
+    };
+    record.tunnelled(moved);
 }
 
 /// Completes once the proxy is to end and a while has gone by.
