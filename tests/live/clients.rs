@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
-    eventually,
-    manifest::{Document, Route, Service, Workload, all},
+    Applied, eventually,
+    manifest::{Document, Policy, Route, Service, Workload, all},
     steps,
 };
 
@@ -66,6 +66,24 @@ said = {
 print(json.dumps(said))
 "#;
 
+/// Says what became of a call that is under way, and of the next one.
+const GRPC_STAYER: &str = r#"
+import grpc, json, os, queue
+channel = grpc.insecure_channel("echo.shop:80")
+sent = queue.Queue()
+sent.put(b"x")
+answers = channel.stream_stream("/shop.Echo/Both")(iter(sent.get, None))
+print(next(answers).decode(), flush=True)
+def told(call):
+    try:
+        call()
+    except grpc.RpcError as error:
+        print(json.dumps({ "code": error.code().name, "policy": "policy" in error.details() }), flush=True)
+told(lambda: next(answers))
+told(lambda: channel.unary_unary("/shop.Echo/Unary")(b"", timeout=10))
+os._exit(0)
+"#;
+
 const CHAT_SERVER: &str = r#"
 const { WebSocketServer } = require("ws");
 const server = new WebSocketServer({ port: 8080, host: "::" });
@@ -99,6 +117,19 @@ for (let number = 0; number < 20; number++) {
     if (++ended === 5) process.exit();
   });
 }
+"#;
+
+/// The same of a WebSocket.
+const CHAT_STAYER: &str = r#"
+const WebSocket = require("ws");
+const again = () => {
+  const next = new WebSocket("ws://chat.shop/room");
+  next.on("unexpected-response", (_, answer) => { console.log(JSON.stringify({ status: answer.statusCode })); process.exit(); });
+};
+const chat = new WebSocket("ws://chat.shop/room");
+chat.on("open", () => console.log("open"));
+chat.on("error", (error) => console.log(JSON.stringify({ error: error.code })));
+chat.on("close", (code) => { console.log(JSON.stringify({ code })); again(); });
 "#;
 
 const GREETER: &str = r#"
@@ -163,6 +194,7 @@ fn clients() {
             grpc_of_every_kind,
             websockets,
             websockets_are_told_that_their_proxy_goes_away,
+            calls_and_websockets_are_told_what_a_new_policy_refuses,
             http2_of_h2load_for_a_server_that_has_none,
             wrk_on_many_connections,
             a_server_that_speaks_first_is_heard,
@@ -201,6 +233,25 @@ fn websockets_are_told_that_their_proxy_goes_away(mesh: &TestMesh) {
     for _ in 0..5 {
         assert_eq!(stayers.next_json(), json!({ "code": 1001 }));
     }
+}
+
+fn calls_and_websockets_are_told_what_a_new_policy_refuses(mesh: &TestMesh) {
+    let mut call = mesh.start_exec(CALLER, &["python3", "-c", GRPC_STAYER]);
+    let mut chat = mesh.start_exec(CALLER, &["node", "-e", CHAT_STAYER]);
+    assert_eq!((call.next_line(), chat.next_line()), ("X".into(), "open".into()));
+    let denied = |app: &str, operation: Value| {
+        let selector = json!({ "matchLabels": { "app": app } });
+        let spec = json!({ "selector": selector, "action": "DENY", "rules": [{ "to": [{ "operation": operation }] }] });
+        Applied::new(mesh, Policy::new(&format!("shop/no-{app}"), spec))
+    };
+    let _calls = denied("echo", json!({ "paths": ["/shop.Echo/*"] }));
+    let _chats = denied("chat", json!({ "methods": ["GET"] }));
+    // The one that is under way, and the next one.
+    for _ in 0..2 {
+        assert_eq!(call.next_json(), json!({ "code": "PERMISSION_DENIED", "policy": true }));
+    }
+    assert_eq!(chat.next_json(), json!({ "code": 1008 }));
+    assert_eq!(chat.next_json(), json!({ "status": 403 }));
 }
 
 fn http2_of_h2load_for_a_server_that_has_none(mesh: &TestMesh) {

@@ -123,6 +123,41 @@ fn repeated_headers_are_one_list() {
     assert_eq!(found(&router, "shop", "GET", "/", &[("a", "1")]), "404");
 }
 
+/// Who does without them may leave a request's head as it came.
+#[test]
+fn rules_say_whether_they_look_at_fields_or_change_them() {
+    const BACKENDS: &str = "backendRefs: [{name: web, port: 80}]";
+    let filter = |it: &str| format!("[{{filters: [{it}], {BACKENDS}}}]");
+    let of_backend = |it: &str| format!("[{{backendRefs: [{{name: web, port: 80, filters: [{it}]}}]}}]");
+    let set =
+        |kind: &str, field: &str| format!("{{type: {kind}, {field}: {{set: [{{name: x, value: set}}]}}}}");
+    let (request, response) = (
+        set("RequestHeaderModifier", "requestHeaderModifier"),
+        set("ResponseHeaderModifier", "responseHeaderModifier"),
+    );
+    for (rules, want) in [
+        (format!("[{{{BACKENDS}}}]"), false),
+        (format!("[{{matches: [{{path: {{value: /a}}, method: GET}}], {BACKENDS}}}]"), false),
+        (format!("[{{matches: [{{queryParams: [{{name: a, value: b}}]}}], {BACKENDS}}}]"), false),
+        (format!("[{{matches: [{{headers: [{{name: a, value: b}}]}}], {BACKENDS}}}]"), true),
+        (format!("[{{{BACKENDS}}}, {{matches: [{{headers: [{{name: a, value: b}}]}}], {BACKENDS}}}]"), true),
+        (filter(&response), false),
+        (of_backend(&response), false),
+        (filter(&request), true),
+        (of_backend(&request), true),
+        (filter("{type: URLRewrite, urlRewrite: {hostname: a.example}}"), true),
+        (filter("{type: RequestMirror, requestMirror: {backendRef: {name: web, port: 80}}}"), true),
+        (filter("{type: CORS, cors: {allowOrigins: ['*']}}"), true),
+        ("[{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}]".into(), true),
+    ] {
+        let router = HttpRouter::new(&table(&http_routes(&[("shop", &rules)])));
+        assert_eq!(router.looks_at_fields(), want, "{rules}");
+    }
+    let of_consumer = ("away", "[{matches: [{headers: [{name: a, value: b}]}]}]");
+    let router = HttpRouter::new(&table(&http_routes(&[("shop", "[{}]"), of_consumer])));
+    assert!(router.looks_at_fields(), "one consumer's rule is enough");
+}
+
 #[test]
 fn a_port_without_routes_has_no_table() {
     let objects = http_routes(&[("shop", "[{}]")]);
