@@ -115,6 +115,13 @@ impl Mesh {
         Ok(format!("{address}:{port}"))
     }
 
+    /// The process of a workload's first replica.
+    pub(crate) fn process(&self, name: &str) -> Result<u32> {
+        let status = self.status()?;
+        let pid = named(&status["workloads"], name)?["instances"][0]["pid"].as_u64();
+        pid.and_then(|it| it.try_into().ok()).with_context(|| format!("{name} has no process"))
+    }
+
     /// What `wabe status` tells.
     pub(crate) fn status(&self) -> Result<Value> {
         serde_json::from_str(&run(&mut self.wabe(&["status", "-o", "json"]))?)

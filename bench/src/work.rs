@@ -29,6 +29,8 @@ pub(crate) enum Work {
     Grpc(u32, u32),
     /// One request at a time, by `wabe lab load`; the median of its times.
     OneByOne,
+    /// One after the other on each connection, by the same: how many a second.
+    Closed,
     /// So many requests a second by schedule, by `wabe lab load`; the 99th percentile, counted from when a request ought
     /// to have been sent.
     Scheduled(u64),
@@ -64,7 +66,7 @@ impl Work {
         match self {
             Self::Own(_, Figure::SetUps) => "1/median s",
             Self::Own(_, Figure::Megabytes) => "MB/s",
-            Self::Own(_, Figure::Rate) | Self::Wrk | Self::Http2(..) | Self::Grpc(..) => "1/s",
+            Self::Own(_, Figure::Rate) | Self::Wrk | Self::Http2(..) | Self::Grpc(..) | Self::Closed => "1/s",
             Self::OneByOne | Self::Scheduled(_) => "us",
         }
     }
@@ -74,7 +76,9 @@ impl Work {
         match self {
             // By schedule an overloaded one does not.
             Self::Scheduled(_) => Self::OneByOne,
-            Self::Own(..) | Self::Wrk | Self::Http2(..) | Self::Grpc(..) | Self::OneByOne => self.clone(),
+            Self::Own(..) | Self::Wrk | Self::Http2(..) | Self::Grpc(..) | Self::OneByOne | Self::Closed => {
+                self.clone()
+            }
         }
     }
 
@@ -86,6 +90,7 @@ impl Work {
                 h2load::few(load.time, *connections, *streams)
                     .map_or_else(|| rate * load.time.as_secs_f64(), |few| few as f64),
             ),
+            Self::Closed => Some(rate * load.time.as_secs_f64()),
             Self::Own(..) | Self::OneByOne | Self::Scheduled(_) => None,
         }
     }
@@ -122,6 +127,10 @@ impl Work {
             Self::OneByOne => {
                 let told = lab_load(place, from, to, load, &["--closed", "--connections", "1"])?;
                 percentile(&told, "p50")
+            }
+            Self::Closed => {
+                let words = ["--closed", "--connections", &load.connections.to_string()];
+                answers(&lab_load(place, from, to, load, &words)?)
             }
             Self::Scheduled(rate) => {
                 let words = ["--rate", &rate.to_string(), "--connections", &load.connections.to_string()];
@@ -185,6 +194,15 @@ fn lab_load(place: &Place, from: &From, to: &str, load: Load, words: &[&str]) ->
             String::from_utf8_lossy(&output.stderr).trim()
         )
     })
+}
+
+/// A second.
+fn answers(told: &Value) -> Result<f64> {
+    let failed = told["failed"].as_object().context("`wabe lab load` tells no failures")?;
+    ensure!(failed.is_empty(), "requests failed: {}", told["failed"]);
+    let (answered, seconds) = (told["answered"].as_f64(), told["seconds"].as_f64());
+    let rate = answered.zip(seconds).map(|(answered, seconds)| answered / seconds);
+    rate.context("`wabe lab load` does not tell how many were answered in which time")
 }
 
 /// Microseconds.

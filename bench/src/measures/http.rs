@@ -16,8 +16,8 @@ use super::{
     proxies::{self, Wanted},
 };
 
-/// `proxy-requests`. With nginx and HAProxy also in the client's namespace, where Wabe's proxy is reached: so that nobody has to
-/// believe that the way there makes no difference.
+/// `proxy-requests`. With nginx and HAProxy also in the client's namespace, where Wabe's proxy is reached, and with all peers as
+/// workloads of the mesh: so that nobody has to believe what the way there, and the mesh on it, make of it.
 pub(super) fn requests(place: &Place) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut arms = proxies::http(place, "requests", &mut prepared)?;
@@ -31,10 +31,12 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
         }
     }
     let near = Rc::new(near);
+    let inside = proxies::inside(place, &arms, &mut prepared);
     arms.extend(there.into_iter().map(|(name, peer)| {
         let to = Chain::to(peer, Side::Client, Way::Http);
         Arm::new(&name, From::Chain(near.clone()), to).through(near.processes(peer))
     }));
+    arms.extend(inside);
     let title = "proxy-requests: HTTP/1.1 on 32 connections".to_owned();
     prepared.comparisons.push(Comparison { title, work: Work::Wrk, ratios: Ratios::OfWabe, arms });
     Ok(prepared)

@@ -15,6 +15,9 @@ use super::Prepared;
 pub(crate) const CABLE: &str = "no proxy, a cable";
 pub(crate) const MESH: &str = "no proxy, the mesh";
 
+/// What the names of peers end with that are workloads of Wabe's mesh.
+pub(crate) const INSIDE: &str = ", a workload of the mesh";
+
 /// What the arms go through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
@@ -54,6 +57,25 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
         arms.push(Arm::new(peer.word(), From::Chain(chain.clone()), to).through(chain.processes(peer)));
     }
     Ok(arms)
+}
+
+/// Peers again, as workloads of the mesh that is among `arms`: what they cost there, where a mesh's work is done for them too.
+pub(crate) fn inside(place: &Place, arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
+    let Some(mesh) = arms.iter().find_map(|arm| match &arm.from {
+        From::Mesh(mesh) => Some(mesh),
+        From::Bridge(_) | From::Chain(_) => None,
+    }) else {
+        return Vec::new();
+    };
+    let mut inside = Vec::new();
+    for peer in Peer::ALL {
+        let name = format!("{}{INSIDE}", peer.word());
+        match proxy::add(place, mesh, peer) {
+            Ok((to, processes)) => inside.push(Arm::mesh(&name, mesh, to).through(processes)),
+            Err(error) => prepared.missing.push((name, format!("{error:#}"))),
+        }
+    }
+    inside
 }
 
 /// Arms without a proxy: over a cable between two namespaces; and through the mesh, to the workload's own address, if there is

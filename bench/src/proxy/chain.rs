@@ -148,16 +148,24 @@ impl Chain {
     }
 
     fn wait(&self, place: &Place, to: &str) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            place.check()?;
-            match run(self.client(&place.program()).args(["probe", to])) {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(error).context(format!("nothing accepts connections at {to}"));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        accepts(place, || self.client(&place.program()), to)
+    }
+}
+
+/// Waits until connections are accepted there. `client` runs the benchmark where the client is.
+///
+/// # Errors
+/// None is for long.
+pub(super) fn accepts(place: &Place, client: impl Fn() -> Command, to: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        place.check()?;
+        match run(client().args(["probe", to])) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error).context(format!("nothing accepts connections at {to}"));
             }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }

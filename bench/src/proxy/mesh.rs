@@ -1,11 +1,11 @@
 //! Meshes whose callers are led to the proxy.
 
-use std::{process::Command, rc::Rc};
+use std::{iter, path::Path, process::Command, rc::Rc};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{END_CORE, GRPC_PORT, HTTP2_PORT, PROXY_CORE, Way, route};
+use super::{END_CORE, GRPC_PORT, HTTP2_PORT, PROXY_CORE, Peer, Setting, Way, chain::accepts, route};
 use crate::{
     command::run,
     mesh::{Mesh, Wanted, document, service, workload},
@@ -31,6 +31,30 @@ pub(crate) fn up(place: &Place, name: &str, way: Way, routes: usize) -> Result<(
         bail!("connections to the service are not led to the proxy: {}", status["lanes"]);
     }
     Ok((Rc::new(mesh), to))
+}
+
+/// Starts a peer as a workload of the mesh, before the workload that serves. Tells where it accepts HTTP/1.1, and its processes.
+///
+/// # Errors
+/// It is not there, ends, or accepts nothing.
+pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer) -> Result<(String, Vec<u32>)> {
+    let server = mesh.workload("server", server::PORT)?;
+    let (server, _) = server.rsplit_once(':').context("an address without a port")?;
+    let name = format!("{}-{}", mesh.name(), peer.word());
+    // Workloads have a `/tmp` of their own.
+    let setting = Setting { name: &name, folder: Path::new("/tmp"), server, routes: 0 };
+    let command = peer.command(place, &setting)?;
+    let words = iter::once(command.get_program()).chain(command.get_args()).map(|it| it.to_string_lossy());
+    let port = peer.port(Way::Http);
+    let spec = json!({
+        "command": words.collect::<Vec<_>>(), "readiness": {"tcp": {"port": port}}, "grace": "1s",
+    });
+    let file =
+        place.write(&format!("{}/{}.yaml", mesh.name(), peer.word()), &workload(peer.word(), &spec))?;
+    run(mesh.wabe(&["apply", "-f"]).arg(file))?;
+    let to = mesh.workload(peer.word(), port)?;
+    accepts(place, || mesh.client(&place.program()), &to)?;
+    Ok((to, place::with_children(mesh.process(peer.word())?)))
 }
 
 /// The proxy alone on its core, everything else of the mesh on the other.
