@@ -20,7 +20,7 @@ use crate::{
     drain::Drain,
     failure::Failure,
     head::Head,
-    identity::end_hop,
+    identity::{REQUEST_ID, end_hop},
     policy::{Case, Refused},
     replay::Replay,
     upstream::{Connection, Stream, ready},
@@ -153,7 +153,8 @@ pub(crate) async fn attempt<'a>(
         }
         Answer::Parts(mut answer, framing, stream) => {
             let persistent = is_persistent(answer.version, &answer.headers);
-            let protocol = end_hop(&mut answer.headers);
+            // HTTP/2 has no fields of one connection: see `exchange`.
+            let protocol = if stream.is_some() { None } else { end_hop(&mut answer.headers) };
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 answer.headers.insert(CONNECTION, http::HeaderValue::from_static("upgrade"));
                 protocol.map(|protocol| answer.headers.insert(UPGRADE, protocol));
@@ -249,6 +250,9 @@ fn streamed(head: &request::Parts) -> Request<()> {
     let headers = request.headers_mut();
     *headers = head.headers.clone();
     let host = headers.remove(HOST);
+    // Never indexed, as it comes once: in the table of headers it would take the place of those that come again, and h2 walks
+    // through all that have one name.
+    headers.get_mut(&REQUEST_ID).into_iter().for_each(|it| it.set_sensitive(true));
     let mut target = head.uri.clone().into_parts();
     target.scheme = Some(http::uri::Scheme::HTTP);
     target.authority = host.and_then(|it| it.as_bytes().try_into().ok());
@@ -382,5 +386,18 @@ async fn until(time: Option<Instant>) {
 impl From<BodyError> for io::Error {
     fn from(error: BodyError) -> Self {
         Self::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_of_http2_has_its_host_in_the_target_and_a_name_that_takes_no_place() {
+        let head = Request::get("/a?b").header("host", "web:80").header("x-request-id", "1").body(());
+        let sent = streamed(&head.expect("a request").into_parts().0);
+        assert_eq!(sent.uri(), "http://web:80/a?b");
+        assert!(!sent.headers().contains_key("host") && sent.headers()["x-request-id"].is_sensitive());
     }
 }

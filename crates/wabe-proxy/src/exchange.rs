@@ -74,7 +74,9 @@ pub(crate) async fn exchange(
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
     record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
-    let upgrade = head.fields_mut().and_then(end_hop).filter(|it| !caller.streams && it != "h2c");
+    // Of HTTP/2 h2 refuses what has fields of one connection.
+    let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
+    let upgrade = upgrade.filter(|it| it != "h2c");
     let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());

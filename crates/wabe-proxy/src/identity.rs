@@ -9,7 +9,7 @@ use http::{
 
 use crate::{balance::Random, head::Head};
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
