@@ -31,7 +31,7 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
         }
     }
     let near = Rc::new(near);
-    let inside = proxies::inside(place, &arms, &mut prepared);
+    let inside = proxies::inside(place, Way::Http, &arms, &mut prepared);
     arms.extend(there.into_iter().map(|(name, peer)| {
         let to = Chain::to(peer, Side::Client, Way::Http);
         Arm::new(&name, From::Chain(near.clone()), to).through(near.processes(peer))

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::{
     arm::{Arm, Comparison, Ratios, WABE},
     place::Place,
-    proxy::{END_CORE, Peer},
+    proxy::{END_CORE, Peer, Way},
     work::{Load, Work},
 };
 
@@ -18,7 +18,7 @@ use super::{
 pub(super) fn added(place: &Place) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut arms = proxies::http(place, "latency", &mut prepared)?;
-    let inside = proxies::inside(place, &arms, &mut prepared);
+    let inside = proxies::inside(place, Way::Http, &arms, &mut prepared);
     arms.extend(inside);
     for arm in arms.iter_mut().filter(|arm| ![CABLE, MESH].contains(&arm.name.as_str())) {
         let is_of_mesh = arm.name == WABE || arm.name.ends_with(INSIDE);

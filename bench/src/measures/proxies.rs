@@ -60,7 +60,7 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
 }
 
 /// Peers again, as workloads of the mesh that is among `arms`: what they cost there, where a mesh's work is done for them too.
-pub(crate) fn inside(place: &Place, arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
+pub(crate) fn inside(place: &Place, way: Way, arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
     let Some(mesh) = arms.iter().find_map(|arm| match &arm.from {
         From::Mesh(mesh) => Some(mesh),
         From::Bridge(_) | From::Chain(_) => None,
@@ -70,7 +70,7 @@ pub(crate) fn inside(place: &Place, arms: &[Arm], prepared: &mut Prepared) -> Ve
     let mut inside = Vec::new();
     for peer in Peer::ALL {
         let name = format!("{}{INSIDE}", peer.word());
-        match proxy::add(place, mesh, peer) {
+        match proxy::add(place, mesh, peer, way) {
             Ok((to, processes)) => inside.push(Arm::mesh(&name, mesh, to).through(processes)),
             Err(error) => prepared.missing.push((name, format!("{error:#}"))),
         }

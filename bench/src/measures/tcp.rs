@@ -22,7 +22,8 @@ pub(super) fn pass_through(place: &Place) -> Result<Prepared> {
     let wanted = Wanted { name: "tcp", way: Way::Tcp, routes: 0, peers: &Peer::ALL };
     let mut arms = proxies::arms(place, wanted, &mut prepared)?;
     let direct = proxies::direct(&arms, server::PORT)?;
-    arms.extend(direct);
+    let inside = proxies::inside(place, Way::Tcp, &arms, &mut prepared);
+    arms.extend(direct.into_iter().chain(inside));
     for (title, work) in [
         ("proxy-tcp: requests on 32 connections", Work::Wrk),
         ("proxy-tcp: bytes on one connection", Work::Own(Kind::Bytes, Figure::Megabytes)),

@@ -33,11 +33,12 @@ pub(crate) fn up(place: &Place, name: &str, way: Way, routes: usize) -> Result<(
     Ok((Rc::new(mesh), to))
 }
 
-/// Starts a peer as a workload of the mesh, before the workload that serves. Tells where it accepts HTTP/1.1, and its processes.
+/// Starts a peer as a workload of the mesh, before the workload that serves (HTTP/1.1 and bytes). Tells where it accepts what is
+/// to go that way, and its processes.
 ///
 /// # Errors
 /// It is not there, ends, or accepts nothing.
-pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer) -> Result<(String, Vec<u32>)> {
+pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer, way: Way) -> Result<(String, Vec<u32>)> {
     let server = mesh.workload("server", server::PORT)?;
     let (server, _) = server.rsplit_once(':').context("an address without a port")?;
     let name = format!("{}-{}", mesh.name(), peer.word());
@@ -45,7 +46,7 @@ pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer) -> Result<(String, Vec
     let setting = Setting { name: &name, folder: Path::new("/tmp"), server, routes: 0 };
     let command = peer.command(place, &setting)?;
     let words = iter::once(command.get_program()).chain(command.get_args()).map(|it| it.to_string_lossy());
-    let port = peer.port(Way::Http);
+    let port = peer.port(way);
     let spec = json!({
         "command": words.collect::<Vec<_>>(), "readiness": {"tcp": {"port": port}}, "grace": "1s",
     });
