@@ -31,7 +31,7 @@ pub(super) fn added(place: &Place) -> Result<Prepared> {
 
 /// Percent of nginx's capacity that every proxy is loaded with.
 const SHARE: f64 = 70.0;
-/// A rate is borne if so many of a hundred requests are answered within this time, microseconds: what a proxy can't do piles up.
+/// A rate is borne if 99 of 100 requests are answered within this time, microseconds: what a proxy can't do piles up.
 const BORNE: f64 = 10_000.0;
 
 /// `proxy-tail`: nginx's capacity is searched first, the largest rate by schedule that it bears. The generator shares its core

@@ -428,6 +428,21 @@ mod tests {
         assert!(refused(Failure::AmbiguousPath, None).get("policy").is_none());
     }
 
+    #[test]
+    fn who_left_without_an_answer_is_told_apart_from_what_failed() {
+        let unanswered = |failure| {
+            told(|record| (record.status, record.complete, record.failure) = (None, false, failure))
+        };
+        let why = |line: serde_json::Value| (line["reason"].clone(), line["blame"].clone());
+        assert_eq!(why(unanswered(None).expect("a line")), ("no-answer".into(), "caller".into()));
+        // A copy that can't be sent has no status either.
+        let line = unanswered(Some(Failure::NoHealthyEndpoint)).expect("a line");
+        assert_eq!(why(line), ("no-healthy-endpoint".into(), "upstream".into()));
+        let line =
+            told(|record| (record.asked, record.status, record.complete) = (Asked::unknown(), None, false));
+        assert_eq!(line.expect("a line").get("reason"), None, "it was no request");
+    }
+
     fn call(code: &'static str) -> impl FnOnce(&mut Record) {
         move |record| {
             record.grpc = Some(Cell::default());

@@ -10,7 +10,7 @@ use wabe_model::Mirror;
 use crate::{
     access::Asked,
     answer::Answerer,
-    forward::{Errand, forward},
+    forward::{Errand, Forwarded, forward},
     head::Head,
     replay::Replay,
     serve::{Caller, Proxy},
@@ -47,6 +47,10 @@ pub(crate) fn send(
         record.mirror = Some(format!("{}:{}", to.service, to.port));
         let mut body = Replay::of(body);
         let mut nobody = Some(Answerer::Nobody { method: head.method().clone() });
-        let _ = forward(&errand, &mut head, &mut body, &mut nobody, &mut record).await;
+        if let Forwarded::Failed(failure) =
+            forward(&errand, &mut head, &mut body, &mut nobody, &mut record).await
+        {
+            record.failure = Some(failure);
+        }
     });
 }
