@@ -40,8 +40,7 @@ impl Mesh {
     pub(crate) fn up(place: &Place, name: &str, wanted: &Wanted, core: usize) -> Result<Self> {
         place.check()?;
         let name = format!("{MESH}{name}");
-        // Workloads have a `/tmp` of their own.
-        let text = server::nginx(core, Path::new("/tmp"), &name);
+        let text = server::nginx(core, &place.scratch(), &name);
         let config = place.write(&format!("{name}.conf"), &text)?;
         let mut text = String::new();
         // One worker of the proxy, as of all that it is compared with.

@@ -1,7 +1,8 @@
 //! Where a run keeps its things, and how they go again: also those of a run that was killed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{command, grpc};
 
-/// A folder that workloads see too, which have a `/tmp` of their own, and from which programs may be run.
+/// A folder that workloads see too, and from which programs may be run.
 const FOLDER: &str = "/var/lib/wabe-bench";
 /// A file of [`MANY_BYTES`] zeros that takes no room, which servers answer with.
 pub(crate) const MANY: &str = "/var/lib/wabe-bench/many";
@@ -60,12 +61,20 @@ impl Place {
             .and_then(|file| file.set_len(MANY_BYTES))
             .with_context(|| format!("making {MANY}"))?;
         fs::write(place.folder().join(grpc::FILE), grpc::message()).context("writing a message of gRPC")?;
+        fs::create_dir(place.scratch())
+            .and_then(|()| fs::set_permissions(place.scratch(), Permissions::from_mode(0o1777)))
+            .with_context(|| format!("making {}", place.scratch().display()))?;
         Ok(place)
     }
 
     /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         Path::new(FOLDER)
+    }
+
+    /// Where workloads may write, which are nobody.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder().join("scratch")
     }
 
     /// The load generators, where workloads find them.

@@ -93,7 +93,8 @@ fn run(measures: &[&str]) -> Value {
     assert!(!Path::new("/var/lib/wabe-bench").exists(), "files are left");
     for folder in ["/run/netns", "/tmp"] {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|it| it.file_name());
-        let left: Vec<_> = entries.filter(|it| it.to_string_lossy().starts_with("wabe-bench-")).collect();
+        let is_ours = |name: &str| ["wabe-bench-", "bench-"].iter().any(|it| name.starts_with(it));
+        let left: Vec<_> = entries.filter(|it| is_ours(&it.to_string_lossy())).collect();
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
     serde_json::from_str(&text.expect("a result")).expect("JSON")

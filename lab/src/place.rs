@@ -1,7 +1,8 @@
 //! Where a run keeps its things, and how they go again: also those of a run that was killed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -18,7 +19,7 @@ pub(crate) mod command;
 
 use cgroup::Cgroup;
 
-/// A folder that workloads see too, which have a `/tmp` of their own, and from which programs may be run.
+/// A folder that workloads see too, and from which programs may be run.
 const FOLDER: &str = "/var/lib/wabe-lab";
 /// Other programs that the lab installed; they stay between runs.
 const PEERS: &str = "/var/lib/wabe-lab-peers";
@@ -61,12 +62,20 @@ impl Place {
         place.sweep().context("removing what an earlier run of the lab left")?;
         fs::create_dir_all(FOLDER).with_context(|| format!("creating {FOLDER}"))?;
         fs::copy(wabe, place.program()).context("copying `wabe` to where workloads find it")?;
+        fs::create_dir(place.scratch())
+            .and_then(|()| fs::set_permissions(place.scratch(), Permissions::from_mode(0o1777)))
+            .with_context(|| format!("making {}", place.scratch().display()))?;
         Ok(place)
     }
 
     /// The folder.
     pub(crate) fn folder(&self) -> &Path {
         Path::new(FOLDER)
+    }
+
+    /// Where workloads may write, which are nobody.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder().join("scratch")
     }
 
     /// Where peers are installed.

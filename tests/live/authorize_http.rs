@@ -1,6 +1,6 @@
 //! Policies that look at requests, before a real nginx: the proxy judges each, and nobody gets round it.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
 use serde_json::{Value, json};
 use wabe_testkit::{Finished, TestMesh};
@@ -14,19 +14,22 @@ use wabe_tests::{
 const CALLER: &str = "shop/caller";
 const SERVER: &str = "shop/nginx";
 /// What nginx was asked, a line each.
-const LOG: &str = "/tmp/access.log";
-const CONFIG: &str = "daemon off; error_log stderr; pid /tmp/nginx.pid; events {} http { \
-    log_format asked '$request_method $request_uri'; access_log /tmp/access.log asked; \
-    client_body_temp_path /tmp/b; proxy_temp_path /tmp/p; fastcgi_temp_path /tmp/f; uwsgi_temp_path /tmp/u; \
-    scgi_temp_path /tmp/s; keepalive_requests 100000; server { listen 8080; listen [::]:8080; \
-    location / { return 200 fine; } location = /download { root /tmp; limit_rate 100k; } } }";
+const LOG: &str = "access.log";
+const CONFIG: &str = "daemon off; error_log stderr; pid nginx.pid; events {} http { \
+    log_format asked '$request_method $request_uri'; access_log access.log asked; \
+    client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; \
+    scgi_temp_path s; keepalive_requests 100000; server { listen 8080; listen [::]:8080; \
+    location / { return 200 fine; } location = /download { root .; limit_rate 100k; } } }";
 /// Of `/download`, which takes ten seconds.
 const BYTES: usize = 1_000_000;
 
 #[test]
 fn authorize_http() {
-    let start = "head -c 1000000 /dev/zero > /tmp/download; echo \"$CONFIG\" > /tmp/nginx.conf; exec /usr/sbin/nginx -e stderr -c /tmp/nginx.conf";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our own folder");
+    let start = "head -c 1000000 /dev/zero > download; echo \"$CONFIG\" > nginx.conf; exec /usr/sbin/nginx -e stderr -p . -c nginx.conf";
     let nginx = Workload::server(SERVER)
+        .with("workingDir", folder.path().to_str().expect("UTF-8").into())
         .with("command", json!(["sh", "-c", start]))
         .with("env", json!({ "CONFIG": CONFIG }));
     let mesh = TestMesh::up(&all(&[

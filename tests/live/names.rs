@@ -1,10 +1,9 @@
 //! Names: what `wabe dns` says, and that the resolvers which programs come with understand it, with `/etc/resolv.conf`
 //! as it is.
 
-use std::{fs, sync::OnceLock};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wabe_tests::{
     eventually,
     manifest::{Service, Workload, all},
@@ -75,23 +74,15 @@ fn replicas(mesh: &TestMesh, workload: &str) -> Vec<String> {
     texts
 }
 
-/// Scripts where workloads can read them.
-fn script(name: &str) -> String {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::Builder::new().prefix("wabe-test-").tempdir().expect("a temporary folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
-        for (name, text) in [
-            ("ask.py", include_str!("names/ask.py")),
-            ("resolvers.py", include_str!("names/resolvers.py")),
-            ("gai.c", include_str!("names/gai.c")),
-        ] {
-            fs::write(folder.path().join(name), text).expect("our own folder");
-        }
-        folder
-    });
-    folder.path().join(name).to_str().expect("UTF-8").to_owned()
+/// A script where workloads of this mesh can read it; it goes with the mesh.
+fn script(mesh: &TestMesh, name: &str) -> String {
+    let text = match name {
+        "ask.py" => include_str!("names/ask.py"),
+        "resolvers.py" => include_str!("names/resolvers.py"),
+        "gai.c" => include_str!("names/gai.c"),
+        other => panic!("no script {other}"),
+    };
+    mesh.file(name, text)
 }
 
 /// Debian's Python, which has the packages, whatever else is in PATH.
@@ -100,7 +91,7 @@ const PYTHON: &str = "/usr/bin/python3";
 /// Asks `server` from inside a workload: one answer for each (name, type).
 #[track_caller]
 fn ask(mesh: &TestMesh, caller: &str, server: &str, carrier: &str, questions: &[(&str, &str)]) -> Vec<Value> {
-    let script = script("ask.py");
+    let script = script(mesh, "ask.py");
     let mut command = vec![PYTHON, &script, server, carrier];
     for (name, kind) in questions {
         command.extend([*name, *kind]);

@@ -78,3 +78,16 @@ fn proxy() {
     );
     mesh.down();
 }
+
+/// Benchmarks and whoever counts cores rely on it: two that share a core wait for each other's turns.
+#[test]
+fn who_asks_for_one_worker_never_has_two() {
+    let mesh = TestMesh::up(&all(&[
+        &format_args!("---\n{}", CONFIG.replace("proxyWorkers: 2", "proxyWorkers: 1")),
+        &Workload::idle(CALLER),
+        &Workload::web("shop/lasting"),
+        &led("shop/one", json!({ "targetPort": 8080 })),
+    ]));
+    workers::one_serves(&mesh, "http://one.shop/");
+    mesh.down();
+}

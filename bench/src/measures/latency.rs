@@ -38,7 +38,8 @@ const BORNE: f64 = 10_000.0;
 /// with the server, and a schedule costs it more than answering answers: what `wrk` gets through nginx it could not even offer.
 pub(super) fn tail(place: &Place, quick: bool) -> Result<Prepared> {
     let mut prepared = Prepared::default();
-    let arms = proxies::http(place, "tail", &mut prepared)?;
+    let mut arms = proxies::http(place, "tail", &mut prepared)?;
+    arms.extend(proxies::inside(place, Way::Http, &arms, &mut prepared));
     let load = Load { connections: 32, time: std::time::Duration::from_secs(1), core: END_CORE };
     let is_nginx = |arm: &&Arm| arm.name == Peer::Nginx.word();
     let nginx = arms.iter().find(is_nginx).context("without nginx there is no rate to load with")?;

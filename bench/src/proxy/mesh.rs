@@ -1,6 +1,6 @@
 //! Meshes whose callers are led to the proxy.
 
-use std::{iter, path::Path, process::Command, rc::Rc};
+use std::{fs, iter, process::Command, rc::Rc};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -42,8 +42,8 @@ pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer, way: Way) -> Result<(S
     let server = mesh.workload("server", server::PORT)?;
     let (server, _) = server.rsplit_once(':').context("an address without a port")?;
     let name = format!("{}-{}", mesh.name(), peer.word());
-    // Workloads have a `/tmp` of their own.
-    let setting = Setting { name: &name, folder: Path::new("/tmp"), server, routes: 0 };
+    let scratch = place.scratch();
+    let setting = Setting { name: &name, folder: &scratch, server, routes: 0 };
     let command = peer.command(place, &setting)?;
     let words = iter::once(command.get_program()).chain(command.get_args()).map(|it| it.to_string_lossy());
     let port = peer.port(way);
@@ -67,8 +67,11 @@ fn apart(mesh: &Mesh) -> Result<()> {
             run(Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()]))?;
         }
     }
-    if mesh.proxy().is_empty() {
-        bail!("the mesh has no process of the proxy");
+    let [proxy] = mesh.proxy()[..] else { bail!("the mesh has no process of the proxy") };
+    // Two would take turns on that core, and a request wait for the other's.
+    let threads = fs::read_dir(format!("/proc/{proxy}/task"))?.count();
+    if threads != 1 {
+        bail!("the proxy has {threads} threads instead of the one worker that it was asked for");
     }
     Ok(())
 }

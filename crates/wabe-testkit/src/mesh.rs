@@ -142,7 +142,10 @@ impl TestMesh {
         if text.contains("$TESTBOX") {
             text = text.replace("$TESTBOX", testbox().to_str().expect("a path in UTF-8"));
         }
-        fs::write(&path, text).expect("a temporary folder can be written to");
+        // Whole or not at all: a workload may be reading what another test wrote there.
+        let unready = self.folder.path().join(fresh(file));
+        fs::write(&unready, text).expect("a temporary folder can be written to");
+        fs::rename(unready, &path).expect("our own file");
         path.to_str().expect("a path in UTF-8").to_owned()
     }
 }

@@ -1,8 +1,8 @@
 //! The mesh as an arm: the same servers as workloads, the load from another workload.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
@@ -32,8 +32,7 @@ impl Mesh {
         routed: bool,
         flood: Flood,
     ) -> Result<(Self, results::Rules)> {
-        let scratch = Path::new("/tmp");
-        let config = server::nginx(scratch, &super::bodies(place)?);
+        let config = server::nginx(&place.scratch(), &super::bodies(place)?);
         let config = place.write(&format!("{name}/nginx.conf"), config)?;
         let ports = [("http", 80, server::HTTP, "TCP"), ("http2", 82, server::HTTP2, "TCP")];
         let mut text = workload("server", json!(["nginx", "-e", "stderr", "-c", config]), &ports);
@@ -70,6 +69,11 @@ impl Mesh {
     fn pin_proxy(&self) -> Result<()> {
         let proxies = self.processes()?.into_iter().filter(|(role, _)| *role == "proxy");
         for pid in proxies.flat_map(|(_, pids)| pids) {
+            // Two would take turns on that core, and a request wait for the other's.
+            let threads = fs::read_dir(format!("/proc/{pid}/task"))?.count();
+            if threads != 1 {
+                bail!("the proxy has {threads} threads instead of the one worker that it was asked for");
+            }
             run(Command::new("taskset").args([
                 "-a",
                 "-c",

@@ -47,9 +47,10 @@ fn glibc_with_a_search_list() {
 
 #[test]
 fn musl() {
-    let program = format!("{}.musl", script("gai.c"));
+    let source = script(mesh(), "gai.c");
+    let program = format!("{source}.musl");
     let mut compile = Command::new("musl-gcc");
-    compile.args(["-static", "-O", "-Wall", "-Werror", "-o", &program, &script("gai.c")]);
+    compile.args(["-static", "-O", "-Wall", "-Werror", "-o", &program, &source]);
     let done = compile.status().expect("musl-gcc is installed; `cargo xtask setup` does it");
     assert!(done.success());
     let names: Vec<&str> = NAMES.iter().map(|it| it.0).chain([UNKNOWN]).collect();
@@ -98,7 +99,7 @@ fn c_ares() {
 
 #[track_caller]
 fn understood_by(library: &str, unknown: &str) {
-    let script = script("resolvers.py");
+    let script = script(mesh(), "resolvers.py");
     let names: Vec<&str> = NAMES.iter().map(|it| it.0).chain([UNKNOWN]).collect();
     let command: Vec<&str> = [PYTHON, &script, library].into_iter().chain(names).collect();
     let said = mesh().exec("shop/caller", &command).success().json_lines();

@@ -71,3 +71,9 @@ pub(super) fn more_workers_are_started_at_once_and_fewer_by_the_next_proxy(mesh:
     set(WORKERS);
     eventually("and then all", || (threads(next).len() == WORKERS).then_some(()));
 }
+
+pub(super) fn one_serves(mesh: &TestMesh, url: &str) {
+    let _ = mesh.exec(CALLER, &["curl", "-sSf", "-o", "/dev/null", "--max-time", "10", url]).success();
+    let threads = threads(in_charge(mesh));
+    assert_eq!(threads.len(), 1, "{threads:?}");
+}

@@ -59,11 +59,19 @@ impl Crew {
         (crew, Losses(losses))
     }
 
-    /// Starts those that are missing. As many as were asked for, or as there are cores, once there is a snapshot: it says how many. Those
-    /// that are too many go on.
+    /// Starts those that are missing, if there is anybody to accept from.
+    pub(crate) fn fill(&mut self) {
+        if !self.accepts.is_empty() {
+            self.start_missing();
+        }
+    }
+
+    /// As many as were asked for, or as there are cores, once there is a snapshot: it says how many. Those that are too many go on, so
+    /// none is started before the first workload is there: a mesh that begins has no settings yet, and who wanted one worker would have
+    /// two that take turns.
     ///
     /// What a thread was relieved of, those that it starts do not have either: none is to be confined by itself.
-    pub(crate) fn fill(&mut self) {
+    fn start_missing(&mut self) {
         let read = self.common.source.look();
         let wanted = if read.is_there { read.workers.unwrap_or(self.cores).min(MOST) } else { 1 };
         while self.common.workers.count() < wanted && !self.is_short {
@@ -94,6 +102,7 @@ impl Crew {
     /// Has somebody accept a workload's connections.
     pub(crate) fn listen(&mut self, workload: u32, listener: TcpListener) {
         self.forget(workload);
+        self.start_missing();
         let worker = workload as usize % self.common.workers.count();
         self.accepts.insert(workload, worker);
         self.common.workers.tell(worker, Order::Listen { workload, listener });
