@@ -101,6 +101,9 @@ pub(crate) async fn attempt<'a>(
     let mut sent = false;
     let mut sound = true;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
+    // Once for all that is waited for here: to begin to listen costs more than to go on.
+    let mut over = pin!(is_over(terms.drain));
+    let mut late = pin!(until(terms.deadline.map(|it| it.0)));
     let came = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
         select! {
@@ -134,8 +137,8 @@ pub(crate) async fn attempt<'a>(
             },
             () = callers.forsaken() => return Tried::Forsaken,
             refused = terms.case.revoked(head) => return Tried::Revoked(refused),
-            () = is_over(terms.drain) => return Tried::Failed { failure: Failure::Ending, untouched: false },
-            () = until(terms.deadline.map(|it| it.0)) => {
+            () = &mut over => return Tried::Failed { failure: Failure::Ending, untouched: false },
+            () = &mut late => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
                 return Tried::Failed { failure, untouched: false };
             }
@@ -179,7 +182,7 @@ pub(crate) async fn attempt<'a>(
                     }
                     sound &= done.is_ok();
                 }
-                () = is_over(terms.drain) => break Err(Broken::Ending),
+                () = &mut over => break Err(Broken::Ending),
                 refused = terms.case.revoked(head) => break Err(Broken::Refused(refused)),
             }
         }
