@@ -162,9 +162,7 @@ fn the_summary_tells_who_wins_where_with_intervals() {
         }
     }
     assert!(!WHOLE.page.contains("none: Of "), "an arm without proxies redirects nothing");
-    let verdicts: serde_json::Value =
-        serde_json::from_str(&WHOLE.verdicts)
-            .expect("json");
+    let verdicts: serde_json::Value = serde_json::from_str(&WHOLE.verdicts).expect("json");
     assert!(verdicts.as_array().is_some_and(|it| it.len() > 300 && it[0]["ratio"]["low"].is_number()));
 }
 

@@ -115,6 +115,14 @@ impl<'a> Answerer<'a> {
         }
     }
 
+    /// Nothing more is answered on this connection, if it has one message at a time.
+    pub(crate) fn is_last(&self) {
+        match self {
+            Self::Http1 { closes, .. } => closes.set(true),
+            Self::Nobody { .. } | Self::Http2 { .. } => {}
+        }
+    }
+
     /// An answer of the proxy's own. Where not all of the request was read it is the last one on its connection.
     pub(crate) async fn tell(self, head: response::Parts, text: Bytes) -> io::Result<()> {
         match &self {

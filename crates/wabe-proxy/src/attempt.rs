@@ -17,11 +17,10 @@ use wabe_http1::{
 use crate::{
     answer::{Answerer, content_length, switches_protocol},
     body::{BodyError, Broken, Sink, Source, carry},
-    drain::Drain,
     failure::Failure,
     head::Head,
     identity::{REQUEST_ID, end_hop},
-    policy::{Case, Refused},
+    policy::{Case, Ended, Refused},
     replay::Replay,
     upstream::{Connection, Stream, ready},
     wire::Reader,
@@ -53,8 +52,10 @@ pub(crate) enum End {
     Whole,
     /// The endpoint did not come to its end.
     Broken,
-    /// The caller left, or the proxy's time was up.
+    /// The caller left.
     Cut,
+    /// The proxy's own time was up.
+    Over,
     /// Policies refuse it by now.
     Revoked(Refused),
 }
@@ -63,10 +64,8 @@ pub(crate) enum End {
 pub(crate) struct Terms<'a> {
     /// Until when the head must be there, and what is said if it is not.
     pub(crate) deadline: Option<(Instant, Failure)>,
-    /// Whose request goes where: it is judged again as long as it goes on.
+    /// Whose request goes where: whether it may is asked again as long as it goes on.
     pub(crate) case: Case<'a>,
-    /// Says when the proxy's own time is up.
-    pub(crate) drain: Option<&'a Drain>,
     /// Whether an answer with this status is not passed on.
     pub(crate) is_unwanted: &'a dyn Fn(StatusCode) -> bool,
     /// What is done to the answer's head.
@@ -101,8 +100,6 @@ pub(crate) async fn attempt<'a>(
     let mut sent = false;
     let mut sound = true;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
-    // Once for all that is waited for here: to begin to listen costs more than to go on.
-    let mut over = pin!(is_over(terms.drain));
     let mut late = pin!(until(terms.deadline.map(|it| it.0)));
     let came = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
@@ -136,8 +133,10 @@ pub(crate) async fn attempt<'a>(
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
-            refused = terms.case.revoked(head) => return Tried::Revoked(refused),
-            () = &mut over => return Tried::Failed { failure: Failure::Ending, untouched: false },
+            ended = terms.case.ended(head) => return match ended {
+                Ended::Revoked(refused) => Tried::Revoked(refused),
+                Ended::Over => Tried::Failed { failure: Failure::Ending, untouched: false },
+            },
             () = &mut late => {
                 let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
                 return Tried::Failed { failure, untouched: false };
@@ -182,8 +181,10 @@ pub(crate) async fn attempt<'a>(
                     }
                     sound &= done.is_ok();
                 }
-                () = &mut over => break Err(Broken::Ending),
-                refused = terms.case.revoked(head) => break Err(Broken::Refused(refused)),
+                ended = terms.case.ended(head) => break Err(match ended {
+                    Ended::Revoked(refused) => Broken::Refused(refused),
+                    Ended::Over => Broken::Ending,
+                }),
             }
         }
     }
@@ -196,7 +197,7 @@ pub(crate) async fn attempt<'a>(
         Ok(()) => (None, End::Whole),
         Err(Broken::Source(_)) => (None, End::Broken),
         Err(Broken::Sink) => (None, End::Cut),
-        Err(Broken::Ending) => (Some(Failure::Ending), End::Cut),
+        Err(Broken::Ending) => (Some(Failure::Ending), End::Over),
         Err(Broken::Refused(refused)) => (Some(refused.failure), End::Revoked(refused)),
     };
     if let Some(failure) = why
@@ -369,13 +370,6 @@ impl<'c> Awaited<'c> {
             }
             (Self::Http2(_), None) => Source::Nothing,
         }
-    }
-}
-
-async fn is_over(drain: Option<&Drain>) {
-    match drain {
-        Some(drain) => drain.over().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,10 @@
 //! How a proxy ends: at first it only takes nothing new, then WebSockets are taken leave of one by one, and what is left when the
 //! time is up is ended in order.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{
     select,
@@ -21,11 +24,13 @@ pub(crate) struct Drain {
     lasts: Duration,
     /// True once the time is up.
     over: watch::Sender<bool>,
+    /// The same, for whoever looks often.
+    is_over: AtomicBool,
 }
 
 impl Drain {
     pub(crate) fn new(lasts: Duration) -> Self {
-        Self { lasts, over: watch::Sender::new(false) }
+        Self { lasts, over: watch::Sender::new(false), is_over: AtomicBool::new(false) }
     }
 
     /// Waits for all connections, and once the time is up for what they still have to say. Each of them listens to `closing`.
@@ -35,6 +40,7 @@ impl Drain {
             return;
         }
         tracing::warn!(connections = closing.receiver_count(), "what is left is ended: the time is up");
+        self.is_over.store(true, Relaxed);
         self.over.send_replace(true);
         if timeout(LAST_WORDS, closing.closed()).await.is_err() {
             tracing::warn!(connections = closing.receiver_count(), "connections did not end in order");
@@ -47,7 +53,7 @@ impl Drain {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        *self.over.borrow()
+        self.is_over.load(Relaxed)
     }
 
     /// Completes when it is one connection's turn to go. `share`, from 0 to 1, spreads them over the first two thirds of the

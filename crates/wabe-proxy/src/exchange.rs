@@ -7,7 +7,7 @@ use http::{
     HeaderValue, Method, Response, StatusCode, Version,
     header::{CONNECTION, LOCATION, UPGRADE},
 };
-use tokio::time::sleep;
+use tokio::{select, time::sleep};
 
 use crate::{
     access::{Asked, Record},
@@ -57,7 +57,7 @@ pub(crate) async fn exchange(
     caller: &Caller,
     mut head: Head,
     source: Source<'_>,
-    answerer: Answerer<'_>,
+    mut answerer: Answerer<'_>,
     news: &News<'_>,
 ) -> Over {
     let (world, service) = proxy.watched.in_force(caller.dialled);
@@ -88,7 +88,10 @@ pub(crate) async fn exchange(
             Err(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
         };
         if let Some(delay) = burden.delay {
-            sleep(delay).await;
+            select! {
+                () = sleep(delay) => {}
+                () = answerer.forsaken() => return Over::Broken,
+            }
         }
         if let Some(failure) = burden.abort {
             return over(refuse(record, answerer, failure, is_grpc).await);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::{HeaderValue, Method, header::SET_COOKIE, response};
-use tokio::time::{sleep, timeout_at};
+use tokio::{
+    select,
+    time::{sleep, timeout_at},
+};
 use wabe_http1::Piece;
 use wabe_model::{HashKey, ObjectName, Retry};
 use wabe_policy::http::TableRule;
@@ -108,9 +111,18 @@ pub(crate) async fn forward(
     search.grpc = errand.caller.streams && head.is_grpc();
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
     loop {
-        let reached = match deadline {
-            Some((time, failure)) => timeout_at(time.into(), search.reach()).await.unwrap_or(Err(failure)),
-            None => search.reach().await,
+        let reaching = async {
+            match deadline {
+                Some((time, failure)) => {
+                    timeout_at(time.into(), search.reach()).await.unwrap_or(Err(failure))
+                }
+                None => search.reach().await,
+            }
+        };
+        let reached = select! {
+            biased;
+            reached = reaching => reached,
+            () = forsaken(answerer) => return Forwarded::Forsaken,
         };
         let Reached { mut connection, endpoint, way, used, under_way } = match reached {
             Ok(reached) => reached,
@@ -134,11 +146,8 @@ pub(crate) async fn forward(
         let keeps = body.keeps();
         let permit = RefCell::new(None);
         let told = &*record;
-        // Nobody else has words for it: callers of HTTP/1 see their connection end.
-        let drain = errand.caller.streams.then_some(&*errand.proxy.drain);
         let terms = Terms {
             case,
-            drain,
             deadline: [deadline, of_try].into_iter().flatten().min_by_key(|it| it.0),
             is_unwanted: &|status| {
                 let listed =
@@ -172,6 +181,7 @@ pub(crate) async fn forward(
                     }
                     End::Broken => under_way.done(Instant::now(), Outcome::Reset),
                     End::Cut => {}
+                    End::Over => record.failure = Some(Failure::Ending),
                     End::Revoked(refused) => record.refused(refused),
                 }
                 if let (true, Connection::Http1(connection)) = (reusable, connection) {
@@ -217,7 +227,18 @@ pub(crate) async fn forward(
         }
         search.tried.push(endpoint.workload);
         body.rewind();
-        pause(errand, record.tries, deadline).await;
+        select! {
+            () = pause(errand, record.tries, deadline) => {}
+            () = forsaken(answerer) => return Forwarded::Forsaken,
+        }
+    }
+}
+
+/// Completes once the caller leaves.
+async fn forsaken(answerer: &mut Option<Answerer<'_>>) {
+    match answerer {
+        Some(answerer) => answerer.forsaken().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -74,6 +74,14 @@ impl Refused {
     }
 }
 
+/// Why a request may not go on.
+pub(crate) enum Ended {
+    /// Policies refuse it by now, as it was sent.
+    Revoked(Refused),
+    /// The proxy's own time is up.
+    Over,
+}
+
 /// Whose request goes where.
 #[derive(Clone, Copy)]
 pub(crate) struct Case<'a> {
@@ -99,6 +107,19 @@ impl Case<'_> {
             headers: &Fields(&head.headers),
         };
         judge(proxy, caller, endpoint, Content::Request(&request))
+    }
+
+    /// Completes once the request may not go on. Can be dropped and called again.
+    pub(crate) async fn ended(&self, head: &mut Head) -> Ended {
+        loop {
+            if self.proxy.drain.is_over() {
+                return Ended::Over;
+            }
+            self.news.changed().await;
+            if let Err(refused) = self.judge(head) {
+                return Ended::Revoked(refused);
+            }
+        }
     }
 
     /// Completes once the request, as it was sent, may not go there any more. Can be dropped and called again.

@@ -226,6 +226,9 @@ pub(crate) async fn refuse(mut record: Record, answerer: Answerer<'_>, why: Fail
     let (head, text) = why.answer(grpc);
     record.hear(&head.headers);
     (record.status, record.failure) = (Some(head.status), Some(why));
+    if why == Failure::Ending {
+        answerer.is_last();
+    }
     let told = answerer.tell(head, text).await;
     record.complete = told.is_ok();
     told.is_ok()

@@ -178,6 +178,11 @@ impl Watched {
         self.world.borrow().service(dialled).is_some()
     }
 
+    /// Has all that is under way look whether it may go on.
+    pub(crate) fn tell(&self) {
+        self.told.tell();
+    }
+
     /// Takes over what the file says, if it is another one than before: one `stat` if not.
     pub(crate) fn look(&self) {
         let newest = self.source.look();

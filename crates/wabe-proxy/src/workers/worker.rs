@@ -1,6 +1,6 @@
 //! One worker: does what it is told, and looks now and then at what changed.
 
-use std::{collections::HashMap, io, net::TcpListener, rc::Rc, time::Instant};
+use std::{collections::HashMap, io, mem, net::TcpListener, rc::Rc, time::Instant};
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -76,9 +76,14 @@ impl Listeners {
 
 async fn tick(proxy: Rc<Proxy>) {
     let mut ticks = interval(LOOK);
+    let mut is_over = false;
     loop {
         ticks.tick().await;
         policy::look(&proxy);
+        if proxy.drain.is_over() && !mem::replace(&mut is_over, true) {
+            // What is under way hears of this as of news.
+            proxy.watched.tell();
+        }
         proxy.log.flush();
         proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();

@@ -15,6 +15,8 @@ use http::Request;
 use crate::{
     http1::read_request,
     http2::{grpc_echo, run},
+    patience::http1,
+    revoked::{CHUNK, asked, read_to, rest, saying},
     scene::{PATIENCE, Scene, server},
 };
 
@@ -263,6 +265,32 @@ fn streams_that_last_too_long_are_told_and_their_connection_ends_in_order() {
         assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
         end.await.expect("no panic").expect("an end in order");
     });
+}
+
+#[test]
+fn requests_of_http1_that_last_too_long_are_told_and_what_has_begun_breaks_off() {
+    let (address, servers) = saying("");
+    let waiting = Scene::draining(&[address], DRAIN, http1);
+    let (mut caller, mut server) = asked(&waiting, &servers, "/", "1.1");
+    let (address, servers) = saying(CHUNK);
+    let mut answered = Scene::draining(&[address], DRAIN, http1);
+    let (mut hearing, _telling) = asked(&answered, &servers, "/", "1.1");
+    read_to(&mut hearing, b"one\r\n");
+    waiting.drain();
+    answered.drain();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).expect("an end in order");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for line in ["x-wabe-reason: proxy-ending\r\n", "connection: close\r\n"] {
+        assert!(answer.contains(line), "{answer}");
+    }
+    assert_ends(&mut server, b"");
+    assert_eq!(rest(&mut hearing).0, b"", "no last chunk");
+    answered.end();
+    let all = answered.figures().expect("it tells").requests;
+    let reasons: Vec<_> =
+        all.iter().flat_map(|it| &it.1.answers).map(|it| (it.code, it.reason.as_deref())).collect();
+    assert_eq!(reasons, [(200, Some("proxy-ending"))]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What the proxy counts reaches the keeper's file: every request once, by what became of it.
 
+use std::io::Write as _;
+
 use serde_json::json;
 use wabe_proxy::figures::{Answers, Figures};
 
 use crate::{
-    http1::{OK, answering},
+    http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, post, run},
-    retries::ruled,
+    retries::{UNAVAILABLE, add_rule, ruled},
     scene::{Heard, Scene, server},
 };
 
@@ -50,6 +52,34 @@ fn requests_are_counted_by_caller_service_and_answer() {
     assert_eq!((backend.service.to_string().as_str(), backend.requests, backend.pending), ("shop/web", 0, 0));
     let endpoint = &backend.endpoints[0];
     assert!(endpoint.latency.is_some() && endpoint.under_way == 0, "{endpoint:?}");
+}
+
+/// Who leaves is not waited for, whatever its request waits for: or else the drain would end it, and be the reason.
+#[test]
+fn who_left_is_told_as_such_whatever_was_waited_for() {
+    let long = json!({ "secs": 600, "nanos": 0 });
+    let repetition = json!({ "codes": [503], "attempts": 1, "backoff": long });
+    let delay = json!({ "limit": null, "missing": false, "fault": {
+        "name": { "namespace": "shop", "name": "slow" },
+        "delay": { "time": long, "share": { "numerator": 1, "denominator": 1 } },
+    } });
+    for (what, value, asked) in [("retry", repetition, 1), ("guards", delay, 0)] {
+        let heard = Heard::default();
+        let mut scene = Scene::with(&[answering(&heard, UNAVAILABLE)], |snapshot| {
+            add_rule(snapshot, |rule| rule[what] = value);
+            snapshot["ports"][0]["table"]["producer"][0]["condition"] =
+                json!({ "path": { "prefix": "/slow" } });
+        });
+        let mut leaving = scene.connect();
+        leaving.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        assert!(read_request(&mut leaving).is_some_and(|it| it.starts_with("HTTP/1.1 404 ")));
+        leaving.write_all(b"GET /slow HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        heard.wait(asked);
+        drop(leaving);
+        let figures = told(&mut scene);
+        let answered: Vec<_> = figures.requests.iter().flat_map(|it| &it.1.answers).collect();
+        assert!(answered.contains(&&answers(0, Some("no-answer"), 1)), "{what}: {answered:?}");
+    }
 }
 
 #[test]

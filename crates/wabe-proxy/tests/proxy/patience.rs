@@ -25,7 +25,7 @@ use crate::{
 /// Less than anybody here is silent for.
 const SHORT: Duration = Duration::from_millis(150);
 
-fn http1(snapshot: &mut Value) {
+pub fn http1(snapshot: &mut Value) {
     snapshot["ports"][0]["protocol"] = "http".into();
     snapshot["backends"][0]["speaks"] = "Http1".into();
 }

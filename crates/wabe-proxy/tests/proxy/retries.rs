@@ -20,7 +20,7 @@ use crate::{
     scene::{Heard, PATIENCE, Scene, server},
 };
 
-const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nnope";
+pub const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nnope";
 const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
 /// Before these servers, with one rule for all requests, which the test changes.
