@@ -12,7 +12,7 @@ pub struct Bounds {
     pub head: Duration,
     /// For more of a request's body. Not of gRPC, whose streams may be silent; its calls have deadlines of their own.
     pub body: Duration,
-    /// For the next request, at least; twice as long at most. An unfinished head of HTTP/2 is waited for as long.
+    /// For the next request, at least; twice as long at most.
     pub idle: Duration,
     /// So many descriptors are there. None: as many as the system grants.
     pub descriptors: Option<u64>,

@@ -1,6 +1,6 @@
 //! A caller that speaks HTTP/2: its requests, many at a time.
 
-use std::{cell::RefCell, mem, pin::pin, rc::Rc, time::Duration};
+use std::{mem, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
@@ -24,9 +24,10 @@ use crate::{
     wire::{Prefixed, close, split},
 };
 
+mod heads;
 mod lent;
 
-use lent::Lent;
+use lent::{Lent, Owned};
 
 /// Streams at once.
 pub(crate) const STREAMS: u32 = 256;
@@ -54,18 +55,18 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         .max_send_buffer_size(SENT)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(MISTAKES));
-    let stream = Rc::new(RefCell::new(stream));
-    let lent = Lent::new(&stream);
+    let owned = Rc::new(Owned::new(stream));
+    let lent = Lent::new(&owned);
     let mut connection = match timeout(proxy.bounds.head, settings.handshake::<_, Bytes>(lent)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(?caller, %error, "no HTTP/2"),
         Err(_) => return tracing::debug!(?caller, "HTTP/2 was not begun in time"),
     };
     let mut closing = proxy.closing.subscribe();
-    serve_streams(proxy, caller, &mut connection, &mut closing).await;
+    serve_streams(proxy, caller, &mut connection, &owned, &mut closing).await;
     drop(connection);
     // Dropped with bytes that nobody read it would be reset, and the caller might lose what it was told last.
-    if let Some(stream) = Rc::into_inner(stream) {
+    if let Some(stream) = Rc::into_inner(owned) {
         let (reader, writer) = split(stream.into_inner().into_stream());
         close(reader, writer).await;
     }
@@ -75,6 +76,7 @@ async fn serve_streams(
     proxy: &Rc<Proxy>,
     caller: &Caller,
     connection: &mut server::Connection<Lent, Bytes>,
+    owned: &Owned,
     closing: &mut watch::Receiver<bool>,
 ) {
     let (mut told, mut ended) = (false, false);
@@ -86,6 +88,7 @@ async fn serve_streams(
     // Each request under way has one, and there was one since `idle` was set.
     let (under_way, mut served) = (Rc::new(()), false);
     let mut idle = pin!(sleep(proxy.bounds.idle));
+    let mut slow = pin!(owned.slow_head(proxy.bounds.head));
     loop {
         let next = select! {
             biased;
@@ -108,6 +111,14 @@ async fn serve_streams(
                     told = true;
                 }
                 idle.as_mut().reset(Instant::now() + patience);
+                continue;
+            }
+            () = &mut slow, if !ended => {
+                // Nothing else can come while it does (section 4.3).
+                tracing::debug!(?caller, "a head came too slowly");
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                (told, ended) = (true, true);
+                idle.as_mut().reset(Instant::now() + LINGER);
                 continue;
             }
             () = &mut late, if !ended => {

@@ -204,6 +204,35 @@ fn a_connection_of_streams_is_ended_if_no_request_comes_to_its_end() {
 }
 
 #[test]
+fn a_head_on_a_connection_of_streams_that_stops_or_trickles_ends_it() {
+    let heard = Heard::default();
+    let bounds = Bounds { head: SHORT, ..Bounds::default() };
+    let scene = Scene::bounded(&[answering(&heard, OK)], bounds, http1);
+    let block = [field(":method", "GET"), field(":scheme", "http"), field(":path", "/")].concat();
+    let begun = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let parts = [frame(HEADERS, END_STREAM, 1, &block), frame(CONTINUATION, 0, 1, &[])].concat();
+    for sent in [&parts[..10], &parts[..20], &parts] {
+        let mut stream = scene.connect();
+        stream.write_all(&[&begun[..], sent].concat()).expect("written");
+        assert!(is_told(&mut Frames::new(stream)), "{} bytes", sent.len());
+    }
+    let mut trickling = scene.connect();
+    trickling.write_all(&begun).expect("written");
+    let mut frames = Frames::new(trickling.try_clone().expect("another"));
+    let writing = thread::spawn(move || {
+        // Far longer than it may take, unless the connection ends.
+        parts.iter().cycle().take(500).all(|it| {
+            thread::sleep(SHORT / 10);
+            trickling.write_all(&[*it]).is_ok()
+        })
+    });
+    assert!(is_told(&mut frames));
+    drop(frames);
+    assert!(!writing.join().expect("no panic"), "each octet earns no more time");
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
 fn a_connection_of_streams_with_a_request_under_way_is_not_idle() {
     let late = server(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
