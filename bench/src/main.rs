@@ -2,10 +2,15 @@
 //!
 //! It starts meshes and namespaces of its own, loads them in interleaved rounds, prints ratios with intervals, and
 //! leaves nothing but its empty lock file and, where the lab has it too, Envoy. It never judges a figure. Nothing depends on
-//! it, and it depends on no crate of the mesh: it uses `wabe`, and of the lab what finds and runs the programs of others.
+//! it, and it measures `wabe` from outside: of the mesh's crates it has only the proxy, for the traffic by which a compiler learns,
+//! and of the lab what finds and runs the programs of others.
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -26,6 +31,7 @@ mod report;
 mod rounds;
 mod server;
 mod stats;
+mod train;
 mod work;
 
 const USAGE: &str = "\
@@ -52,6 +58,7 @@ fn main() -> Result<()> {
             load::pin(core.parse()?)?;
             hold::run(to.parse()?, count.parse()?)
         }
+        ["train", folder, length] => train::train(Path::new(folder), length.parse()?),
         ["load", kind, to, connections, milliseconds, core] => {
             load::pin(core.parse()?)?;
             let kind = load::Kind::ALL.into_iter().find(|it| it.word() == *kind).context("which load?")?;

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
-    setup,
-    shell::{self, execute, output, root},
+    dist, setup,
+    shell::{self, execute},
 };
 
 /// `iptables-legacy-restore`, for the bridge as nodes have it, `ip`, and `bpftool`, which tells the maps' memory.
@@ -16,19 +16,16 @@ const TOOLS: [(&str, &str); 3] = [
     ("/usr/sbin/bpftool", "bpftool"),
 ];
 
-/// As it is to be shipped; where figures mean nothing, as it is built in half the time.
-const PROFILES: [&str; 2] = ["dist", "release"];
-
 /// Builds, and passes the words on: `wabe-bench` knows them.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     setup::run()?;
     setup::packages(&TOOLS)?;
-    let profile = PROFILES[usize::from(words.contains(&"--quick"))];
-    shell::run(&format!("cargo build --profile {profile} --quiet --package wabe --package wabe-bench"))?;
-    let metadata = output("cargo", &["metadata", "--no-deps", "--format-version", "1"]);
-    let metadata: serde_json::Value =
-        serde_json::from_str(&metadata.context("cargo metadata does not run")?)?;
-    let target = metadata["target_directory"].as_str().map_or_else(|| root().join("target"), Into::into);
-    let programs = target.join(profile);
+    // Where figures mean nothing, as it is built in a quarter of the time.
+    let programs = if words.contains(&"--quick") {
+        shell::run("cargo build --release --quiet --package wabe --package wabe-bench")?;
+        dist::target()?.join("release")
+    } else {
+        dist::build()?
+    };
     execute(Command::new(programs.join("wabe-bench")).arg("--wabe").arg(programs.join("wabe")).args(words))
 }

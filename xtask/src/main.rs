@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod fuzz;
 mod kernel61;
 mod mutants;
@@ -25,8 +26,9 @@ usage: cargo xtask COMMAND
   setup     only installs what is missing (Debian; needs root)
   other-layout   builds a `wabe` with another layout of tables, for tests of upgrades, and prints its path
   chaos [SECONDS [SEED]]   everything goes wrong under load, for ten minutes by default
+  dist      builds `wabe` as it is to be shipped, by a profile of the proxy under traffic, and prints where it is
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
-            measures the mesh in release; docs/performance.md has the measures
+            measures the mesh, so built; docs/performance.md has the measures
   mutants [PACKAGE]   changes the decisions one by one, and looks whether a test notices
   fuzz [TARGET] [--executions N]   hands manifests, dns, events and client-hello inputs that nobody thought of, for some minutes
   fuzz TARGET --input FILE         the same with one input, which failed before
@@ -45,6 +47,10 @@ fn main() -> Result<()> {
         ["test"] => test::run(),
         ["other-layout"] => other_layout::build().map(|path| println!("{}", path.display())),
         ["chaos", rest @ ..] => chaos(rest),
+        ["dist"] => {
+            setup::run()?;
+            dist::build().map(|folder| println!("{}", folder.join("wabe").display()))
+        }
         ["bench", words @ ..] => bench::run(words),
         ["fuzz", words @ ..] => fuzz::run(words),
         ["kernel61", words @ ..] => kernel61::run(&kernel61::Selection::of(words)?),

@@ -67,7 +67,7 @@ fn apart(mesh: &Mesh) -> Result<()> {
             run(Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()]))?;
         }
     }
-    let [proxy] = mesh.proxy()[..] else { bail!("the mesh has no process of the proxy") };
+    let [proxy] = mesh.proxy()[..] else { bail!("the mesh has no process of the proxy, or two") };
     // Two would take turns on that core, and a request wait for the other's.
     let threads = fs::read_dir(format!("/proc/{proxy}/task"))?.count();
     if threads != 1 {

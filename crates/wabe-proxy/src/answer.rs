@@ -115,6 +115,14 @@ impl<'a> Answerer<'a> {
         }
     }
 
+    /// Looks again whether the caller leaves, as before something came of which nobody knew what it is.
+    pub(crate) fn heed(&mut self) {
+        match self {
+            Self::Http1 { writer, .. } => writer.heeds = true,
+            Self::Nobody { .. } | Self::Http2 { .. } => {}
+        }
+    }
+
     /// Nothing more is answered on this connection, if it has one message at a time.
     pub(crate) fn is_last(&self) {
         match self {

@@ -12,6 +12,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::world::News;
+
 /// How long requests under way have once it is to end: nearly all requests and downloads take less, and whoever rolls out
 /// another version waits no longer than this for the last of the old one. The keeper kills it a moment later.
 pub const DRAIN: Duration = Duration::from_secs(30);
@@ -50,6 +52,13 @@ impl Drain {
     /// Completes once the time is up.
     pub(crate) async fn over(&self) {
         is_true(&mut self.over.subscribe()).await;
+    }
+
+    /// The same, for who hears of news, which costs next to nothing. Takes note of what is news; can be dropped and called again.
+    pub(crate) async fn over_by(&self, news: &News<'_>) {
+        while !self.is_over() {
+            news.changed().await;
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -91,6 +91,9 @@ pub(crate) async fn exchange(
             select! {
                 () = sleep(delay) => {}
                 () = answerer.forsaken() => return Over::Broken,
+                () = proxy.drain.over_by(news) => {
+                    return over(refuse(record, answerer, Failure::Ending, is_grpc).await);
+                }
             }
         }
         if let Some(failure) = burden.abort {

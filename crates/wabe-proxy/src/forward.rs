@@ -109,6 +109,7 @@ pub(crate) async fn forward(
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
     (search.hash, search.plain) = (hash, errand.changes_protocol);
     search.grpc = errand.caller.streams && head.is_grpc();
+    let drain = &errand.proxy.drain;
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
     loop {
         let reaching = async {
@@ -119,10 +120,11 @@ pub(crate) async fn forward(
                 None => search.reach().await,
             }
         };
+        // Also for who has left: it tells whether an endpoint can be connected to, and the connection is of use to others.
         let reached = select! {
             biased;
             reached = reaching => reached,
-            () = forsaken(answerer) => return Forwarded::Forsaken,
+            () = drain.over_by(errand.news) => return Forwarded::Failed(Failure::Ending),
         };
         let Reached { mut connection, endpoint, way, used, under_way } = match reached {
             Ok(reached) => reached,
@@ -140,7 +142,12 @@ pub(crate) async fn forward(
             }
             return Forwarded::Failed(failure);
         }
+        if drain.is_over() {
+            return Forwarded::Failed(Failure::Ending);
+        }
         record.tries += 1;
+        // Of what waited then, more may have been read since.
+        answerer.iter_mut().for_each(Answerer::heed);
         let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
         let keeps = body.keeps();
@@ -230,6 +237,7 @@ pub(crate) async fn forward(
         select! {
             () = pause(errand, record.tries, deadline) => {}
             () = forsaken(answerer) => return Forwarded::Forsaken,
+            () = drain.over_by(errand.news) => return Forwarded::Failed(Failure::Ending),
         }
     }
 }

@@ -130,6 +130,8 @@ impl Link {
             let have = stock.ready.pop();
             let short = stock.ready.len() < STOCK / 2;
             let wait = have.is_none().then(|| {
+                // Who left waits for nothing.
+                stock.waiting.retain(|it| !it.is_closed());
                 let (sender, receiver) = oneshot::channel();
                 stock.waiting.push_back(sender);
                 receiver
@@ -203,6 +205,7 @@ impl Link {
         let mut stocks = lock(&self.stocks);
         let stock = stocks.entry((workload, v6)).or_default();
         stock.asked = stock.asked.saturating_sub(1);
+        stock.waiting.retain(|it| !it.is_closed());
         if stock.asked * STOCK < stock.waiting.len() {
             stock.asked += 1;
             self.ask(workload, v6);

@@ -117,7 +117,7 @@ async fn serve_streams(
                 // Nothing else can come while it does (section 4.3).
                 tracing::debug!(?caller, "a head came too slowly");
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                (told, ended) = (true, true);
+                (told, ended, served) = (true, true, false);
                 idle.as_mut().reset(Instant::now() + LINGER);
                 continue;
             }

@@ -11,13 +11,15 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client};
 use http::Request;
+use serde_json::json;
 
 use crate::{
-    http1::read_request,
+    http1::{answering, read_request},
     http2::{grpc_echo, run},
     patience::http1,
+    retries::{UNAVAILABLE, add_rule},
     revoked::{CHUNK, asked, read_to, rest, saying},
-    scene::{PATIENCE, Scene, server},
+    scene::{Heard, PATIENCE, Scene, server},
 };
 
 /// Long enough for what a test does before the time is up.
@@ -276,13 +278,47 @@ fn requests_of_http1_that_last_too_long_are_told_and_what_has_begun_breaks_off()
     let mut answered = Scene::draining(&[address], DRAIN, http1);
     let (mut hearing, _telling) = asked(&answered, &servers, "/", "1.1");
     read_to(&mut hearing, b"one\r\n");
+    let long = json!({ "secs": 600, "nanos": 0 });
+    let heard = Heard::default();
+    let (mut repeating, mut delayed) = [
+        ("retry", json!({ "codes": [503], "attempts": 1, "backoff": long })),
+        (
+            "guards",
+            json!({ "limit": null, "missing": false, "fault": {
+            "name": { "namespace": "shop", "name": "slow" },
+            "delay": { "time": long, "share": { "numerator": 1, "denominator": 1 } },
+        } }),
+        ),
+    ]
+    .map(|(what, value)| {
+        let scene = Scene::draining(&[answering(&heard, UNAVAILABLE)], DRAIN, |snapshot| {
+            add_rule(snapshot, |rule| rule[what] = value);
+            snapshot["ports"][0]["table"]["producer"][0]["condition"] =
+                json!({ "path": { "prefix": "/slow" } });
+        });
+        let mut caller = scene.connect();
+        for path in ["/", "/slow"] {
+            write!(caller, "GET {path} HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+            if path == "/" {
+                assert!(read_request(&mut caller).is_some_and(|it| it.starts_with("HTTP/1.1 404 ")));
+            }
+        }
+        (scene, caller)
+    })
+    .into();
+    heard.wait(1);
     waiting.drain();
     answered.drain();
-    let mut answer = String::new();
-    caller.read_to_string(&mut answer).expect("an end in order");
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    for line in ["x-wabe-reason: proxy-ending\r\n", "connection: close\r\n"] {
-        assert!(answer.contains(line), "{answer}");
+    for (scene, _) in [&repeating, &delayed] {
+        scene.drain();
+    }
+    for caller in [&mut caller, &mut repeating.1, &mut delayed.1] {
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).expect("an end in order");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        for line in ["x-wabe-reason: proxy-ending\r\n", "connection: close\r\n"] {
+            assert!(answer.contains(line), "{answer}");
+        }
     }
     assert_ends(&mut server, b"");
     assert_eq!(rest(&mut hearing).0, b"", "no last chunk");

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use wabe_proxy::Bounds;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     },
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, run},
+    retries::add_rule,
     revoked::{CHUNK, asked, read_to, saying},
     scene::{Heard, PATIENCE, Scene, server},
 };
@@ -308,6 +309,27 @@ fn who_leaves_is_not_worked_for() {
     read_to(&mut caller, b"one\r\n");
     drop(caller);
     assert_eq!(server.read(&mut [0]).unwrap_or(0), 0);
+}
+
+/// Its body has come while nobody could read it.
+#[test]
+fn who_leaves_after_a_body_that_waited_is_not_worked_for() {
+    let (silent, servers) = saying("");
+    let scene = Scene::with(&[silent], |snapshot| {
+        add_rule(snapshot, |rule| {
+            rule["guards"] = json!({ "limit": null, "missing": false, "fault": {
+                "name": { "namespace": "shop", "name": "slow" },
+                "delay": { "time": { "secs": 0, "nanos": 200_000_000 }, "share": { "numerator": 1, "denominator": 1 } },
+            } });
+        });
+    });
+    let mut caller = scene.connect();
+    caller.write_all(b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 2\r\n\r\n").expect("written");
+    thread::sleep(SHORT / 10);
+    caller.write_all(b"ab").expect("written");
+    let mut server = servers.recv_timeout(PATIENCE).expect("asked");
+    drop(caller);
+    assert_eq!(server.read(&mut [0]).expect("an end"), 0);
 }
 
 #[test]

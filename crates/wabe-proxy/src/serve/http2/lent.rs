@@ -25,11 +25,14 @@ pub(super) struct Owned {
     heads: RefCell<Heads>,
     /// When the head began that is under way.
     begun: Cell<Option<Instant>>,
+    /// All that has come was read. What was not read is not the caller's delay.
+    is_dry: Cell<bool>,
 }
 
 impl Owned {
-    pub(super) const fn new(stream: Prefixed) -> Self {
-        Self { stream: RefCell::new(stream), heads: RefCell::new(Heads::new()), begun: Cell::new(None) }
+    pub(super) fn new(stream: Prefixed) -> Self {
+        let (stream, heads) = (RefCell::new(stream), RefCell::new(Heads::new()));
+        Self { stream, heads, begun: Cell::new(None), is_dry: Cell::new(false) }
     }
 
     pub(super) fn into_inner(self) -> Prefixed {
@@ -42,9 +45,16 @@ impl Owned {
         let begun = || poll_fn(|_| self.begun.get().map_or(Poll::Pending, Poll::Ready));
         loop {
             let since = begun().await;
-            sleep_until(since + patience).await;
-            if self.begun.get() == Some(since) {
-                return;
+            let mut until = since + patience;
+            loop {
+                sleep_until(until).await;
+                if self.begun.get() != Some(since) {
+                    break;
+                }
+                if self.is_dry.get() {
+                    return;
+                }
+                until = Instant::now() + patience;
             }
         }
     }
@@ -78,6 +88,7 @@ impl AsyncRead for Lent {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(context, buffer);
+        self.0.is_dry.set(read.is_pending());
         self.0.passed(&buffer.filled()[before..]);
         read
     }
