@@ -121,5 +121,6 @@ fn needs_a_machine_that_forwards_and_says_so() {
     for word in ["shop/out", "ip_forward"] {
         assert!(said.stderr.contains(word), "no {word:?}: {said}");
     }
-    assert!(mesh.machine().leftovers().is_empty(), "{said}");
+    let left = mesh.machine().leftovers();
+    assert!(left.is_empty(), "{left:#?} after {said}");
 }
