@@ -35,6 +35,11 @@ impl Failure {
         Self { status: ENVIRONMENT, message: message.to_string() }
     }
 
+    /// The same, and what else went wrong because of it.
+    pub(crate) fn and(self, more: impl Display) -> Self {
+        Self { message: format!("{}\n{more}", self.message), ..self }
+    }
+
     /// Prints the message and gives the status. With `json` the message is an object, on stderr too.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {

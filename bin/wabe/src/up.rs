@@ -53,8 +53,12 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Up) -> Result<ExitCode, Failure> {
         Err(failure) if arguments.keep => Err(failure),
         Err(failure) => {
             // The logs that the failure quotes go with the mesh.
-            down::take_down(mesh)?;
-            Err(failure)
+            match down::take_down(mesh) {
+                Ok(_) => Err(failure),
+                Err(stays) => {
+                    Err(failure.and(format!("what was started can't be removed: {}", stays.message())))
+                }
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn of(instance: &Instance, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> Instanc
         command: workload.command.clone(),
         environment: environment(instance),
         working_directory: workload.working_directory.clone(),
+        private_tmp: workload.private_tmp,
         user: workload.user.clone(),
         capabilities: workload.capabilities.clone(),
         restart: match workload.restart {

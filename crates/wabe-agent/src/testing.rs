@@ -25,6 +25,7 @@ pub(crate) fn workload(namespace: &str, name: &str) -> Workload {
         command: vec!["/bin/true".into()],
         environment: BTreeMap::new(),
         working_directory: "/".into(),
+        private_tmp: false,
         user: "nobody".into(),
         capabilities: Vec::new(),
         restart: RestartPolicy::Always,

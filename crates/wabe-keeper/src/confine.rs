@@ -86,12 +86,8 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
             .map_err(|error| format!("can't enter the network namespace: {error}"))?;
     }
-    match &launch.mounts {
-        Mounts::Host => {}
-        Mounts::Own { hide, expose } => {
-            mounts::confine(hide, expose)?;
-            isolate::isolate(launch.keeps_signals_in)?;
-        }
+    if let Mounts::Own { hide, expose, .. } = &launch.mounts {
+        mounts::confine(hide, expose)?;
     }
 
     // As root: what users keep below a folder of their own (a checkout in /root, say) may still be run. The program's
@@ -103,6 +99,15 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
         .contains('/')
         .then(|| open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok())
         .flatten();
+
+    if let Mounts::Own { private_tmp, .. } = launch.mounts {
+        // Now that program and folder were found, which may be below the host's.
+        if private_tmp {
+            mounts::private_tmp().map_err(|error| format!("can't make a /tmp of its own: {error}"))?;
+        }
+        // The last to change: mounts can't be changed from within.
+        isolate::isolate(launch.keeps_signals_in)?;
+    }
 
     capabilities.limit()?;
     if let Some(user) = user {

@@ -158,6 +158,9 @@ pub struct InstanceSpec {
     /// Where it starts.
     #[serde(default = "slash")]
     pub working_directory: PathBuf,
+    /// Whether its `/tmp` is its own, or the host's.
+    #[serde(default)]
+    pub private_tmp: bool,
     /// Name or number.
     pub user: String,
     /// Names without `CAP_`; it has no others.

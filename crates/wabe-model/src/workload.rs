@@ -22,6 +22,9 @@ pub struct Workload {
     pub environment: BTreeMap<String, String>,
     /// Where it runs; `/` unless written. Relative paths are relative to the manifest's folder and absolute here.
     pub working_directory: PathBuf,
+    /// Whether `/tmp` is empty at its start, its own, and gone at its end; the machine's unless written.
+    #[serde(default)]
+    pub private_tmp: bool,
     /// User name or number it runs as; `nobody` unless written.
     pub user: String,
     /// Capabilities that it keeps; none unless written.

@@ -121,6 +121,7 @@ fn a_workload_has_defaults() {
             command: vec!["nginx".into(), "-c".into(), "./a".into()],
             environment: Default::default(),
             working_directory: "/".into(),
+            private_tmp: false,
             user: "nobody".into(),
             capabilities: vec![],
             restart: Default::default(),
@@ -146,6 +147,7 @@ fn a_workload_says_everything() {
     value: \"80\"
   - name: EMPTY
   workingDir: data
+  privateTmp: true
   user: 1000
   serviceAccount: front
   capabilities: [NET_RAW, CAP_CHOWN]
@@ -161,6 +163,7 @@ fn a_workload_says_everything() {
     );
     assert_eq!(workload.command, ["/srv/shop/bin/front", "./argument"]);
     assert_eq!(workload.working_directory, Path::new("/srv/shop/data"));
+    assert!(workload.private_tmp);
     assert_eq!(workload.environment["PORT"], "80");
     assert_eq!(workload.environment["EMPTY"], "");
     assert_eq!(workload.user, "1000");

@@ -281,13 +281,13 @@ fn workload() -> impl Strategy<Value = Workload> {
     (
         (name(), labels(0..3), dns_label(), command(), btree_map(variable, text(), 0..3), directory, user),
         (capabilities, restart, option::of(probe()), 0_u32..=1000, ports, 1_u32..=1000, labels(0..3)),
-        (any::<bool>(), duration(0), any::<[u16; 4]>(), layer7()),
+        (any::<bool>(), any::<bool>(), duration(0), any::<[u16; 4]>(), layer7()),
     )
         .prop_map(
             |(
                 (name, labels, service_account, command, environment, directory, user),
                 (capabilities, restart, readiness, replicas, ports, weight, locality),
-                (masquerade, grace, limits, layer7),
+                (private_tmp, masquerade, grace, limits, layer7),
             )| Workload {
                 name,
                 labels,
@@ -295,6 +295,7 @@ fn workload() -> impl Strategy<Value = Workload> {
                 command,
                 environment,
                 working_directory: directory.into(),
+                private_tmp,
                 user,
                 capabilities: capabilities.into_iter().map(str::to_owned).collect(),
                 restart,

@@ -68,6 +68,9 @@ pub(crate) enum Mounts {
         hide: PathBuf,
         /// Folders below it to show in spite of that, read-only.
         expose: Vec<PathBuf>,
+        /// Whether `/tmp` is empty and its own.
+        #[serde(default)]
+        private_tmp: bool,
     },
 }
 

@@ -113,6 +113,11 @@ fn cover(hide: &Path, exposed: &[(OwnedFd, &Path)]) -> io::Result<()> {
     Ok(mount_remount(hide, MountFlags::RDONLY | flags, "")?)
 }
 
+/// Mounts an empty folder over /tmp, which is gone with the last process that sees it.
+pub(super) fn private_tmp() -> io::Result<()> {
+    Ok(mount("wabe", "/tmp", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777")?)
+}
+
 /// Better no workload than one that can reach what it must not.
 fn check() -> Result<(), String> {
     let mounts = read_mounts().map_err(|error| error.to_string())?;

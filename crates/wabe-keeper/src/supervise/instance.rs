@@ -178,7 +178,11 @@ impl Instance {
             cgroup: self.cgroup.path().to_owned(),
             user: Some(self.spec.user.clone()),
             capabilities: self.spec.capabilities.clone(),
-            mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: Vec::new() },
+            mounts: Mounts::Own {
+                hide: crate::layout::RUN.into(),
+                expose: Vec::new(),
+                private_tmp: self.spec.private_tmp,
+            },
             owns_output: true,
             keeps_signals_in: true,
             has_network: true,

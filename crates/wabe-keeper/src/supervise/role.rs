@@ -95,7 +95,7 @@ impl Role {
     ) -> io::Result<Self> {
         let launch = Launch {
             user: Some("nobody".into()),
-            mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![names] },
+            mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![names], private_tmp: false },
             ..base(command, cgroup)
         };
         Self::new("dns", launch, None, Some(sockets), logs, log)
@@ -114,7 +114,11 @@ impl Role {
     ) -> io::Result<Self> {
         let launch = Launch {
             user: Some(user),
-            mounts: Mounts::Own { hide: crate::layout::RUN.into(), expose: vec![snapshot] },
+            mounts: Mounts::Own {
+                hide: crate::layout::RUN.into(),
+                expose: vec![snapshot],
+                private_tmp: false,
+            },
             keeps_signals_in: true,
             ..base(command, cgroup)
         };

@@ -1,7 +1,8 @@
 //! What a workload, and a command inside it, can't do.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+use tempfile::TempDir;
 use wabe_keeper::protocol::{ExecSpec, InstanceSpec};
 
 use crate::fixture::{Keeper, eventually, exec_spec};
@@ -146,6 +147,26 @@ fn files_can_be_moved_between_folders() {
     // `ln` does not fall back on copying, as `mv` does.
     let script = format!("cd {folder} && mkdir a b && echo x > a/x && ln a/x b/x && rm a/x && cat b/x");
     assert_eq!(keeper.exec(1, &["sh", "-c", &script]).1, "x\n");
+}
+
+#[test]
+fn a_tmp_of_its_own_is_empty_and_leaves_nothing() {
+    let keeper = Keeper::start();
+    // As a checkout below the host's /tmp would be.
+    let folder = TempDir::with_prefix_in("wabe-of-its-own-", "/tmp").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("page"), "a page\n").unwrap();
+    let looks = "ls -A /tmp | wc -l; echo x > /tmp/x && mkdir /tmp/y && mv /tmp/x /tmp/y && cat page; stat -c %a /tmp";
+    let mut spec = keeper.script(1, &format!("{looks}; echo end; exec sleep 1000"));
+    (spec.private_tmp, spec.working_directory) = (true, folder.path().into());
+    keeper.run_until_started(spec);
+    eventually("it looks", || keeper.log("test.w1-0").ends_with("end\n"));
+    assert_eq!(keeper.log("test.w1-0"), "0\na page\n1777\nend\n");
+    assert!(!Path::new("/tmp/y").exists());
+    // Another workload sees the host's.
+    keeper.run_until_started(keeper.spec(2, &["sleep", "1000"]));
+    let seen = format!("cat {}/page", folder.path().display());
+    assert_eq!(keeper.exec(2, &["sh", "-c", &seen]).1, "a page\n");
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl Keeper {
             command: command.iter().map(|it| (*it).to_owned()).collect(),
             environment: Default::default(),
             working_directory: "/".into(),
+            private_tmp: false,
             user: "nobody".into(),
             capabilities: Vec::new(),
             restart: RestartPolicy::Never,

@@ -20,6 +20,7 @@ pub(super) fn workload_spec(workload: &Workload) -> Value {
     put("command", json!(workload.command), false);
     put("env", json!(workload.environment), workload.environment.is_empty());
     put("workingDir", json!(directory.to_string_lossy()), directory == Path::new("/"));
+    put("privateTmp", json!(true), !workload.private_tmp);
     put("user", json!(workload.user), workload.user == "nobody");
     put("serviceAccount", json!(workload.service_account), workload.service_account == "default");
     put("capabilities", json!(workload.capabilities), workload.capabilities.is_empty());

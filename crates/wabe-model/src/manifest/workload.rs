@@ -22,6 +22,7 @@ const SPEC: Shape = Shape {
         "command",
         "env",
         "workingDir",
+        "privateTmp",
         "user",
         "serviceAccount",
         "capabilities",
@@ -83,6 +84,7 @@ pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder:
     let command = fields.require("command", remedy).and_then(|it| self::command(&it, folder));
     let environment = fields.or("env", BTreeMap::new(), environment);
     let working_directory = fields.or("workingDir", PathBuf::from("/"), |it| working_directory(it, folder));
+    let private_tmp = fields.or("privateTmp", false, Field::boolean);
     let user = fields.or("user", "nobody".to_owned(), user);
     let service_account = fields.or("serviceAccount", "default".to_owned(), subdomain_name);
     let capabilities = fields.or("capabilities", Vec::new(), capabilities);
@@ -112,6 +114,7 @@ pub(crate) fn workload(metadata: Option<Metadata<'_>>, spec: &Field<'_>, folder:
         command: command?,
         environment: environment?,
         working_directory: working_directory?,
+        private_tmp: private_tmp?,
         user: user?,
         capabilities: capabilities?,
         restart: restart?,
