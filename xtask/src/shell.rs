@@ -1,8 +1,13 @@
 //! Running programs.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    env, io,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -26,6 +31,34 @@ pub(crate) fn execute(command: &mut Command) -> Result<()> {
         bail!("{command:?} ended with {status}");
     }
     Ok(())
+}
+
+/// One of `cargo xtask`'s commands that runs while something else does, in the time that leaves.
+pub(crate) struct Beside {
+    child: Child,
+    said: NamedTempFile,
+}
+
+impl Beside {
+    pub(crate) fn begin(command: &str) -> Result<Self> {
+        let said = NamedTempFile::new()?;
+        let (output, errors) = (said.as_file().try_clone()?, said.as_file().try_clone()?);
+        let mut child = Command::new("nice");
+        child.args(["-n", "19"]).arg(env::current_exe()?).arg(command);
+        child.current_dir(root()).stdin(Stdio::null()).stdout(output).stderr(errors);
+        let child = child.spawn().with_context(|| format!("{child:?} could not be run"))?;
+        Ok(Self { child, said })
+    }
+
+    /// Waits for it, and shows what it said.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        io::copy(&mut self.said.reopen()?, &mut io::stdout())?;
+        if !status.success() {
+            bail!("it ended with {status}");
+        }
+        Ok(())
+    }
 }
 
 /// What a command prints, if it succeeds.

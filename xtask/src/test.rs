@@ -5,10 +5,10 @@ use std::{process::Command, time::Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    kernel61, other_layout,
+    other_layout,
     reachable::Testbox,
     setup,
-    shell::{self, execute, output},
+    shell::{self, Beside, execute, output},
 };
 
 /// Names the workloads' program to tests.
@@ -37,14 +37,20 @@ pub(crate) fn run() -> Result<()> {
         other_layout = Some(other_layout::build()?);
         Ok(())
     })?;
-    tier("live: a whole mesh, real cgroups, real connections", || {
-        // One test at a time: several count what is on the machine, and two cores are few.
-        let arguments = ["test", "--package", "wabe-tests", "--", "--test-threads=1", "--show-output"];
-        let mut command = Command::new("cargo");
-        command.args(arguments).env(TESTBOX, testbox.program());
-        execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
-    })?;
-    tier("Debian's 6.1 kernel: its verifier, and live tests", || kernel61::run(&kernel61::Selection::Usual))
+    // Most of the time live tests wait for something.
+    let kernel61 = Beside::begin("kernel61")?;
+    let live = tier(
+        "live: a whole mesh, real cgroups, real connections; Debian's 6.1 kernel begins beside it",
+        || {
+            // One test at a time: several count what is on the machine, and two cores are few.
+            let arguments = ["test", "--package", "wabe-tests", "--", "--test-threads=1", "--show-output"];
+            let mut command = Command::new("cargo");
+            command.args(arguments).env(TESTBOX, testbox.program());
+            execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
+        },
+    );
+    let kernel61 = tier("Debian's 6.1 kernel: its verifier, and live tests", || kernel61.end());
+    live.and(kernel61)
 }
 
 fn tier(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -180,7 +180,7 @@ impl Selection {
     /// How long the machine may run.
     pub(super) const fn patience(&self) -> Duration {
         match self {
-            Self::Usual => Duration::from_mins(10),
+            Self::Usual => Duration::from_mins(30),
             Self::One { .. } | Self::Ipvs => Duration::from_hours(1),
         }
     }
