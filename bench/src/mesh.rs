@@ -20,6 +20,8 @@ pub(crate) struct Wanted {
     pub(crate) short_cut: Option<bool>,
     /// A workload and a service that echo datagrams on port 9000.
     pub(crate) echo: bool,
+    /// `spec.proxyBusyPollMicroseconds` of its MeshConfig.
+    pub(crate) busy_poll: u16,
     /// More manifests, each at most 4 MiB.
     pub(crate) more: Vec<String>,
 }
@@ -44,7 +46,11 @@ impl Mesh {
         let config = place.write(&format!("{name}.conf"), &text)?;
         let mut text = String::new();
         // One worker of the proxy, as of all that it is compared with.
-        let settings = json!({"shortCut": wanted.short_cut.unwrap_or(true), "proxyWorkers": 1});
+        let settings = json!({
+            "shortCut": wanted.short_cut.unwrap_or(true),
+            "proxyWorkers": 1,
+            "proxyBusyPollMicroseconds": wanted.busy_poll,
+        });
         text += &document("mesh.wabe.dev/v1alpha1", "MeshConfig", &json!({"name": "mesh"}), &settings);
         let nginx = json!({
             "command": ["nginx", "-c", config],

@@ -63,6 +63,7 @@ fn proxy() {
         &mesh,
         &wabe_tests::steps![
             workers::all_workers_serve_and_no_request_is_counted_twice,
+            workers::who_polls_is_not_woken_for_each_request,
             workers::more_workers_are_started_at_once_and_fewer_by_the_next_proxy,
             relief::three_upgrades_under_load_fail_no_request,
             lasting::three_upgrades_end_what_lasts_in_order_and_fail_no_request,

@@ -37,8 +37,9 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
         Arm::new(&name, From::Chain(near.clone()), to).through(near.processes(peer))
     }));
     arms.extend(inside);
+    let polling = proxies::polling(place, "requests", &arms, &mut prepared);
     let title = "proxy-requests: HTTP/1.1 on 32 connections".to_owned();
-    prepared.comparisons.push(Comparison { title, work: Work::Wrk, ratios: Ratios::OfWabe, arms });
+    proxies::compare(&mut prepared, title, Work::Wrk, arms, polling);
     Ok(prepared)
 }
 

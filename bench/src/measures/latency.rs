@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::{
-    arm::{Arm, Comparison, Ratios, WABE},
+    arm::{Arm, WABE},
     place::Place,
     proxy::{END_CORE, Peer, Way},
     work::{Load, Work},
@@ -24,8 +24,9 @@ pub(super) fn added(place: &Place) -> Result<Prepared> {
         let is_of_mesh = arm.name == WABE || arm.name.ends_with(INSIDE);
         arm.direct = Some(if is_of_mesh { MESH } else { CABLE });
     }
+    let polling = proxies::polling(place, "latency", &arms, &mut prepared);
     let title = "proxy-latency: median time of a request, one connection".to_owned();
-    prepared.comparisons.push(Comparison { title, work: Work::OneByOne, ratios: Ratios::OfWabe, arms });
+    proxies::compare(&mut prepared, title, Work::OneByOne, arms, polling);
     Ok(prepared)
 }
 
@@ -63,7 +64,8 @@ pub(super) fn tail(place: &Place, quick: bool) -> Result<Prepared> {
     ));
     let title = format!("proxy-tail: 99th percentile at {rate} requests/s");
     let work = Work::Scheduled(rate);
-    prepared.comparisons.push(Comparison { title, work, ratios: Ratios::OfWabe, arms });
+    let polling = proxies::polling(place, "tail", &arms, &mut prepared);
+    proxies::compare(&mut prepared, title, work, arms, polling);
     Ok(prepared)
 }
 

@@ -85,7 +85,7 @@ fn note(table: &mut Table, name: &str, to: &str, value: f64) {
 fn fresh(place: &Place, peer: Option<Peer>) -> Result<Fresh> {
     match peer {
         None => {
-            let (mesh, to) = proxy::up(place, "memory", Way::Http, 0)?;
+            let (mesh, to) = proxy::up(place, "memory", Way::Http, 0, 0)?;
             let processes = mesh.proxy();
             Ok(Fresh { from: From::Mesh(mesh), to, processes })
         }

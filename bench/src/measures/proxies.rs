@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 
 use crate::{
-    arm::{Arm, From, WABE},
+    arm::{Arm, Comparison, From, Ratios, WABE},
     place::Place,
     proxy::{self, Chain, Peer, Side, Way, route},
     server,
+    work::Work,
 };
 
 use super::Prepared;
@@ -37,7 +38,7 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
     let Wanted { name, way, routes, peers } = wanted;
     let path = if routes == 0 { String::new() } else { route(routes - 1) };
     let mut arms = Vec::new();
-    match proxy::up(place, name, way, routes) {
+    match proxy::up(place, name, way, routes, 0) {
         Ok((mesh, to)) => {
             arms.push(Arm::mesh(WABE, &mesh, to + &path).through(mesh.proxy()));
         }
@@ -76,6 +77,35 @@ pub(crate) fn inside(place: &Place, way: Way, arms: &[Arm], prepared: &mut Prepa
         }
     }
     inside
+}
+
+/// For how long Wabe's proxy looks for more before it sleeps where that is measured, microseconds.
+pub(crate) const BUSY_POLL: u16 = 50;
+
+/// The same arms once more, beside a Wabe whose proxy polls for [`BUSY_POLL`]. Empty, and told in `prepared`, if it can't be had.
+pub(crate) fn polling(place: &Place, name: &str, arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
+    match proxy::up(place, &format!("{name}-polls"), Way::Http, 0, BUSY_POLL) {
+        Ok((mesh, to)) => {
+            let again = arms.iter().map(|arm| match arm.name.as_str() {
+                WABE => Arm::mesh(WABE, &mesh, to.clone()).through(mesh.proxy()),
+                _ => arm.again(),
+            });
+            again.zip(arms).map(|(again, arm)| Arm { direct: arm.direct, ..again }).collect()
+        }
+        Err(error) => {
+            prepared.missing.push((format!("{WABE} that polls"), format!("{error:#}")));
+            Vec::new()
+        }
+    }
+}
+
+/// Wabe as it is unless told otherwise beside its peers, and then as it is when it polls.
+pub(crate) fn compare(prepared: &mut Prepared, title: String, work: Work, arms: Vec<Arm>, polling: Vec<Arm>) {
+    let polls = format!("{title}, wabe with proxyBusyPollMicroseconds: {BUSY_POLL}");
+    prepared.comparisons.push(Comparison { title, work: work.clone(), ratios: Ratios::OfWabe, arms });
+    if !polling.is_empty() {
+        prepared.comparisons.push(Comparison { title: polls, work, ratios: Ratios::OfWabe, arms: polling });
+    }
 }
 
 /// Arms without a proxy: over a cable between two namespaces; and through the mesh, to the workload's own address, if there is

@@ -14,13 +14,19 @@ use crate::{
 };
 
 /// A mesh with one service that goes this way, and where that answers. With `routes`, so many by prefix lead to it besides
-/// the one for all (of HTTP/1.1).
+/// the one for all (of HTTP/1.1). Its proxy polls for `busy_poll` microseconds before it sleeps.
 ///
 /// # Errors
 /// `wabe` does not know a kind or a field that this needs, with what it says; or callers are not led to the proxy.
-pub(crate) fn up(place: &Place, name: &str, way: Way, routes: usize) -> Result<(Rc<Mesh>, String)> {
+pub(crate) fn up(
+    place: &Place,
+    name: &str,
+    way: Way,
+    routes: usize,
+    busy_poll: u16,
+) -> Result<(Rc<Mesh>, String)> {
     let more = vec![manifests(place, way, routes)];
-    let mesh = Mesh::up(place, name, &Wanted { more, ..Wanted::default() }, END_CORE)?;
+    let mesh = Mesh::up(place, name, &Wanted { more, busy_poll, ..Wanted::default() }, END_CORE)?;
     let to = mesh.service("proxied", 80)?;
     apart(&mesh)?;
     run(mesh.client(&place.program()).args(["probe", &to]))?;

@@ -214,6 +214,9 @@ fn mesh_config_spec(config: &MeshConfig) -> Value {
     if let Some(workers) = config.proxy_workers {
         spec.insert("proxyWorkers".into(), json!(workers));
     }
+    if config.proxy_busy_poll_microseconds != default.proxy_busy_poll_microseconds {
+        spec.insert("proxyBusyPollMicroseconds".into(), json!(config.proxy_busy_poll_microseconds));
+    }
     let mut ranges = Map::new();
     for (name, v4, v6) in [
         ("workloads", config.workload_range_v4, config.workload_range_v6),

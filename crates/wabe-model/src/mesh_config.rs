@@ -25,6 +25,8 @@ pub struct MeshConfig {
     pub access_log: AccessLog,
     /// How many threads of the proxy serve callers, 1 to 64; as many as there are cores if not written.
     pub proxy_workers: Option<u8>,
+    /// For so many microseconds after bytes came the proxy's workers look for more before they sleep, 0 to 1000; 0 by default.
+    pub proxy_busy_poll_microseconds: u16,
 }
 
 /// Which requests and opaque connections have a line in the proxy's log.
@@ -52,6 +54,7 @@ impl Default for MeshConfig {
             short_cut: true,
             access_log: AccessLog::default(),
             proxy_workers: None,
+            proxy_busy_poll_microseconds: 0,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     failure::Failure,
     keeper::Link,
     locked::lock,
-    wire::{Reader, Writer, split},
+    wire::{Prefixed, Reader, Writer, split},
     world::World,
 };
 
@@ -226,7 +226,7 @@ impl Pool {
                     .initial_window_size(WINDOW)
                     .initial_connection_window_size(WINDOWS)
                     .max_send_buffer_size(SENT);
-                let handshake = settings.handshake::<_, Bytes>(stream);
+                let handshake = settings.handshake::<_, Bytes>(Prefixed::new(stream, Bytes::new()));
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,
                     Ok(Err(_)) | Err(_) => return Err(NoConnection::Unreachable),

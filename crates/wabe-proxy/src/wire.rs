@@ -20,6 +20,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::workers::busy_poll::heard;
+
 /// Room for what is read at once: heads and small bodies.
 const SMALL: usize = 8 << 10;
 /// The same once a whole [`SMALL`] came at a time.
@@ -80,6 +82,7 @@ impl Reader {
         }
         let free = self.buffer.capacity() - self.buffer.len();
         let got = self.half.read_buf(&mut self.buffer).await?;
+        heard();
         self.much = got == free;
         Ok(got)
     }
@@ -90,6 +93,7 @@ impl Reader {
         PLACE.with_borrow_mut(|place| {
             let mut read = ReadBuf::new(place);
             ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
+            heard();
             self.buffer.extend_from_slice(read.filled());
             (self.much, self.large) = (read.remaining() == 0, false);
             Poll::Ready(Ok(read.filled().len()))
@@ -259,7 +263,9 @@ impl AsyncRead for Prefixed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            heard();
+            return Poll::Ready(Ok(()));
         }
         let length = self.first.len().min(buffer.remaining());
         let part = self.first.split_to(length);

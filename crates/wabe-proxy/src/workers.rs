@@ -16,6 +16,7 @@ use tokio::sync::{
     oneshot, watch,
 };
 
+pub(crate) mod busy_poll;
 pub(crate) mod crew;
 pub(crate) mod worker;
 

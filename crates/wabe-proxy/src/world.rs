@@ -154,6 +154,11 @@ impl Watched {
         Rc::clone(&self.world.borrow())
     }
 
+    /// For how long workers look for more before they sleep.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        self.read.borrow().busy_poll
+    }
+
     /// Hears of each newer one.
     pub(crate) fn news(&self) -> News<'_> {
         self.told.news()

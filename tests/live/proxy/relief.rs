@@ -14,8 +14,8 @@ use wabe_tests::{Applied, ask_keeper, eventually, eventually_within, facts::Fact
 use super::CALLER;
 
 /// Requests a second, and how many connections they come on.
-pub(super) const RATE: u64 = 1_000;
-pub(super) const CONNECTIONS: u64 = 16;
+const RATE: u64 = 1_000;
+const CONNECTIONS: u64 = 16;
 
 pub(super) fn three_upgrades_under_load_fail_no_request(mesh: &TestMesh) {
     let seconds = 15;

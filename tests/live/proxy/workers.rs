@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::eventually;
 
-use super::{
-    CALLER, WORKERS,
-    relief::{CONNECTIONS, Load, RATE, in_charge},
-};
+use super::{CALLER, WORKERS, relief::in_charge};
+
+/// So many callers at a time, and requests of each, one after the other.
+const CURLS: u64 = 16;
+const EACH: u64 = 500;
 
 /// Its threads: what each may do, and for how many nanoseconds it ran.
 fn threads(pid: u32) -> BTreeMap<String, u64> {
@@ -30,33 +31,65 @@ pub(super) fn all_workers_serve_and_no_request_is_counted_twice(mesh: &TestMesh)
         let ours = scrape.lines().filter(|line| words.iter().all(|it| line.contains(it)));
         ours.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
     };
-    let (seconds, counted_before) = (5, counted());
-    let load = Load::begin(mesh, "shop/load-workers", seconds);
-    load.nothing_failed(seconds);
-    eventually("all are counted", || (counted() - counted_before >= RATE * seconds).then_some(()));
+    let counted_before = counted();
+    // Each has a connection that is busy as long as the others'.
+    let curl = format!("curl -sSf -o /dev/null --max-time 60 'http://web.shop/all?[1-{EACH}]'");
+    let all = format!(
+        "for i in $(seq {CURLS}); do {curl} & curls=\"$curls $!\"; done; for i in $curls; do wait $i || exit 1; done"
+    );
+    let _ = mesh.exec(CALLER, &["sh", "-c", &all]).success();
+    let requests = EACH * CURLS;
+    eventually("all are counted", || (counted() - counted_before >= requests).then_some(()));
     // Longer than it takes until all workers have told.
     thread::sleep(Duration::from_secs(2));
-    assert_eq!(counted() - counted_before, RATE * seconds, "and none twice");
+    assert_eq!(counted() - counted_before, requests, "and none twice");
     let after = threads(pid);
     let ran: Vec<u64> = before.iter().map(|(thread, ran)| after[thread] - ran).collect();
-    println!(
-        "nanoseconds that each worker ran for {} requests on {CONNECTIONS} connections: {ran:?}",
-        RATE * seconds
-    );
+    println!("nanoseconds that each worker ran for {requests} requests on {CURLS} connections: {ran:?}");
     let (least, most) = (ran.iter().min().expect("some"), ran.iter().max().expect("some"));
     // To look for news ten times a second takes far less.
     assert!(least * 20 > *most, "each has its share of the connections: {ran:?}");
 }
 
+fn set(mesh: &TestMesh, spec: &Value) {
+    let config = format!(
+        "apiVersion: mesh.wabe.dev/v1alpha1\nkind: MeshConfig\nmetadata: {{name: mesh}}\nspec: {spec}\n"
+    );
+    let _ = mesh.apply(&config).success();
+}
+
+pub(super) fn who_polls_is_not_woken_for_each_request(mesh: &TestMesh) {
+    const REQUESTS: u64 = 300;
+    let slept = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", in_charge(mesh))).expect("a process");
+        let of_thread = |entry: fs::DirEntry| {
+            let status = fs::read_to_string(entry.path().join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            line.trim().parse::<u64>().ok()
+        };
+        tasks.filter_map(|it| of_thread(it.ok()?)).sum::<u64>()
+    };
+    // One after the other, on one connection.
+    let asked = || {
+        let (before, url) = (slept(), format!("http://web.shop/all?[1-{REQUESTS}]"));
+        let said = mesh.exec(CALLER, &["curl", "-sSf", "-o", "/dev/null", "--max-time", "30", &url]);
+        drop(said.success());
+        slept() - before
+    };
+    let woken = asked();
+    assert!(woken >= REQUESTS, "{woken}: once for the endpoint's answer at least");
+    set(mesh, &json!({ "proxyWorkers": WORKERS, "proxyBusyPollMicroseconds": 1000 }));
+    let polling = eventually("it sleeps less", || Some(asked()).filter(|it| it * 2 < woken));
+    set(mesh, &json!({ "proxyWorkers": WORKERS }));
+    let again = eventually("and as much as before", || Some(asked()).filter(|it| *it >= REQUESTS));
+    println!(
+        "times that the proxy slept during {REQUESTS} requests: {woken}, polling {polling}, then {again}"
+    );
+}
+
 pub(super) fn more_workers_are_started_at_once_and_fewer_by_the_next_proxy(mesh: &TestMesh) {
     let pid = in_charge(mesh);
-    let set = |workers: usize| {
-        let spec = json!({ "proxyWorkers": workers });
-        let config = format!(
-            "apiVersion: mesh.wabe.dev/v1alpha1\nkind: MeshConfig\nmetadata: {{name: mesh}}\nspec: {spec}\n"
-        );
-        let _ = mesh.apply(&config).success();
-    };
+    let set = |workers: usize| set(mesh, &json!({ "proxyWorkers": workers }));
     set(WORKERS + 2);
     eventually("there are two more", || (threads(pid).len() == WORKERS + 2).then_some(()));
     for _ in 0..20 {

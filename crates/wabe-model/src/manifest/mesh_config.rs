@@ -13,7 +13,15 @@ use crate::{
 };
 
 const SPEC: Shape = Shape {
-    known: &["trustDomain", "rootNamespace", "addressRanges", "shortCut", "accessLog", "proxyWorkers"],
+    known: &[
+        "trustDomain",
+        "rootNamespace",
+        "addressRanges",
+        "shortCut",
+        "accessLog",
+        "proxyWorkers",
+        "proxyBusyPollMicroseconds",
+    ],
     ignored: &[],
     refused: &[],
 };
@@ -44,6 +52,9 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         let number = field.integer("a number of workers", 1..=64)?;
         Some(u8::try_from(number).ok())
     });
+    let proxy_busy_poll = fields.or("proxyBusyPollMicroseconds", 0, |field| {
+        u16::try_from(field.integer("a number of microseconds", 0..=1000)?).ok()
+    });
     metadata?;
     let ((workload_range_v4, workload_range_v6), (service_range_v4, service_range_v6)) = ranges?;
     Some(MeshConfig {
@@ -56,6 +67,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         short_cut: short_cut?,
         access_log: access_log?,
         proxy_workers: proxy_workers?,
+        proxy_busy_poll_microseconds: proxy_busy_poll?,
     })
 }
 

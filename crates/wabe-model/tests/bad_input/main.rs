@@ -174,6 +174,12 @@ fn mesh_configs() {
                     "5:17: spec.proxyWorkers: 65 is out of range for a number of workers (1 to 64 can be used)",
                 ],
             ),
+            (
+                "  proxyBusyPollMicroseconds: 2000",
+                &[
+                    "5:30: spec.proxyBusyPollMicroseconds: 2000 is out of range for a number of microseconds (0 to 1000 can be used)",
+                ],
+            ),
         ],
     );
     table(

@@ -1,6 +1,12 @@
 //! One worker: does what it is told, and looks now and then at what changed.
 
-use std::{collections::HashMap, io, mem, net::TcpListener, rc::Rc, time::Instant};
+use std::{
+    collections::HashMap,
+    io, mem,
+    net::TcpListener,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -8,7 +14,7 @@ use tokio::{
     time::interval,
 };
 
-use super::{Accepted, Order};
+use super::{Accepted, Order, busy_poll::busy_poll};
 use crate::{
     policy,
     run::LOOK,
@@ -77,9 +83,11 @@ impl Listeners {
 async fn tick(proxy: Rc<Proxy>) {
     let mut ticks = interval(LOOK);
     let mut is_over = false;
+    let mut polling = Polling::default();
     loop {
         ticks.tick().await;
         policy::look(&proxy);
+        polling.be(proxy.watched.busy_poll());
         if proxy.drain.is_over() && !mem::replace(&mut is_over, true) {
             // What is under way hears of this as of news.
             proxy.watched.tell();
@@ -88,6 +96,28 @@ async fn tick(proxy: Rc<Proxy>) {
         proxy.log.tally.tick(&proxy.balancers, Instant::now());
         proxy.pool.sweep();
         proxy.passed.sweep(Instant::now());
+    }
+}
+
+/// The task that polls, if one does; ends with this.
+#[derive(Default)]
+struct Polling {
+    patience: Duration,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Polling {
+    fn be(&mut self, patience: Duration) {
+        if mem::replace(&mut self.patience, patience) != patience {
+            self.task.iter().for_each(JoinHandle::abort);
+            self.task = (!patience.is_zero()).then(|| spawn_local(busy_poll(patience)));
+        }
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.task.iter().for_each(JoinHandle::abort);
     }
 }
 

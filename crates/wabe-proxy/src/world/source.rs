@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use wabe_model::AccessLog;
@@ -46,6 +46,8 @@ pub(crate) struct Read {
     pub(crate) access_log: AccessLog,
     /// How many workers are asked for; `None` if there was no snapshot, or it does not say.
     pub(crate) workers: Option<usize>,
+    /// For how long workers look for more before they sleep.
+    pub(crate) busy_poll: Duration,
     /// There was a snapshot.
     pub(crate) is_there: bool,
     pub(super) workloads: Arc<BTreeMap<u32, WorkloadFacts>>,
@@ -116,8 +118,17 @@ impl Source {
 
 impl Read {
     pub(crate) fn of(snapshot: Snapshot, known: &Known) -> Self {
-        let Snapshot { generation, access_log, workers, workloads, ports, backends, policies, judged } =
-            snapshot;
+        let Snapshot {
+            generation,
+            access_log,
+            workers,
+            busy_poll_microseconds,
+            workloads,
+            ports,
+            backends,
+            policies,
+            judged,
+        } = snapshot;
         let services = ports.into_iter().map(|facts| {
             let service = Service {
                 router: Arc::new(HttpRouter::new(&facts.table)),
@@ -132,6 +143,7 @@ impl Read {
         Self {
             access_log,
             workers: workers.map(usize::from),
+            busy_poll: Duration::from_micros(busy_poll_microseconds.into()),
             is_there: true,
             workloads: Arc::new(workloads),
             policies: Arc::new(Policies::new(generation, policies, judged)),
