@@ -46,11 +46,10 @@ impl Mesh {
         let config = place.write(&format!("{name}.conf"), &text)?;
         let mut text = String::new();
         // One worker of the proxy, as of all that it is compared with.
-        let settings = json!({
-            "shortCut": wanted.short_cut.unwrap_or(true),
-            "proxyWorkers": 1,
-            "proxyBusyPollMicroseconds": wanted.busy_poll,
-        });
+        let mut settings = json!({"shortCut": wanted.short_cut.unwrap_or(true), "proxyWorkers": 1});
+        if wanted.busy_poll != 0 {
+            settings["proxyBusyPollMicroseconds"] = wanted.busy_poll.into();
+        }
         text += &document("mesh.wabe.dev/v1alpha1", "MeshConfig", &json!({"name": "mesh"}), &settings);
         let nginx = json!({
             "command": ["nginx", "-c", config],

@@ -1,7 +1,7 @@
 //! Running programs.
 
 use std::{
-    env, io,
+    io,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -34,7 +34,9 @@ pub(crate) fn execute(command: &mut Command) -> Result<()> {
 }
 
 /// One of `cargo xtask`'s commands that runs while something else does, in the time that leaves.
+#[must_use]
 pub(crate) struct Beside {
+    command: String,
     child: Child,
     said: NamedTempFile,
 }
@@ -43,11 +45,13 @@ impl Beside {
     pub(crate) fn begin(command: &str) -> Result<Self> {
         let said = NamedTempFile::new()?;
         let (output, errors) = (said.as_file().try_clone()?, said.as_file().try_clone()?);
-        let mut child = Command::new("nice");
-        child.args(["-n", "19"]).arg(env::current_exe()?).arg(command);
+        // It goes down with this process. Whose program may have been built anew meanwhile, so its name is no way to it.
+        let mut child = Command::new("setpriv");
+        child.args(["--pdeathsig", "KILL", "nice", "-n", "19"]);
+        child.arg(format!("/proc/{}/exe", std::process::id())).arg(command);
         child.current_dir(root()).stdin(Stdio::null()).stdout(output).stderr(errors);
         let child = child.spawn().with_context(|| format!("{child:?} could not be run"))?;
-        Ok(Self { child, said })
+        Ok(Self { command: command.to_owned(), child, said })
     }
 
     /// Waits for it, and shows what it said.
@@ -55,7 +59,7 @@ impl Beside {
         let status = self.child.wait()?;
         io::copy(&mut self.said.reopen()?, &mut io::stdout())?;
         if !status.success() {
-            bail!("it ended with {status}");
+            bail!("{} ended with {status}", self.command);
         }
         Ok(())
     }

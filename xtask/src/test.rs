@@ -14,7 +14,7 @@ use crate::{
 /// Names the workloads' program to tests.
 const TESTBOX: &str = "WABE_TESTBOX";
 
-/// Sets up, then runs all tiers; the first that fails ends it.
+/// Sets up, then runs all tiers; the first that fails ends it, but of the last two, which run side by side.
 pub(crate) fn run() -> Result<()> {
     setup::run()?;
     if output("id", &["-u"]).as_deref().map(str::trim) != Some("0") {
@@ -50,7 +50,10 @@ pub(crate) fn run() -> Result<()> {
         },
     );
     let kernel61 = tier("Debian's 6.1 kernel: its verifier, and live tests", || kernel61.end());
-    live.and(kernel61)
+    match (live, kernel61) {
+        (Err(live), Err(kernel61)) => bail!("{live:#}\n{kernel61:#}"),
+        (live, kernel61) => live.and(kernel61),
+    }
 }
 
 fn tier(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

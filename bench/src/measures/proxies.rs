@@ -84,10 +84,16 @@ pub(crate) const BUSY_POLL: u16 = 50;
 
 /// The same arms once more, beside a Wabe whose proxy polls for [`BUSY_POLL`]. Empty, and told in `prepared`, if it can't be had.
 pub(crate) fn polling(place: &Place, name: &str, arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
-    match proxy::up(place, &format!("{name}-polls"), Way::Http, 0, BUSY_POLL) {
-        Ok((mesh, to)) => {
+    let up = || {
+        let (mesh, to) = proxy::up(place, &format!("{name}-polls"), Way::Http, 0, BUSY_POLL)?;
+        let server = mesh.workload("server", server::PORT)?;
+        anyhow::Ok((mesh, to, server))
+    };
+    match up() {
+        Ok((mesh, to, server)) => {
             let again = arms.iter().map(|arm| match arm.name.as_str() {
                 WABE => Arm::mesh(WABE, &mesh, to.clone()).through(mesh.proxy()),
+                MESH => Arm::mesh(MESH, &mesh, server.clone()),
                 _ => arm.again(),
             });
             again.zip(arms).map(|(again, arm)| Arm { direct: arm.direct, ..again }).collect()

@@ -72,10 +72,10 @@ pub(crate) fn snapshot<'a>(
     }
     let config = objects.mesh_config();
     let (access_log, workers) = (config.access_log, config.proxy_workers);
-    let busy_poll_microseconds = config.proxy_busy_poll_microseconds;
+    let busy_poll = config.proxy_busy_poll;
     // Who was led here a moment ago is judged still.
     if ports.is_empty() && judged.iter().next().is_none() {
-        return Snapshot { generation, access_log, workers, busy_poll_microseconds, ..Snapshot::default() };
+        return Snapshot { generation, access_log, workers, busy_poll, ..Snapshot::default() };
     }
     let backends = wanted.into_iter().filter_map(|(name, number)| {
         let service = objects.service(&name)?;
@@ -107,17 +107,7 @@ pub(crate) fn snapshot<'a>(
     };
     let workloads: BTreeMap<u32, WorkloadFacts> = instances.clone().filter_map(facts).collect();
     let (policies, judged) = policies(judged);
-    Snapshot {
-        generation,
-        access_log,
-        workers,
-        busy_poll_microseconds,
-        workloads,
-        ports,
-        backends,
-        policies,
-        judged,
-    }
+    Snapshot { generation, access_log, workers, busy_poll, workloads, ports, backends, policies, judged }
 }
 
 /// The policies that look at requests, each once, and whose they are.

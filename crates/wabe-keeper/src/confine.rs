@@ -63,6 +63,7 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
     let (program, arguments) = launch.command.split_first().ok_or("the command is empty: name a program")?;
     let mut descriptors = descriptors.into_iter();
     let network = launch.has_network.then(|| descriptors.next()).flatten();
+    let main = launch.has_mounts.then(|| descriptors.next()).flatten();
     let stdin = match launch.has_stdin.then(|| descriptors.next()).flatten() {
         Some(stdin) => stdin,
         None => {
@@ -101,9 +102,9 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
         .flatten();
 
     if let Mounts::Own { private_tmp, .. } = launch.mounts {
-        // Now that program and folder were found, which may be below the host's.
+        // Now that program and working directory were found, which may be below the host's.
         if private_tmp {
-            mounts::private_tmp().map_err(|error| format!("can't make a /tmp of its own: {error}"))?;
+            mounts::private_tmp(main).map_err(|error| format!("can't make a /tmp of its own: {error}"))?;
         }
         // The last to change: mounts can't be changed from within.
         isolate::isolate(launch.keeps_signals_in)?;
@@ -131,7 +132,9 @@ fn become_workload(launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Infalli
     };
     let of_descriptor = |it: &OwnedFd| execute(&format!("/proc/self/fd/{}", it.as_raw_fd()));
     let mut error = given.as_ref().map_or_else(|| execute(program), of_descriptor);
-    if let (io::ErrorKind::PermissionDenied, Some(opened)) = (error.kind(), opened) {
+    // Behind a folder that only root enters, or below the host's /tmp.
+    if let (io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound, Some(opened)) = (error.kind(), opened)
+    {
         error = of_descriptor(&opened);
     }
     let whom = launch.user.as_deref().unwrap_or("root");

@@ -214,8 +214,9 @@ fn mesh_config_spec(config: &MeshConfig) -> Value {
     if let Some(workers) = config.proxy_workers {
         spec.insert("proxyWorkers".into(), json!(workers));
     }
-    if config.proxy_busy_poll_microseconds != default.proxy_busy_poll_microseconds {
-        spec.insert("proxyBusyPollMicroseconds".into(), json!(config.proxy_busy_poll_microseconds));
+    if config.proxy_busy_poll != default.proxy_busy_poll {
+        let microseconds = u64::try_from(config.proxy_busy_poll.as_micros()).unwrap_or(u64::MAX);
+        spec.insert("proxyBusyPollMicroseconds".into(), json!(microseconds));
     }
     let mut ranges = Map::new();
     for (name, v4, v6) in [

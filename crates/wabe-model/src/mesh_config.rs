@@ -1,5 +1,7 @@
 //! Settings of the mesh.
 
+use std::time::Duration;
+
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +27,9 @@ pub struct MeshConfig {
     pub access_log: AccessLog,
     /// How many threads of the proxy serve callers, 1 to 64; as many as there are cores if not written.
     pub proxy_workers: Option<u8>,
-    /// For so many microseconds after bytes came the proxy's workers look for more before they sleep, 0 to 1000; 0 by default.
-    pub proxy_busy_poll_microseconds: u16,
+    /// For so long after bytes came the proxy's workers look for more before they sleep, whole microseconds up to 1 ms; not at all
+    /// by default.
+    pub proxy_busy_poll: Duration,
 }
 
 /// Which requests and opaque connections have a line in the proxy's log.
@@ -54,7 +57,7 @@ impl Default for MeshConfig {
             short_cut: true,
             access_log: AccessLog::default(),
             proxy_workers: None,
-            proxy_busy_poll_microseconds: 0,
+            proxy_busy_poll: Duration::ZERO,
         }
     }
 }

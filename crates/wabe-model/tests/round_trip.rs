@@ -333,7 +333,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
     let ranges = (option::of(v4(0)), option::of(v4(1)), option::of(v6(0)), option::of(v6(1)));
     let domain = prop_oneof![Just("cluster.local".to_owned()), "[a-z0-9._-]{1,10}"];
     let logs = prop_oneof![Just(AccessLog::All), Just(AccessLog::Failures), Just(AccessLog::None)];
-    let workers = (option::of(1..=64_u8), 0..=1000_u16);
+    let workers = (option::of(1..=64_u8), (0..=1000_u64).prop_map(Duration::from_micros));
     (domain, dns_label(), ranges, any::<bool>(), logs, workers).prop_map(
         |(
             trust_domain,
@@ -341,7 +341,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
             (workload_range_v4, service_range_v4, workload_range_v6, service_range_v6),
             short_cut,
             access_log,
-            (proxy_workers, proxy_busy_poll_microseconds),
+            (proxy_workers, proxy_busy_poll),
         )| {
             MeshConfig {
                 trust_domain,
@@ -353,7 +353,7 @@ fn mesh_config() -> impl Strategy<Value = MeshConfig> {
                 short_cut,
                 access_log,
                 proxy_workers,
-                proxy_busy_poll_microseconds,
+                proxy_busy_poll,
             }
         },
     )

@@ -36,7 +36,7 @@ use crate::{
     policy,
     upstream::{Pool, Shelves},
     wire::Prefixed,
-    workers::{Accepted, Order, Place, Workers},
+    workers::{Accepted, Order, Place, Workers, busy_poll::heard},
     world::{self, Service, Source},
 };
 
@@ -200,6 +200,7 @@ async fn version(proxy: &Proxy, stream: &mut TcpStream) -> Option<(BytesMut, boo
         if !matches!(got, Ok(1..)) {
             return None;
         }
+        heard();
     }
     let streams = first.starts_with(PREFACE);
     Some((first, streams))

@@ -27,9 +27,9 @@ pub struct Snapshot {
     /// How many workers serve, 1 to 64; as many as there are cores if it does not say.
     #[serde(default)]
     pub workers: Option<u8>,
-    /// For so many microseconds after it heard something a worker looks for more before it sleeps.
+    /// For so long after bytes came a worker looks for more before it sleeps.
     #[serde(default)]
-    pub busy_poll_microseconds: u16,
+    pub busy_poll: Duration,
     /// Workloads by id.
     pub workloads: BTreeMap<u32, WorkloadFacts>,
     /// The ports of services whose callers are led here.

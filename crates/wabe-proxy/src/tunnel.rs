@@ -17,6 +17,7 @@ use tokio::{io::Interest, join, net::TcpStream, select, time::sleep, try_join};
 use crate::{
     drain::Drain,
     wire::{Reader, Writer, close, split},
+    workers::busy_poll::heard,
 };
 
 /// A pipe's usual size: what one `splice` moves at most.
@@ -177,6 +178,7 @@ async fn move_all(
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
+        heard();
         gone.take(left);
         while left > 0 {
             to.writable().await?;

@@ -12,9 +12,9 @@ use crate::shell::root;
 
 use super::{lab, userland::Userland};
 
-/// How much slower than real ones the machine's processors are, roughly: what tests wait for may take so many times as
-/// long.
-const SLOWNESS: u32 = 3;
+/// How much slower than real ones the machine's processors are, roughly, and that others go first: what tests wait for may take so
+/// many times as long.
+const SLOWNESS: u32 = 6;
 
 /// A test program of wabe-tests.
 struct Program {

@@ -39,6 +39,9 @@ pub(crate) struct Launch {
     pub(crate) keeps_signals_in: bool,
     /// The first descriptor is the network namespace to enter.
     pub(crate) has_network: bool,
+    /// The next descriptor is the mount namespace of the workload's process, whose `/tmp` it shares.
+    #[serde(default)]
+    pub(crate) has_mounts: bool,
     /// The next descriptor is its stdin; /dev/null if not.
     pub(crate) has_stdin: bool,
     /// The last one is the program to execute, instead of the command's first word.
@@ -51,6 +54,8 @@ pub(crate) struct Launch {
 pub(crate) struct Given<'a> {
     /// The network namespace to enter.
     pub(crate) network: Option<BorrowedFd<'a>>,
+    /// The mount namespace to share a `/tmp` with.
+    pub(crate) mounts: Option<BorrowedFd<'a>>,
     /// /dev/null if not.
     pub(crate) stdin: Option<BorrowedFd<'a>>,
     /// What the command's first word names, if not.
@@ -103,10 +108,12 @@ impl Launcher {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().stdin(OwnedFd::from(theirs)).stdout(stdout).stderr(stderr);
         let pid = spawn(command)?;
-        let Given { network, stdin, program } = given;
-        let descriptors: Vec<_> = network.iter().chain(&stdin).chain(&program).map(AsFd::as_fd).collect();
+        let Given { network, mounts, stdin, program } = given;
+        let all = [network, mounts, stdin, program];
+        let descriptors: Vec<_> = all.iter().flatten().map(AsFd::as_fd).collect();
         let launch = Launch {
             has_network: network.is_some(),
+            has_mounts: mounts.is_some(),
             has_stdin: stdin.is_some(),
             has_program: program.is_some(),
             ..launch.clone()

@@ -2,18 +2,19 @@
 
 use std::{
     fs, io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{Mode, OFlags, open},
+    fs::{Mode, OFlags, Stat, fstat, open, stat},
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, mount_remount,
         unmount,
     },
-    thread::UnshareFlags,
+    process::{chdir, fchdir},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
 };
 
 use crate::layout::read_mounts;
@@ -113,9 +114,22 @@ fn cover(hide: &Path, exposed: &[(OwnedFd, &Path)]) -> io::Result<()> {
     Ok(mount_remount(hide, MountFlags::RDONLY | flags, "")?)
 }
 
-/// Mounts an empty folder over /tmp, which is gone with the last process that sees it.
-pub(super) fn private_tmp() -> io::Result<()> {
-    Ok(mount("wabe", "/tmp", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=1777")?)
+/// Mounts an empty folder over /tmp, which is gone with the last process that sees it; or enters the mount namespace `of` a process
+/// that has one. The working directory stays, also one below the host's /tmp, unless it is /tmp.
+pub(super) fn private_tmp(of: Option<OwnedFd>) -> io::Result<()> {
+    let here = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let place = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let is_tmp = place(fstat(&here)?) == place(stat("/tmp")?);
+    match of {
+        Some(of) => move_into_link_name_space(of.as_fd(), Some(LinkNameSpaceType::Mount))?,
+        None => {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            // What is in it counts as nobody's memory.
+            mount("wabe", "/tmp", "tmpfs", flags, c"mode=1777,size=10%")?;
+        }
+    }
+    let back = if is_tmp { chdir("/tmp") } else { fchdir(here) };
+    Ok(back?)
 }
 
 /// Better no workload than one that can reach what it must not.

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     process::Stdio,
     sync::mpsc::Sender,
 };
@@ -77,10 +77,19 @@ impl Supervisor {
         let allowed = spec.user.as_deref().map_or(Ok(()), not_reserved);
         let started =
             allowed.and_then(|()| self.instance(spec.id)).and_then(|instance| match instance.life {
-                Life::Running { .. } => {
+                Life::Running { pid } => {
                     let launch = instance.launch_command(spec);
                     let network = instance.network.netns.as_fd();
-                    let given = Given { network: Some(network), stdin: Some(stdin.as_fd()), program: None };
+                    // Nobody else has this number until its end was heard of.
+                    let mounts = instance.spec.private_tmp.then(|| File::open(format!("/proc/{pid}/ns/mnt")));
+                    let mounts =
+                        mounts.transpose().map_err(|error| format!("can't look into it: {error}"))?;
+                    let given = Given {
+                        network: Some(network),
+                        mounts: mounts.as_ref().map(AsFd::as_fd),
+                        stdin: Some(stdin.as_fd()),
+                        program: None,
+                    };
                     self.launcher
                         .start(&launch, given, stdout, stderr)
                         .map_err(|error| format!("can't start a process: {error}"))

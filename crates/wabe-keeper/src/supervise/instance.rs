@@ -186,6 +186,7 @@ impl Instance {
             owns_output: true,
             keeps_signals_in: true,
             has_network: true,
+            has_mounts: false,
             has_stdin: false,
             has_program: false,
         }

@@ -205,7 +205,7 @@ impl Role {
             None => (self.listener.as_ref().or(link.as_ref()).map(|it| it.as_fd()), self.log.writer()?),
         };
         let network = self.network.as_ref().map(|it| it.as_fd());
-        let given = Given { network, stdin, program: program.map(|it| it.as_fd()) };
+        let given = Given { network, mounts: None, stdin, program: program.map(|it| it.as_fd()) };
         launcher.start(&self.launch, given, stdout, self.log.writer()?)
     }
 
@@ -276,6 +276,7 @@ fn base(command: Vec<String>, cgroup: PathBuf) -> Launch {
         owns_output: false,
         keeps_signals_in: false,
         has_network: false,
+        has_mounts: false,
         has_stdin: false,
         has_program: false,
     }

@@ -163,6 +163,10 @@ fn a_tmp_of_its_own_is_empty_and_leaves_nothing() {
     eventually("it looks", || keeper.log("test.w1-0").ends_with("end\n"));
     assert_eq!(keeper.log("test.w1-0"), "0\na page\n1777\nend\n");
     assert!(!Path::new("/tmp/y").exists());
+    // A command inside sees the same.
+    assert_eq!(keeper.exec(1, &["sh", "-c", "ls /tmp/y; cat page"]).1, "x\na page\n");
+    let in_tmp = ExecSpec { working_directory: Some("/tmp".into()), ..exec_spec(1, &["ls"]) };
+    assert_eq!(keeper.exec_as(in_tmp).expect("can be executed").1, "y\n");
     // Another workload sees the host's.
     keeper.run_until_started(keeper.spec(2, &["sleep", "1000"]));
     let seen = format!("cat {}/page", folder.path().display());

@@ -1,5 +1,7 @@
 //! `MeshConfig`.
 
+use std::time::Duration;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
@@ -52,8 +54,9 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         let number = field.integer("a number of workers", 1..=64)?;
         Some(u8::try_from(number).ok())
     });
-    let proxy_busy_poll = fields.or("proxyBusyPollMicroseconds", 0, |field| {
-        u16::try_from(field.integer("a number of microseconds", 0..=1000)?).ok()
+    let proxy_busy_poll = fields.or("proxyBusyPollMicroseconds", default.proxy_busy_poll, |field| {
+        let number = field.integer("a number of microseconds", 0..=1000)?;
+        Some(Duration::from_micros(u64::try_from(number).ok()?))
     });
     metadata?;
     let ((workload_range_v4, workload_range_v6), (service_range_v4, service_range_v6)) = ranges?;
@@ -67,7 +70,7 @@ pub(crate) fn mesh_config(metadata: Option<Metadata<'_>>, spec: &Field<'_>) -> O
         short_cut: short_cut?,
         access_log: access_log?,
         proxy_workers: proxy_workers?,
-        proxy_busy_poll_microseconds: proxy_busy_poll?,
+        proxy_busy_poll: proxy_busy_poll?,
     })
 }
 

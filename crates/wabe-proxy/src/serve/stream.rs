@@ -15,6 +15,7 @@ use crate::{
     search::{Search, Stream},
     serve::{Caller, Proxy},
     sni, tunnel,
+    workers::busy_poll::heard,
     world::{Service, World},
 };
 
@@ -67,6 +68,7 @@ pub(super) async fn serve_tls(
             if !matches!(stream.read_buf(&mut first).await, Ok(1..)) {
                 return None;
             }
+            heard();
         }
     };
     let name = timeout(HELLO, hello).await.ok().flatten();

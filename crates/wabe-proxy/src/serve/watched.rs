@@ -15,6 +15,7 @@ use crate::{
     detect::{Course, Detected, Heard, MOST_HELD_TIME, Watch},
     search::Stream,
     serve::{Caller, Proxy, stream},
+    workers::busy_poll::heard,
     world::Service,
 };
 
@@ -54,6 +55,7 @@ pub(super) async fn watch(
             },
             _ = closing.wait_for(|it| *it), if first.is_empty() => return Watched::Over,
         };
+        heard();
         match course {
             Course::Hold(time) => until = time.or(until),
             Course::Read(what) => {

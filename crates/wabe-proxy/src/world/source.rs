@@ -122,7 +122,7 @@ impl Read {
             generation,
             access_log,
             workers,
-            busy_poll_microseconds,
+            busy_poll,
             workloads,
             ports,
             backends,
@@ -143,7 +143,7 @@ impl Read {
         Self {
             access_log,
             workers: workers.map(usize::from),
-            busy_poll: Duration::from_micros(busy_poll_microseconds.into()),
+            busy_poll,
             is_there: true,
             workloads: Arc::new(workloads),
             policies: Arc::new(Policies::new(generation, policies, judged)),
