@@ -30,7 +30,8 @@ usage: cargo xtask COMMAND
   bench [MEASURE...] [--rounds N] [--quick] [--out FILE.json]
             measures the mesh, so built; docs/performance.md has the measures
   mutants [PACKAGE]   changes the decisions one by one, and looks whether a test notices
-  fuzz [TARGET] [--executions N]   hands manifests, dns, events and client-hello inputs that nobody thought of, for some minutes
+  fuzz [TARGET] [--executions N]   hands inputs that nobody thought of to manifests, dns, events, client-hello, websocket,
+            http1-request and http1-response, for some minutes
   fuzz TARGET --input FILE         the same with one input, which failed before
   kernel61 [PROGRAM [STEP,...]]   loads every eBPF program and runs live tests on Debian's 6.1 kernel in a virtual machine;
             with a test program: only that one, with what is otherwise left out as well, for an hour if need be
