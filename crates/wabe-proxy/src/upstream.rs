@@ -226,6 +226,7 @@ impl Pool {
                     .initial_window_size(WINDOW)
                     .initial_connection_window_size(WINDOWS)
                     .max_send_buffer_size(SENT);
+                // Who polls hears of what comes.
                 let handshake = settings.handshake::<_, Bytes>(Prefixed::new(stream, Bytes::new()));
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,

@@ -124,7 +124,7 @@ pub(super) fn private_tmp(of: Option<OwnedFd>) -> io::Result<()> {
         Some(of) => move_into_link_name_space(of.as_fd(), Some(LinkNameSpaceType::Mount))?,
         None => {
             let flags = MountFlags::NOSUID | MountFlags::NODEV;
-            // What is in it counts as nobody's memory.
+            // It is memory, of which workloads have no limit.
             mount("wabe", "/tmp", "tmpfs", flags, c"mode=1777,size=10%")?;
         }
     }

@@ -156,12 +156,16 @@ fn a_tmp_of_its_own_is_empty_and_leaves_nothing() {
     let folder = TempDir::with_prefix_in("wabe-of-its-own-", "/tmp").unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("page"), "a page\n").unwrap();
+    let shell = folder.path().join("shell");
+    fs::copy("/bin/sh", &shell).unwrap();
     let looks = "ls -A /tmp | wc -l; echo x > /tmp/x && mkdir /tmp/y && mv /tmp/x /tmp/y && cat page; stat -c %a /tmp";
-    let mut spec = keeper.script(1, &format!("{looks}; echo end; exec sleep 1000"));
+    let limit = "grep -c '^wabe /tmp tmpfs .*[,]size=[1-9]' /proc/mounts";
+    let script = format!("{looks}; {limit}; echo end; exec sleep 1000");
+    let mut spec = keeper.spec(1, &[shell.to_str().unwrap(), "-c", &script]);
     (spec.private_tmp, spec.working_directory) = (true, folder.path().into());
     keeper.run_until_started(spec);
     eventually("it looks", || keeper.log("test.w1-0").ends_with("end\n"));
-    assert_eq!(keeper.log("test.w1-0"), "0\na page\n1777\nend\n");
+    assert_eq!(keeper.log("test.w1-0"), "0\na page\n1777\n1\nend\n");
     assert!(!Path::new("/tmp/y").exists());
     // A command inside sees the same.
     assert_eq!(keeper.exec(1, &["sh", "-c", "ls /tmp/y; cat page"]).1, "x\na page\n");
