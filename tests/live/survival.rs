@@ -4,6 +4,7 @@
 //! The callers are workloads, as commands by `wabe exec` would be in the way of an upgrade.
 
 use std::{
+    collections::BTreeSet,
     env,
     path::PathBuf,
     process::Command,
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
     ask_keeper, eventually, eventually_within,
+    facts::Facts,
     manifest::{Service, Workload, all},
     status::{pids, until_ready},
 };
@@ -72,6 +74,7 @@ fn nothing_fails_while_all_processes_become_another_version_with_another_layout(
     let mesh = under_load(seconds);
     let workloads = ["shop/load", "shop/cart", "shop/echo"].map(|it| pids(&mesh, it));
     let keeper = mesh.machine().role("keeper").expect("a keeper");
+    let layout = layout(&mesh);
     for wabe in [other_layout(), wabe_testkit::wabe()] {
         let agent = mesh.machine().role("agent");
         let mut command = Command::new(&wabe);
@@ -86,6 +89,8 @@ fn nothing_fails_while_all_processes_become_another_version_with_another_layout(
             assert_eq!(program, wabe.canonicalize().expect("a file"), "{role}");
         }
         assert_eq!(["shop/load", "shop/cart", "shop/echo"].map(|it| pids(&mesh, it)), workloads);
+        let is_other = self::layout(&mesh) != layout;
+        assert_eq!(is_other, wabe != wabe_testkit::wabe(), "tables have that program's layout");
         // Changes are made again.
         let replicas = if wabe == wabe_testkit::wabe() { "1" } else { "2" };
         let _ = mesh.wabe(&["scale", "shop/bystander", replicas]).success();
@@ -175,6 +180,19 @@ fn nothing_failed(mesh: &TestMesh, seconds: u64) {
     println!("connections that stay: {ping}");
     assert_eq!(ping["errors"], json!([]));
     assert_eq!(ping["echoes"], STAYING * (seconds * 1000 / PAUSE));
+    // Who is counted for ever as busy gets no connection.
+    eventually("none is counted as open any more", || {
+        let counts = Facts::of(mesh).live();
+        println!("{counts:?}");
+        counts.iter().all(|(_, count)| *count == 0).then_some(())
+    });
+}
+
+/// The pins of the mesh's tables, which bear their layouts.
+fn layout(mesh: &TestMesh) -> BTreeSet<String> {
+    let folder = format!("/run/wabe/{}/bpf/maps", mesh.name());
+    let pins = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    pins.map(|it| it.expect("a pin").file_name().into_string().expect("ASCII")).collect()
 }
 
 /// The build whose tables have another layout.

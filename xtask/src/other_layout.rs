@@ -2,7 +2,7 @@
 //! the tables raised.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -32,10 +32,15 @@ pub(crate) fn build() -> Result<PathBuf> {
         write_if_other(&source.join(name), &bytes).with_context(|| name.to_owned())?;
     }
     let target = folder.join("target");
+    // The copy has no tools of its own.
+    let tools = root().join(".tools/bin");
+    let path =
+        env::join_paths([tools].into_iter().chain(env::var_os("PATH").iter().flat_map(env::split_paths)))?;
     execute(
         Command::new("cargo")
             .args(["build", "--quiet", "--package", "wabe", "--bin", "wabe"])
             .current_dir(&source)
+            .env("PATH", path)
             .env("CARGO_TARGET_DIR", &target),
     )?;
     Ok(target.join("debug/wabe"))

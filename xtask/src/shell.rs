@@ -23,10 +23,12 @@ pub(crate) fn run(line: &str) -> Result<()> {
     execute(Command::new(program).args(words))
 }
 
-/// Runs a command in the repository's root; fails if it does.
+/// Runs a command, in the repository's root unless it names a folder; fails if it does.
 pub(crate) fn execute(command: &mut Command) -> Result<()> {
-    let status =
-        command.current_dir(root()).status().with_context(|| format!("{command:?} could not be run"))?;
+    if command.get_current_dir().is_none() {
+        command.current_dir(root());
+    }
+    let status = command.status().with_context(|| format!("{command:?} could not be run"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }

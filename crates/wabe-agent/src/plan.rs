@@ -36,6 +36,9 @@ pub struct Installed {
     pub(crate) sets: BTreeMap<ServiceKey, Set>,
     /// The policy that a table was made from.
     tables: BTreeMap<u32, Arc<CompiledPolicy>>,
+    /// Workloads whose open connections are counted already, whether the tables have rows of them or not: tables of another layout
+    /// begin empty, counters do not. Until the first plan.
+    pub(crate) counted: BTreeSet<u32>,
     /// The highest ids ever given.
     pub last: LastIds,
 }
@@ -101,6 +104,11 @@ impl Installed {
         Self { mirror, last, ..Self::default() }
     }
 
+    /// What another dump shows, after writes of which some failed.
+    pub(crate) fn found_again(&self, rows: &[Write]) -> Self {
+        Self { counted: self.counted.clone(), ..Self::found(rows, self.last) }
+    }
+
     /// The number of the generation that a plan would raise to.
     pub fn next_generation(&self) -> u64 {
         self.mirror.config.generation.max(self.last.generation) + 1
@@ -117,6 +125,7 @@ impl Installed {
         }
         plan.made.old_tables.iter().for_each(|table| drop(self.tables.remove(table)));
         self.tables.extend(plan.made.tables);
+        self.counted.clear();
         self.last = plan.made.last;
     }
 }
@@ -233,7 +242,10 @@ impl<'a> Planner<'a> {
         for (id, record, is_new) in records {
             if is_new {
                 self.rows.workloads += 1;
-                self.write(Write::ResetLoad(id));
+                // Who had the id before may have left counts.
+                if !self.before.counted.contains(&id) {
+                    self.write(Write::ResetLoad(id));
+                }
             }
             self.write(Write::Workload(id, Some(record)));
         }

@@ -13,7 +13,7 @@ use crate::{
     judged::Judged,
     layer7,
     names::names,
-    plan::{Installed, Plan, plan},
+    plan::{Plan, plan},
     published::Published,
     sizes::{NoRoom, Rows, sizes_for},
     snapshot::{SnapshotError, desired},
@@ -111,7 +111,7 @@ impl<D: Datapath> Engine<D> {
         let Err(error) = self.datapath.write(writes) else { return Ok(()) };
         // What is simulated is not told apart from the rest then, and goes with the next plan.
         let found = self.datapath.contents()?;
-        self.installed = Installed::found(&found, self.installed.last);
+        self.installed = self.installed.found_again(&found);
         self.end_simulation("a change of the kernel's tables failed");
         Err(error.into())
     }

@@ -70,6 +70,7 @@ impl<D: Datapath> Engine<D> {
                 Phase::Ending => self.give(Job::Remove(id)),
             }
             self.handles.insert(id, handles);
+            self.installed.counted.insert(id);
             self.state.instances.insert(id, instance);
         }
         self.all_are_warm();

@@ -350,11 +350,9 @@ fn a_full_map_refuses_the_change_and_the_old_state_stays_in_force() {
     assert_eq!(memory.mirror.endpoints.len(), used, "no rows are left over");
 }
 
-#[test]
-fn a_new_agent_goes_on_where_the_old_one_ended() {
-    let bench = serving();
+/// What the keeper says of workload 1 of [`serving`], and of others like it.
+fn running(bench: &Bench, ids: impl IntoIterator<Item = u32>) -> Vec<recover::Running> {
     let spec = crate::instance_spec::of(&bench.engine.state.instances[&1], (place(1).v4, place(1).v6));
-    let Bench { kernel, directory, .. } = bench;
     let state = |id: u32| wabe_keeper::protocol::InstanceState {
         spec: wabe_keeper::protocol::InstanceSpec { id, ..spec.clone() },
         cgroup_id: place(id).cgroup,
@@ -366,10 +364,17 @@ fn a_new_agent_goes_on_where_the_old_one_ended() {
         last_exit: None,
         since_ms: 0,
     };
+    ids.into_iter().map(|id| recover::Running { state: state(id), handles: Some(handles()) }).collect()
+}
+
+#[test]
+fn a_new_agent_goes_on_where_the_old_one_ended() {
+    let bench = serving();
+    let running = running(&bench, [1, 50]);
+    let Bench { kernel, directory, .. } = bench;
     let generation = kernel.look().mirror.config.generation;
     let mut bench = Bench::over(kernel, directory);
-    let running = [1, 50].map(|id| recover::Running { state: state(id), handles: Some(handles()) });
-    bench.engine.recover(running.into()).expect("recovered");
+    bench.engine.recover(running).expect("recovered");
     assert_eq!(bench.endpoints(), [1]);
     assert!(bench.kernel.look().mirror.config.generation > generation);
     assert_eq!(bench.engine.state.instances[&1].pid, Some(77));
@@ -382,13 +387,16 @@ fn a_new_agent_goes_on_where_the_old_one_ended() {
 #[test]
 fn tables_of_another_layout_are_filled_before_the_programs_read_them() {
     let bench = serving();
+    let running = running(&bench, [1]);
     let Bench { kernel, directory, .. } = bench;
     let generation = kernel.look().mirror.config.generation;
+    kernel.look().loads.insert(1, EndpointLoad { live: 3, total: 5 });
     // What an agent of another version finds: maps made anew.
     kernel.look().mirror = crate::mirror::Mirror::default();
     kernel.look().engaged = 0;
     let mut bench = Bench::over(kernel, directory);
-    bench.engine.recover(Vec::new()).expect("recovered");
+    bench.engine.recover(running).expect("recovered");
+    assert_eq!(bench.kernel.look().loads[&1].live, 3, "open connections are counted once, and stay counted");
     assert_eq!(bench.kernel.look().engaged, 1, "the fake kernel refuses to engage with empty tables");
     assert!(bench.kernel.look().mirror.config.generation > generation, "the generation went back");
 }
