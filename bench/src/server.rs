@@ -8,12 +8,19 @@ use crate::{place, proxy::HTTP2_PORT};
 /// Where HTTP/1.1 is answered.
 pub(crate) const PORT: u16 = 8080;
 
+/// What is asked to see which headers came that [`HEADERS`] counts.
+pub(crate) const INTRODUCED: &str = "/introduced";
+/// How many a proxy adds that says who calls, as Wabe's does.
+pub(crate) const HEADERS: usize = 5;
+
 /// Its configuration, bound to a core. Whatever it writes it writes into `folder`, its process id into `NAME.pid` there.
 pub(crate) fn nginx(core: usize, folder: &Path, name: &str) -> String {
     let mask = format!("1{}", "0".repeat(core));
     let folder = folder.display();
     let answer = "w".repeat(64);
     let many = place::MANY;
+    let headers = ["for", "proto", "client_cert"].map(|it| format!("$http_x_forwarded_{it}"));
+    let headers = headers.join(" ") + " $http_forwarded $http_x_request_id";
     format!(
         "daemon off;
 worker_processes 1;
@@ -36,6 +43,7 @@ http {{
         listen {HTTP2_PORT} http2 backlog=4096;
         location / {{ default_type text/plain; return 200 \"{answer}\"; }}
         location = /many {{ alias {many}; }}
+        location = {INTRODUCED} {{ default_type text/plain; return 200 \"{headers}\"; }}
     }}
 }}
 "

@@ -16,8 +16,8 @@ use super::{
     proxies::{self, Wanted},
 };
 
-/// `proxy-requests`. With nginx and HAProxy also in the client's namespace, where Wabe's proxy is reached, and with all peers as
-/// workloads of the mesh: so that nobody has to believe what the way there, and the mesh on it, make of it.
+/// `proxy-requests`. With nginx and HAProxy once more with the headers that Wabe's proxy adds, once more in the client's namespace, where
+/// that is reached, and with all peers as workloads of the mesh: so that nobody has to believe what each of these makes of it.
 pub(super) fn requests(place: &Place) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut arms = proxies::http(place, "requests", &mut prepared)?;
@@ -32,6 +32,7 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
     }
     let near = Rc::new(near);
     let inside = proxies::inside(place, Way::Http, &arms, &mut prepared);
+    arms.extend(proxies::introducing(&arms, &mut prepared));
     arms.extend(there.into_iter().map(|(name, peer)| {
         let to = Chain::to(peer, Side::Client, Way::Http);
         Arm::new(&name, From::Chain(near.clone()), to).through(near.processes(peer))

@@ -20,6 +20,7 @@ pub(super) fn added(place: &Place) -> Result<Prepared> {
     let mut arms = proxies::http(place, "latency", &mut prepared)?;
     let inside = proxies::inside(place, Way::Http, &arms, &mut prepared);
     arms.extend(inside);
+    arms.extend(proxies::introducing(&arms, &mut prepared));
     for arm in arms.iter_mut().filter(|arm| ![CABLE, MESH].contains(&arm.name.as_str())) {
         let is_of_mesh = arm.name == WABE || arm.name.ends_with(INSIDE);
         arm.direct = Some(if is_of_mesh { MESH } else { CABLE });
@@ -42,7 +43,9 @@ const LOOKS: u32 = 3;
 pub(super) fn tail(place: &Place, quick: bool) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut arms = proxies::http(place, "tail", &mut prepared)?;
-    arms.extend(proxies::inside(place, Way::Http, &arms, &mut prepared));
+    let inside = proxies::inside(place, Way::Http, &arms, &mut prepared);
+    arms.extend(inside);
+    arms.extend(proxies::introducing(&arms, &mut prepared));
     let load = Load { connections: 32, time: std::time::Duration::from_secs(1), core: END_CORE };
     let is_nginx = |arm: &&Arm| arm.name == Peer::Nginx.word();
     let nginx = arms.iter().find(is_nginx).context("without nginx there is no rate to load with")?;

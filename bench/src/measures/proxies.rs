@@ -1,9 +1,10 @@
 //! Proxies side by side: Wabe's first, then its peers.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     arm::{Arm, Comparison, From, Ratios, WABE},
+    command::run,
     place::Place,
     proxy::{self, Chain, Peer, Side, Way, route},
     server,
@@ -77,6 +78,31 @@ pub(crate) fn inside(place: &Place, way: Way, arms: &[Arm], prepared: &mut Prepa
         }
     }
     inside
+}
+
+/// Those between client and server that can, once more, adding the headers that Wabe's proxy adds: the same work. Whose do not
+/// come through is told in `prepared`.
+pub(crate) fn introducing(arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
+    let mut again = Vec::new();
+    for peer in Peer::ALL {
+        let arm = arms.iter().find(|arm| arm.name == peer.word());
+        let (Some(arm), Some(to)) = (arm, Chain::to_introducing(peer, Side::Between)) else { continue };
+        let name = format!("{}, adding the same headers", peer.word());
+        match introduces(arm, &to) {
+            Ok(()) => again.push(Arm::new(&name, arm.from.clone(), to).through(arm.proxy.clone())),
+            Err(error) => prepared.missing.push((name, format!("{error:#}"))),
+        }
+    }
+    again
+}
+
+/// An arm must be what it is called.
+fn introduces(arm: &Arm, to: &str) -> Result<()> {
+    let mut curl = arm.from.client("curl".as_ref());
+    curl.args(["-sSf", "--max-time", "10", &format!("http://{to}{}", server::INTRODUCED)]);
+    let came = run(&mut curl)?;
+    ensure!(came.split_whitespace().count() == server::HEADERS, "of the headers only these came: {came}");
+    Ok(())
 }
 
 /// For how long Wabe's proxy looks for more before it sleeps where that is measured, microseconds.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::{GRPC_PORT, HTTP2_PORT, Peer, Setting, Way, route};
+use super::{GRPC_PORT, HTTP2_PORT, Peer, Setting, Way, peer::IDENTITIES, route};
 use crate::server;
 
 /// Connections at once: each may take two files of [`super::peer::FILES`].
@@ -35,6 +35,17 @@ pub(crate) fn config(setting: &Setting<'_>, map: &Path) -> String {
             "listen {name}\n    bind :{at} backlog 4096{options}\n    server server {address}:{to}{options}\n"
         )
     };
+    let introducing = Peer::HaProxy.introducing_port().map_or_else(String::new, |port| {
+        format!(
+            "{}    option forwardfor
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header Forwarded for=%[src];by=%[dst];proto=http
+    http-request set-header X-Request-ID %[uuid()]
+    http-request set-header X-Forwarded-Client-Cert {IDENTITIES}
+",
+            passes("introducing", "", port, server::PORT)
+        )
+    });
     let http2 = passes("http2", " proto h2", port(Way::Http2), HTTP2_PORT);
     let grpc = passes("grpc", " proto h2", port(Way::Grpc), GRPC_PORT);
     let tcp = passes("tcp", "", port(Way::Tcp), server::PORT);
@@ -60,7 +71,7 @@ backend http
     server server {address}:{to}
 backend route
     server server {address}:{to}
-{http2}{grpc}{tcp}    mode tcp
+{introducing}{http2}{grpc}{tcp}    mode tcp
     option splice-auto
 ",
         port(Way::Http),

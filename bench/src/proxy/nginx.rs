@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{GRPC_PORT, Peer, Setting, Way, peer::FILES, route};
+use super::{
+    GRPC_PORT, Peer, Setting, Way,
+    peer::{FILES, IDENTITIES},
+    route,
+};
 use crate::server;
 
 /// A module that not every installation has.
@@ -15,6 +19,14 @@ pub(crate) fn config(setting: &Setting<'_>) -> String {
     let folder = folder.display();
     let port = |way| Peer::Nginx.port(way);
     let pass = "proxy_pass http://http; proxy_http_version 1.1; proxy_set_header Connection \"\";";
+    let introducing = Peer::Nginx.introducing_port().map_or_else(String::new, |port| {
+        format!(
+            "server {{ listen {port} backlog=4096; location / {{ {pass}
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header Forwarded \"for=$remote_addr;by=$server_addr;proto=$scheme\";
+            proxy_set_header X-Request-ID $request_id; proxy_set_header X-Forwarded-Client-Cert \"{IDENTITIES}\"; }} }}"
+        )
+    });
     let mut locations = format!("location / {{ {pass} }}\n");
     for number in 0..*routes {
         let _ = writeln!(locations, "        location {} {{ {pass} }}", route(number));
@@ -59,6 +71,7 @@ http {{
     server {{
         listen {} backlog=4096;
         {locations}    }}
+    {introducing}
     server {{ listen {} http2 backlog=4096; location / {{ {pass} }} }}
     server {{ listen {} http2 backlog=4096; location / {{ grpc_pass grpc://grpc; }} }}
 }}

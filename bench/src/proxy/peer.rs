@@ -45,6 +45,10 @@ const PEERS: &str = "/var/lib/wabe-lab-peers";
 /// Idle connections and those of the load need one each, and their way on at most as many.
 pub(crate) const FILES: u32 = 20_000;
 
+/// Who calls whom, as Wabe's proxy says it in the mesh of the benchmark.
+pub(super) const IDENTITIES: &str =
+    "By=spiffe://cluster.local/ns/bench/sa/default;URI=spiffe://cluster.local/ns/bench/sa/default";
+
 impl Peer {
     pub(crate) const ALL: [Self; 3] = [Self::Nginx, Self::HaProxy, Self::Envoy];
 
@@ -69,6 +73,14 @@ impl Peer {
                 Way::Grpc => 2,
                 Way::Tcp => 3,
             }
+    }
+
+    /// Where it does [`Way::Http`] with the headers that Wabe's proxy adds, too. Envoy adds some of its own as it is.
+    pub(crate) fn introducing_port(self) -> Option<u16> {
+        match self {
+            Self::Nginx | Self::HaProxy => Some(self.port(Way::Tcp) + 1),
+            Self::Envoy => None,
+        }
     }
 
     /// The command that runs it.
