@@ -18,7 +18,7 @@ use crate::{Error, place};
 /// Something that an application expects of TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canary {
-    /// `splice`, `MSG_WAITALL`, `blocking read`, `reset`, `receive window`, `order`.
+    /// `splice`, `MSG_WAITALL`, `blocking read`, `edge-triggered read`, `reset`, `receive window`, `order`.
     pub name: &'static str,
     /// What an application expects.
     pub expected: &'static str,
@@ -51,10 +51,11 @@ pub fn canaries(scene: &Scene<'_>) -> Result<Vec<Canary>, Error> {
     place::check_namespace(scene.client_netns)?;
     place::check_namespace(scene.server_netns)?;
     let _membership = scene.cgroup.map(Membership::enter).transpose()?;
-    let all: [fn(&Scene<'_>) -> io::Result<Canary>; 6] = [
+    let all: [fn(&Scene<'_>) -> io::Result<Canary>; 7] = [
         reading::splice,
         reading::wait_for_all,
         reading::blocking_read,
+        reading::edge_triggered,
         reading::reset,
         window::receive_window,
         order::order,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::{
+    event::{Timespec, epoll},
     io::Errno,
     net::{RecvFlags, recv},
     pipe::{SpliceFlags, pipe, splice as splice_bytes},
@@ -102,6 +103,42 @@ pub(super) fn blocking_read(scene: &Scene<'_>) -> io::Result<Canary> {
     let seen = format!("{outcome} after {} ms of {}", waited.as_millis(), PATIENCE.as_millis());
     let expected = "a blocked read is not woken by room for another thread's writing";
     Ok(Canary { name: "blocking read", expected, holds, seen })
+}
+
+/// A reader that is told once of what comes (`EPOLLET`), and takes a read that leaves room for the end of it: so do nginx, with
+/// `EPOLLRDHUP`, and tokio.
+pub(super) fn edge_triggered(scene: &Scene<'_>) -> io::Result<Canary> {
+    /// Half a receive buffer of 128 KiB, which is what joined sockets may fill, does not take the last of them.
+    const SENT: [usize; 4] = [20_000, 20_000, 20_000, 10_000];
+    const ROOM: usize = 8 << 10;
+    let pair = warm(scene)?;
+    for length in SENT {
+        (&pair.client).write_all(&content(length))?;
+    }
+    thread::sleep(ARRIVAL);
+    let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let what = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+    epoll::add(&watch, &pair.server, epoll::EventData::new_u64(0), what)?;
+    let wait = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+    let (mut received, all) = (0, SENT.iter().sum::<usize>());
+    let mut events = Vec::with_capacity(1);
+    while received < all && epoll::wait(&watch, rustix::buffer::spare_capacity(&mut events), Some(&wait))? > 0
+    {
+        events.clear();
+        let mut buffer = [0_u8; ROOM];
+        while let Ok((length @ 1.., _)) = recv(&pair.server, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+            received += length;
+            if length < ROOM {
+                break;
+            }
+        }
+    }
+    Ok(Canary {
+        name: "edge-triggered read",
+        expected: "after a read that leaves room in its buffer, an event tells of more",
+        holds: received == all,
+        seen: format!("{received} of {all} bytes"),
+    })
 }
 
 /// Closing with unread data tells the sender that it was lost (RFC 2525, section 2.17).
