@@ -47,6 +47,7 @@ fn proxy() {
             .with("command", json!(["$TESTBOX", "web", "--listen", "[::]:8080", "--grpc", "[::]:7070"])),
         &led("shop/chat", json!({ "targetPort": 8080, "appProtocol": "kubernetes.io/ws" })),
         &led("shop/calls", json!({ "targetPort": 7070, "appProtocol": "grpc" })),
+        &led("shop/bytes", json!({ "targetPort": 8080, "appProtocol": "tcp" })),
         &Service::new("shop/open"),
         &Service::new("shop/guarded"),
         &Service::new("shop/judged"),

@@ -6,6 +6,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod kernel61;
+mod live_programs;
 mod mutants;
 mod other_layout;
 mod reachable;

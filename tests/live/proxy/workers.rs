@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use serde_json::{Value, json};
-use wabe_testkit::TestMesh;
+use wabe_testkit::{Finished, TestMesh};
 use wabe_tests::eventually;
 
 use super::{CALLER, WORKERS, relief::in_charge};
@@ -70,21 +70,38 @@ pub(super) fn who_polls_is_not_woken_for_each_request(mesh: &TestMesh) {
         tasks.filter_map(|it| of_thread(it.ok()?)).sum::<u64>()
     };
     // One after the other, on one connection.
-    let asked = || {
-        let (before, url) = (slept(), format!("http://web.shop/all?[1-{REQUESTS}]"));
-        let said = mesh.exec(CALLER, &["curl", "-sSf", "-o", "/dev/null", "--max-time", "30", &url]);
-        drop(said.success());
+    let by_curl = |service: &str| {
+        let url = format!("http://{service}/all?[1-{REQUESTS}]");
+        mesh.exec(CALLER, &["curl", "-sSf", "-o", "/dev/null", "--max-time", "30", &url])
+    };
+    let ways: [(&str, &dyn Fn() -> Finished); 3] = [
+        ("HTTP/1", &|| by_curl("web.shop")),
+        ("gRPC", &|| mesh.testbox(CALLER, &["grpc", "calls.shop:80", "--count", &REQUESTS.to_string()])),
+        ("bytes", &|| by_curl("bytes.shop")),
+    ];
+    let slept_while = |ask: &dyn Fn() -> Finished| {
+        let before = slept();
+        drop(ask().success());
         slept() - before
     };
-    let woken = asked();
-    assert!(woken >= REQUESTS, "{woken}: once for the endpoint's answer at least");
+    // Once for the endpoint's answer at least.
+    let as_often = |way: &str, ask: &dyn Fn() -> Finished| {
+        eventually(&format!("{way}: it sleeps before each answer"), || {
+            Some(slept_while(ask)).filter(|it| *it >= REQUESTS)
+        })
+    };
+    let woken = ways.map(|(way, ask)| as_often(way, ask));
     set(mesh, &json!({ "proxyWorkers": WORKERS, "proxyBusyPollMicroseconds": 1000 }));
-    let polling = eventually("it sleeps less", || Some(asked()).filter(|it| it * 2 < woken));
+    for ((way, ask), woken) in ways.iter().zip(woken) {
+        let polling = eventually(&format!("{way}: it sleeps less"), || {
+            Some(slept_while(*ask)).filter(|it| *it < REQUESTS && it * 2 < woken)
+        });
+        println!("times that the proxy slept during {REQUESTS} requests, {way}: {woken}, polling {polling}");
+    }
     set(mesh, &json!({ "proxyWorkers": WORKERS }));
-    let again = eventually("and as much as before", || Some(asked()).filter(|it| *it >= REQUESTS));
-    println!(
-        "times that the proxy slept during {REQUESTS} requests: {woken}, polling {polling}, then {again}"
-    );
+    for (way, ask) in ways {
+        as_often(way, ask);
+    }
 }
 
 pub(super) fn more_workers_are_started_at_once_and_fewer_by_the_next_proxy(mesh: &TestMesh) {
