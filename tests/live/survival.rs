@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
 use wabe_tests::{
     ask_keeper, eventually, eventually_within,
-    facts::Facts,
+    facts::until_nothing_lives,
     manifest::{Service, Workload, all},
     status::{pids, until_ready},
 };
@@ -63,6 +63,7 @@ fn nothing_fails_while_the_agent_is_dead_for_a_minute() {
     nothing_failed(&mesh, seconds);
     // The next agent knows all of it, the new process too.
     eventually("the next agent answers", || mesh.wabe(&["status"]).status.success().then_some(()));
+    until_nothing_lives(&mesh);
     until_ready(&mesh, "shop/bystander", 1);
     assert_ne!(pids(&mesh, "shop/bystander")[0], bystander, "it was started again");
     mesh.down();
@@ -96,6 +97,8 @@ fn nothing_fails_while_all_processes_become_another_version_with_another_layout(
         let _ = mesh.wabe(&["scale", "shop/bystander", replicas]).success();
     }
     nothing_failed(&mesh, seconds);
+    // Who is counted as busy for ever gets no connection.
+    until_nothing_lives(&mesh);
     mesh.down();
 }
 
@@ -180,12 +183,6 @@ fn nothing_failed(mesh: &TestMesh, seconds: u64) {
     println!("connections that stay: {ping}");
     assert_eq!(ping["errors"], json!([]));
     assert_eq!(ping["echoes"], STAYING * (seconds * 1000 / PAUSE));
-    // Who is counted for ever as busy gets no connection.
-    eventually("none is counted as open any more", || {
-        let counts = Facts::of(mesh).live();
-        println!("{counts:?}");
-        counts.iter().all(|(_, count)| *count == 0).then_some(())
-    });
 }
 
 /// The pins of the mesh's tables, which bear their layouts.
