@@ -187,7 +187,9 @@ impl Selection {
 
     /// Builds the tests and puts them, with what they need, into the machine.
     pub(super) fn put(&self, userland: &mut Userland) -> Result<()> {
-        let mut programs = executables(&["build", "-p", "wabe", "-p", "wabe-testkit"], &[])?;
+        // All of the workspace: of single packages features differ, and cargo would put another `wabe` in the place of the one that
+        // live tests are starting beside this.
+        let mut programs = executables(&["build", "--workspace"], &[])?;
         let mut put = |name: &str, programs: &[(String, PathBuf)]| {
             let (_, path) = programs
                 .iter()
