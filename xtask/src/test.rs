@@ -63,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
     tier("live: the lab", || live(&lab))
 }
 
-/// The first of two errors, or both.
+/// What is wrong with either, or both.
 fn both(one: Result<()>, other: Result<()>) -> Result<()> {
     match (one, other) {
         (Err(one), Err(other)) => bail!("{one:#}\n{other:#}"),

@@ -45,6 +45,10 @@ impl<D: Datapath> Engine<D> {
                 self.give(Job::Remove(id));
                 continue;
             };
+            // It was in the tables once, so what is counted is its own.
+            if instance.phase != Phase::Making {
+                self.installed.counted.insert(id);
+            }
             instance.place = Some(Place {
                 v4: state.spec.v4,
                 v6: state.spec.v6,
@@ -70,7 +74,6 @@ impl<D: Datapath> Engine<D> {
                 Phase::Ending => self.give(Job::Remove(id)),
             }
             self.handles.insert(id, handles);
-            self.installed.counted.insert(id);
             self.state.instances.insert(id, instance);
         }
         self.all_are_warm();

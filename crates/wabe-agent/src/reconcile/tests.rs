@@ -402,6 +402,19 @@ fn tables_of_another_layout_are_filled_before_the_programs_read_them() {
 }
 
 #[test]
+fn who_was_in_no_table_yet_has_none_of_an_earlier_ones_counts() {
+    let bench = serving();
+    let running = running(&bench, [1]);
+    let Bench { kernel, directory, .. } = bench;
+    kernel.look().loads.insert(1, EndpointLoad { live: 3, total: 5 });
+    kernel.look().mirror = crate::mirror::Mirror::default();
+    let mut bench = Bench::over(kernel, directory);
+    bench.engine.state.instances.get_mut(&1).expect("known").phase = Phase::Making;
+    bench.engine.recover(running).expect("recovered");
+    assert!(!bench.kernel.look().loads.contains_key(&1));
+}
+
+#[test]
 fn an_agent_that_cannot_fill_the_tables_leaves_the_programs_in_force_alone() {
     let bench = serving();
     let Bench { kernel, directory, .. } = bench;
