@@ -68,6 +68,10 @@ fn main() -> Result<()> {
             println!("{}", serde_json::to_string(&sample)?);
             Ok(())
         }
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
         words => rounds::run(&parse(words)?),
     }
 }

@@ -1,6 +1,7 @@
 //! Where a run keeps its things, and how they go again: also those of a run that was killed.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -13,6 +14,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::{
+    io::Errno,
+    process::Pid,
+    thread::{CpuSet, sched_setaffinity},
+};
 
 use crate::{command, grpc};
 
@@ -175,6 +181,36 @@ pub(crate) fn processes(mesh: &str, name: &str) -> Vec<u32> {
     fs::read_to_string(file).unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// Binds all threads of a process to a core; those that it starts later inherit it.
+///
+/// # Errors
+/// There is no such process or no such core.
+pub(crate) fn pin(pid: u32, core: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    let folder = format!("/proc/{pid}/task");
+    let mut done = BTreeSet::new();
+    loop {
+        let threads = fs::read_dir(&folder).with_context(|| format!("reading {folder}"))?;
+        let threads = threads.map(|it| Ok(it?.file_name().to_string_lossy().parse::<i32>()?));
+        let threads = threads.collect::<Result<BTreeSet<_>>>()?;
+        let new: Vec<i32> = threads.difference(&done).copied().collect();
+        // One that a thread started while that was not bound yet is seen the next time.
+        if new.is_empty() {
+            return Ok(());
+        }
+        for thread in new {
+            match sched_setaffinity(Pid::from_raw(thread), &set) {
+                // It has ended since.
+                Ok(()) | Err(Errno::SRCH) => done.insert(thread),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("binding process {pid} to core {core}"));
+                }
+            };
+        }
+    }
+}
+
 /// What all threads of these processes have had of processors: the first number of schedstat, in nanoseconds.
 pub(crate) fn processor_time(pids: &[u32]) -> Duration {
     let threads = pids
@@ -212,4 +248,28 @@ fn names(folder: &str, prefix: &str) -> Vec<String> {
 fn start_of(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Child;
+
+    use super::*;
+
+    fn cores(child: &Child) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("a list of cores").trim().to_owned()
+    }
+
+    #[test]
+    fn a_process_is_bound_to_a_core_if_there_are_both() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("coreutils");
+        pin(child.id(), 0).expect("core 0");
+        assert_eq!(cores(&child), "0");
+        assert!(pin(child.id(), 1_000).is_err());
+        child.kill().expect("a child");
+        child.wait().expect("a child");
+        assert!(pin(child.id(), 0).is_err());
+    }
 }

@@ -80,13 +80,13 @@ pub(crate) fn inside(place: &Place, way: Way, arms: &[Arm], prepared: &mut Prepa
     inside
 }
 
-/// Those between client and server that can, once more, adding the headers that Wabe's proxy adds: the same work. Whose do not
+/// Those between client and server once more, adding the headers that Wabe's proxy adds: the same work. Whose do not
 /// come through is told in `prepared`.
 pub(crate) fn introducing(arms: &[Arm], prepared: &mut Prepared) -> Vec<Arm> {
     let mut again = Vec::new();
     for peer in Peer::ALL {
-        let arm = arms.iter().find(|arm| arm.name == peer.word());
-        let (Some(arm), Some(to)) = (arm, Chain::to_introducing(peer, Side::Between)) else { continue };
+        let Some(arm) = arms.iter().find(|arm| arm.name == peer.word()) else { continue };
+        let to = Chain::to_introducing(peer, Side::Between);
         let name = format!("{}, adding the same headers", peer.word());
         match introduces(arm, &to) {
             Ok(()) => again.push(Arm::new(&name, arm.from.clone(), to).through(arm.proxy.clone())),

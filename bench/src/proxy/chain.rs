@@ -99,9 +99,9 @@ impl Chain {
         format!("{}:{}", side.address(), peer.port(way))
     }
 
-    /// Where a peer does so with the headers that Wabe's proxy adds, if it can.
-    pub(crate) fn to_introducing(peer: Peer, side: Side) -> Option<String> {
-        Some(format!("{}:{}", side.address(), peer.introducing_port()?))
+    /// Where a peer does so with the headers that Wabe's proxy adds.
+    pub(crate) fn to_introducing(peer: Peer, side: Side) -> String {
+        format!("{}:{}", side.address(), peer.introducing_port())
     }
 
     /// A command that runs `program` in the client's namespace.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GRPC_PORT, HTTP2_PORT, Peer, Setting, Way, route};
+use super::{GRPC_PORT, HTTP2_PORT, Peer, Setting, Way, peer::IDENTITIES, route};
 use crate::server;
 
 /// As it is by default, without access log, and with circuit breakers so wide that none opens.
@@ -12,14 +12,16 @@ pub(crate) fn config(setting: &Setting<'_>) -> Value {
         .map(|number| json!({"match": {"prefix": route(number)}, "route": {"cluster": "http"}}))
         .chain([one])
         .collect();
+    let port = |way| Peer::Envoy.port(way);
     let to = |cluster: &str| json!([{"match": {"prefix": "/"}, "route": {"cluster": cluster}}]);
     json!({
         "static_resources": {
             "listeners": [
-                listener(Way::Http, &requests("HTTP1", &Value::Array(routes))),
-                listener(Way::Http2, &requests("HTTP2", &to("http2"))),
-                listener(Way::Grpc, &requests("HTTP2", &to("grpc"))),
-                listener(Way::Tcp, &bytes())
+                listener("http", port(Way::Http), &requests("HTTP1", &Value::Array(routes))),
+                listener("introducing", Peer::Envoy.introducing_port(), &introducing(&to("http"))),
+                listener("http2", port(Way::Http2), &requests("HTTP2", &to("http2"))),
+                listener("grpc", port(Way::Grpc), &requests("HTTP2", &to("grpc"))),
+                listener("tcp", port(Way::Tcp), &bytes())
             ],
             "clusters": [
                 cluster("http", setting, server::PORT, "http_protocol_options"),
@@ -30,10 +32,10 @@ pub(crate) fn config(setting: &Setting<'_>) -> Value {
     })
 }
 
-fn listener(way: Way, filter: &Value) -> Value {
+fn listener(name: &str, port: u16, filter: &Value) -> Value {
     json!({
-        "name": format!("{way:?}"),
-        "address": address("0.0.0.0", Peer::Envoy.port(way)),
+        "name": name,
+        "address": address("0.0.0.0", port),
         "tcp_backlog_size": 4096,
         "filter_chains": [{"filters": [filter]}]
     })
@@ -53,6 +55,20 @@ fn requests(codec: &str, routes: &Value) -> Value {
             }]
         }
     })
+}
+
+/// Of HTTP/1.1, with the headers that Wabe's proxy adds; it makes `x-request-id` itself.
+fn introducing(routes: &Value) -> Value {
+    let header = |name: &str, value: &str| json!({"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"});
+    let peers =
+        "for=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%;by=%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%;proto=http";
+    let mut filter = requests("HTTP1", routes);
+    let config = &mut filter["typed_config"];
+    // For x-forwarded-for, and x-forwarded-proto.
+    config["use_remote_address"] = true.into();
+    config["route_config"]["request_headers_to_add"] =
+        json!([header("forwarded", peers), header("x-forwarded-client-cert", IDENTITIES)]);
+    filter
 }
 
 fn bytes() -> Value {

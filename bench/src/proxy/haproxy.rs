@@ -35,17 +35,15 @@ pub(crate) fn config(setting: &Setting<'_>, map: &Path) -> String {
             "listen {name}\n    bind :{at} backlog 4096{options}\n    server server {address}:{to}{options}\n"
         )
     };
-    let introducing = Peer::HaProxy.introducing_port().map_or_else(String::new, |port| {
-        format!(
-            "{}    option forwardfor
+    let introducing = format!(
+        "{}    option forwardfor
     http-request set-header X-Forwarded-Proto http
     http-request set-header Forwarded for=%[src];by=%[dst];proto=http
     http-request set-header X-Request-ID %[uuid()]
     http-request set-header X-Forwarded-Client-Cert {IDENTITIES}
 ",
-            passes("introducing", "", port, server::PORT)
-        )
-    });
+        passes("introducing", "", Peer::HaProxy.introducing_port(), server::PORT)
+    );
     let http2 = passes("http2", " proto h2", port(Way::Http2), HTTP2_PORT);
     let grpc = passes("grpc", " proto h2", port(Way::Grpc), GRPC_PORT);
     let tcp = passes("tcp", "", port(Way::Tcp), server::PORT);

@@ -1,6 +1,6 @@
 //! Meshes whose callers are led to the proxy.
 
-use std::{fs, iter, process::Command, rc::Rc};
+use std::{fs, iter, rc::Rc};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -69,8 +69,7 @@ fn apart(mesh: &Mesh) -> Result<()> {
     for (process, core) in [("vend", END_CORE), ("agent", END_CORE), ("dns", END_CORE), ("proxy", PROXY_CORE)]
     {
         for pid in place::processes(mesh.name(), process) {
-            // All threads: those that it starts later inherit it.
-            run(Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid.to_string()]))?;
+            place::pin(pid, core)?;
         }
     }
     let [proxy] = mesh.proxy()[..] else { bail!("the mesh has no process of the proxy, or two") };

@@ -19,14 +19,13 @@ pub(crate) fn config(setting: &Setting<'_>) -> String {
     let folder = folder.display();
     let port = |way| Peer::Nginx.port(way);
     let pass = "proxy_pass http://http; proxy_http_version 1.1; proxy_set_header Connection \"\";";
-    let introducing = Peer::Nginx.introducing_port().map_or_else(String::new, |port| {
-        format!(
-            "server {{ listen {port} backlog=4096; location / {{ {pass}
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header Forwarded \"for=$remote_addr;by=$server_addr;proto=$scheme\";
-            proxy_set_header X-Request-ID $request_id; proxy_set_header X-Forwarded-Client-Cert \"{IDENTITIES}\"; }} }}"
-        )
-    });
+    let introducing = format!(
+        "server {{ listen {} backlog=4096; location / {{ {pass}
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Forwarded \"for=$remote_addr;by=$server_addr;proto=$scheme\";
+        proxy_set_header X-Request-ID $request_id; proxy_set_header X-Forwarded-Client-Cert \"{IDENTITIES}\"; }} }}",
+        Peer::Nginx.introducing_port()
+    );
     let mut locations = format!("location / {{ {pass} }}\n");
     for number in 0..*routes {
         let _ = writeln!(locations, "        location {} {{ {pass} }}", route(number));

@@ -75,12 +75,9 @@ impl Peer {
             }
     }
 
-    /// Where it does [`Way::Http`] with the headers that Wabe's proxy adds, too. Envoy adds some of its own as it is.
-    pub(crate) fn introducing_port(self) -> Option<u16> {
-        match self {
-            Self::Nginx | Self::HaProxy => Some(self.port(Way::Tcp) + 1),
-            Self::Envoy => None,
-        }
+    /// Where it does [`Way::Http`] with the headers that Wabe's proxy adds, too.
+    pub(crate) fn introducing_port(self) -> u16 {
+        self.port(Way::Tcp) + 1
     }
 
     /// The command that runs it.
