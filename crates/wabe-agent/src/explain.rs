@@ -225,7 +225,7 @@ impl Explanation {
             ("sockops TCP_CONNECT_CB", "the ticket says that the node's proxy is meant"),
             (
                 "sk_lookup",
-                "the proxy's listener inside the workload takes it; candidates are where the proxy may go on its behalf",
+                "the proxy's listener inside the workload takes it; candidates are the service's own endpoints; of routes `--http` tells",
             ),
         ] {
             self.steps.push(Step { hook, text: text.to_owned() });

@@ -102,6 +102,7 @@ pub(crate) fn snapshot<'a>(
             v4: place.v4,
             v6: place.v6,
             locality,
+            leaving: instance.is_leaving(),
         };
         Some((instance.id, facts))
     };

@@ -8,9 +8,9 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    AuthorizationPolicy, Balance, ClusterIps, Diagnostic, Diagnostics, HashKey, HttpFilter, InvalidBackend,
-    Kind, Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position, Reference, Route, Service,
-    TargetPort, Workload, manifest::duplicates,
+    AuthorizationPolicy, Balance, ClusterIps, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind,
+    Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position, Reference, Route, Service, TargetPort,
+    Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -296,19 +296,7 @@ fn missing_filters(merged: &Objects, located: &Located, route: Route<'_>) -> Vec
     let mut found = Vec::new();
     for (index, rule) in route.rules().into_iter().enumerate() {
         for (place, filter) in rule.filters.iter().enumerate() {
-            let (kind, name, is_there) = match filter {
-                HttpFilter::Limit(name) => (Kind::RequestLimit, name, merged.request_limit(name).is_some()),
-                HttpFilter::Fault(name) => {
-                    (Kind::FaultInjection, name, merged.fault_injection(name).is_some())
-                }
-                HttpFilter::RequestHeaders(_)
-                | HttpFilter::ResponseHeaders(_)
-                | HttpFilter::Redirect(_)
-                | HttpFilter::Rewrite(_)
-                | HttpFilter::Mirror(_)
-                | HttpFilter::Cors(_) => continue,
-            };
-            if !is_there {
+            if let Some((kind, name)) = merged.missing_filter(filter) {
                 let field = format!("spec.rules[{index}].filters[{place}].extensionRef.name");
                 let meanwhile = match route {
                     Route::Grpc(_) => "such calls are answered by UNAVAILABLE",

@@ -202,6 +202,24 @@ impl Objects {
         self.http_routes().map(Route::Http).chain(self.grpc_routes().map(Route::Grpc))
     }
 
+    /// What a filter names and there is none of; `None` if there is, or it names nothing.
+    pub fn missing_filter<'a>(&self, filter: &'a HttpFilter) -> Option<(Kind, &'a ObjectName)> {
+        match filter {
+            HttpFilter::Limit(name) if self.request_limit(name).is_none() => Some((Kind::RequestLimit, name)),
+            HttpFilter::Fault(name) if self.fault_injection(name).is_none() => {
+                Some((Kind::FaultInjection, name))
+            }
+            HttpFilter::Limit(_)
+            | HttpFilter::Fault(_)
+            | HttpFilter::RequestHeaders(_)
+            | HttpFilter::ResponseHeaders(_)
+            | HttpFilter::Redirect(_)
+            | HttpFilter::Rewrite(_)
+            | HttpFilter::Mirror(_)
+            | HttpFilter::Cors(_) => None,
+        }
+    }
+
     /// Why what a route refers to can't be a backend; `None` if it can.
     ///
     /// A route may lead to services of its own namespace, to those that it is attached to (their callers would have reached

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -122,6 +122,9 @@ struct Line<'a> {
     policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<Name<'a>>,
+    /// The endpoint's, which tells replicas apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
     /// Only if it was tried more than once.
     #[serde(skip_serializing_if = "Option::is_none")]
     tries: Option<u32>,
@@ -314,6 +317,12 @@ impl Record {
         }
     }
 
+    /// The endpoint's, of the family that was dialled.
+    fn address(&self) -> Option<IpAddr> {
+        let facts = self.world.as_ref()?.workloads.get(&self.endpoint?)?;
+        Some(if self.caller.dialled.is_ipv4() { facts.v4.into() } else { facts.v6.into() })
+    }
+
     fn line(&self) -> Line<'_> {
         let name = |id: u32| Name {
             id,
@@ -350,6 +359,7 @@ impl Record {
             blame: self.failure.map(Failure::blame).or(left.map(|it| it.1)),
             policy: self.refused_by.as_deref(),
             endpoint: self.endpoint.map(name),
+            address: self.address(),
             tries: (self.tries > 1).then_some(self.tries),
             bytes: self.bytes.get(),
             complete: self.complete,

@@ -58,11 +58,13 @@ pub(crate) enum End {
     Over,
     /// Policies refuse it by now.
     Revoked(Refused),
+    /// There was no more time. Who took too long nobody knows: the endpoint to send it, or the caller to take it.
+    Late(Failure),
 }
 
 /// What is to be heeded.
 pub(crate) struct Terms<'a> {
-    /// Until when the head must be there, and what is said if it is not.
+    /// Until when all of the answer must have gone to the caller, and what is said if it has not.
     pub(crate) deadline: Option<(Instant, Failure)>,
     /// Whose request goes where: whether it may is asked again as long as it goes on.
     pub(crate) case: Case<'a>,
@@ -76,6 +78,12 @@ pub(crate) struct Terms<'a> {
     pub(crate) heard: &'a dyn Fn(StatusCode),
     /// Sees the answer's body go by, and its trailers.
     pub(crate) carried: &'a dyn Fn(&Piece),
+}
+
+impl Terms<'_> {
+    fn late(&self) -> Failure {
+        self.deadline.map_or(Failure::BadAnswer, |it| it.1)
+    }
 }
 
 /// Sends the request and passes the answer on. The answerer is taken once the answer begins.
@@ -97,8 +105,11 @@ pub(crate) async fn attempt<'a>(
             return Tried::Failed { failure: Failure::Unsupported, untouched: true };
         }
     };
+    let asks_for_upgrade = head.fields().is_some_and(|it| it.contains_key(UPGRADE));
     let mut sent = false;
     let mut sound = true;
+    // The endpoint was told nothing at all.
+    let mut unsent = false;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
     let mut late = pin!(until(terms.deadline.map(|it| it.0)));
     let came = loop {
@@ -115,17 +126,24 @@ pub(crate) async fn attempt<'a>(
                         return Tried::Failed { failure: Failure::SlowBody, untouched: false };
                     }
                     // It may have answered nevertheless.
-                    Err(Broken::Sink | Broken::Ending | Broken::Refused(_)) => sound = false,
+                    Err(Broken::Sink { unsent: nothing }) => (sound, unsent) = (false, nothing),
+                    Err(Broken::Ending | Broken::Refused(_) | Broken::Late(_)) => sound = false,
                 }
             }
             head = awaited.head() => match head {
-                Ok(Answer::Parts(head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                // Requests that follow would go there, too, and by no rule.
+                Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !asks_for_upgrade => {
+                    tracing::debug!("an endpoint changes to a protocol that nobody asked for");
+                    return gone(false);
+                }
+                Ok(Answer::Parts(mut head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                    end_hop(&mut head.headers);
                     if callers.interim(head).await.is_err() {
                         return Tried::Forsaken;
                     }
                 }
                 Ok(head) => break head,
-                Err(NoHead::Closed { any }) => return gone(!any && !sound),
+                Err(NoHead::Closed { any }) => return gone(!any && unsent),
                 Err(NoHead::Refused) => return gone(true),
                 Err(NoHead::Malformed(refusal)) => {
                     tracing::debug!(%refusal, "an endpoint's answer is malformed");
@@ -138,8 +156,7 @@ pub(crate) async fn attempt<'a>(
                 Ended::Over => Tried::Failed { failure: Failure::Ending, untouched: false },
             },
             () = &mut late => {
-                let failure = terms.deadline.map_or(Failure::BadAnswer, |it| it.1);
-                return Tried::Failed { failure, untouched: false };
+                return Tried::Failed { failure: terms.late(), untouched: false };
             }
         }
     };
@@ -176,8 +193,9 @@ pub(crate) async fn attempt<'a>(
                 done = &mut carrying => break done,
                 done = &mut sending, if !sent => {
                     sent = true;
-                    if matches!(done, Err(Broken::Source(BodyError::Slow))) {
-                        break done;
+                    // The endpoint would wait for what does not come, which is not its fault.
+                    if let Err(Broken::Source(_)) = done {
+                        break Err(Broken::Sink { unsent: false });
                     }
                     sound &= done.is_ok();
                 }
@@ -185,6 +203,7 @@ pub(crate) async fn attempt<'a>(
                     Ended::Revoked(refused) => Broken::Refused(refused),
                     Ended::Over => Broken::Ending,
                 }),
+                () = &mut late => break Err(Broken::Late(terms.late())),
             }
         }
     }
@@ -196,9 +215,10 @@ pub(crate) async fn attempt<'a>(
     let (why, end) = match relayed {
         Ok(()) => (None, End::Whole),
         Err(Broken::Source(_)) => (None, End::Broken),
-        Err(Broken::Sink) => (None, End::Cut),
+        Err(Broken::Sink { .. }) => (None, End::Cut),
         Err(Broken::Ending) => (Some(Failure::Ending), End::Over),
         Err(Broken::Refused(refused)) => (Some(refused.failure), End::Revoked(refused)),
+        Err(Broken::Late(failure)) => (Some(failure), End::Late(failure)),
     };
     if let Some(failure) = why
         && head.is_grpc()
@@ -223,6 +243,7 @@ async fn begin<'c>(
         Connection::Http1(connection) => {
             let connection = &mut **connection;
             head.write(framing, &mut connection.writer.buffer).map_err(|_| NotBegun::Unwritable)?;
+            connection.writer.wrote = false;
             let sink =
                 Sink::Http1 { writer: &mut connection.writer, encoder: Some(BodyEncoder::new(framing)) };
             let (reader, decoder) = (&mut connection.reader, &mut connection.decoder);
@@ -288,7 +309,7 @@ enum NoHead {
     Closed {
         any: bool,
     },
-    /// The endpoint says that it did not begin (RFC 9113, section 8.7).
+    /// The endpoint says that it did not begin, nor will (RFC 9113, sections 6.8 and 8.7).
     Refused,
     Malformed(Refusal),
 }
@@ -347,12 +368,17 @@ impl<'c> Awaited<'c> {
                             };
                             Ok(Answer::Parts(head, framing, Some(stream)))
                         }
-                        Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+                        // h2 says so only of streams beyond the last one of which GOAWAY tells.
+                        Err(error)
+                            if error.is_remote()
+                                && (error.is_go_away()
+                                    || error.reason() == Some(h2::Reason::REFUSED_STREAM)) =>
+                        {
                             Err(NoHead::Refused)
                         }
                         Err(error) => {
                             tracing::debug!(%error, "no answer");
-                            Err(NoHead::Closed { any: !error.is_io() && !error.is_go_away() })
+                            Err(NoHead::Closed { any: true })
                         }
                     })
                 })

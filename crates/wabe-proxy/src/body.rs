@@ -14,6 +14,7 @@ use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
 
 use crate::{
     answer::content_length,
+    failure::Failure,
     policy::Refused,
     wire::{Reader, Writer},
 };
@@ -182,6 +183,11 @@ impl Sink<'_> {
         }
     }
 
+    /// That it can't be carried on to here.
+    fn broken(&self) -> Broken {
+        Broken::Sink { unsent: matches!(self, Self::Http1 { writer, .. } if !writer.wrote) }
+    }
+
     /// Says that what was sent is not whole. (A connection that has one message at a time is closed by its owner.)
     pub(crate) fn abort(&mut self) {
         if let Self::Http2(stream) = self {
@@ -225,11 +231,16 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io
 #[derive(Debug)]
 pub(crate) enum Broken {
     Source(BodyError),
-    Sink,
+    /// `unsent` if nothing at all of the message was written, on a connection that has one at a time.
+    Sink {
+        unsent: bool,
+    },
     /// Neither: the proxy's time is up.
     Ending,
     /// Neither: policies of the endpoint refuse it by now.
     Refused(Refused),
+    /// Neither: there is no more time.
+    Late(Failure),
 }
 
 /// Carries a body from its source to its sink. `heed` sees all of it. What is at hand goes out together.
@@ -242,11 +253,11 @@ pub(crate) async fn carry(
         let piece = match source.at_hand().map_err(Broken::Source)? {
             Some(piece) => piece,
             None => {
-                sink.flush().await.map_err(|_| Broken::Sink)?;
+                sink.flush().await.map_err(|_| sink.broken())?;
                 select! {
                     biased;
                     piece = source.next() => piece.map_err(Broken::Source)?,
-                    () = sink.gone() => return Err(Broken::Sink),
+                    () = sink.gone() => return Err(sink.broken()),
                 }
             }
         };
@@ -254,20 +265,20 @@ pub(crate) async fn carry(
         let last = match piece {
             Piece::Data(data) => {
                 let last = source.is_done();
-                sink.data(data, last).await.map_err(|_| Broken::Sink)?;
+                sink.data(data, last).await.map_err(|_| sink.broken())?;
                 last
             }
             Piece::Trailers(trailers) => {
-                sink.end(Some(trailers)).await.map_err(|_| Broken::Sink)?;
+                sink.end(Some(trailers)).await.map_err(|_| sink.broken())?;
                 true
             }
             Piece::End => {
-                sink.end(None).await.map_err(|_| Broken::Sink)?;
+                sink.end(None).await.map_err(|_| sink.broken())?;
                 true
             }
         };
         if last {
-            return sink.flush().await.map_err(|_| Broken::Sink);
+            return sink.flush().await.map_err(|_| sink.broken());
         }
     }
 }

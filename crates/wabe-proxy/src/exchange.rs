@@ -76,7 +76,8 @@ pub(crate) async fn exchange(
     record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
     // Of HTTP/2 h2 refuses what has fields of one connection.
     let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
-    let upgrade = upgrade.filter(|it| it != "h2c");
+    // Requests within it would be seen by no rule and no policy.
+    let upgrade = upgrade.filter(|it| !offers_h2c(it));
     let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
@@ -133,14 +134,18 @@ pub(crate) async fn exchange(
         answer: &answer,
         patience: if is_grpc { head.fields().and_then(grpc::patience) } else { None },
         changes_protocol,
+        is_mirrored: !mirrors.is_empty(),
         news,
     };
     let patience = (!is_grpc).then_some(proxy.bounds.body);
-    let mut body = Replay::new(source, errand.may_repeat(head.method()) || !mirrors.is_empty(), patience);
+    let mut body = Replay::new(source, !changes_protocol, patience);
     let mut answerer = Some(answerer);
     let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
     if let Some(body) = body.all() {
-        mirrors.into_iter().for_each(|it| mirror::send(proxy, &world, caller, head.apart(), body, it));
+        let patience = rule.and_then(|it| it.timeouts.request);
+        for mirror in mirrors {
+            mirror::send(proxy, &world, caller, head.apart(), body.clone(), mirror, patience);
+        }
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),
@@ -157,6 +162,12 @@ pub(crate) async fn exchange(
         }
         (Forwarded::Forsaken | Forwarded::Failed(_), _) => Over::Broken,
     }
+}
+
+/// Whether one of the protocols is HTTP/2 without TLS; their names are the same in upper case (RFC 9110, section 7.8).
+fn offers_h2c(upgrade: &HeaderValue) -> bool {
+    let mut names = upgrade.as_bytes().split(|it| *it == b',').map(<[u8]>::trim_ascii);
+    names.any(|it| it.eq_ignore_ascii_case(b"h2c"))
 }
 
 fn over(told: bool) -> Over {

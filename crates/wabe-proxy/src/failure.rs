@@ -243,7 +243,7 @@ impl fmt::Display for Failure {
             Self::SlowHead => "the request's head did not come to its end in time",
             Self::SlowBody => "no more of the request's body came in time",
             Self::TooManyConnections => {
-                "callers' connections hold 90 % of the proxy's descriptors: raise the hard limit of `wabe up`, or close some"
+                "callers' connections hold 60 % of the proxy's descriptors: raise the hard limit of `wabe up`, or close some"
             }
             Self::BadHost => "a request has one host, in one `host` header",
             Self::Unsupported => "the proxy does not relay this method",

@@ -52,6 +52,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) patience: Option<Duration>,
     /// It is the last one on its connection, which carries something else then.
     pub(crate) changes_protocol: bool,
+    /// All of its body is wanted again when it is over.
+    pub(crate) is_mirrored: bool,
     /// Of snapshots by which it is judged again.
     pub(crate) news: &'a News<'a>,
 }
@@ -78,7 +80,7 @@ impl Errand<'_> {
         is_idempotent(method) && !self.changes_protocol
     }
 
-    /// Until when there must be an answer.
+    /// Until when all of the answer must have gone to the caller.
     fn deadlines(&self, began: Instant) -> [Option<(Instant, Failure)>; 2] {
         let of_route = self.rule.and_then(|it| it.timeouts.request);
         [
@@ -111,6 +113,8 @@ pub(crate) async fn forward(
     search.grpc = errand.caller.streams && head.is_grpc();
     let drain = &errand.proxy.drain;
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
+    // Of the repetition under way, until the request is over or repeated once more.
+    let permit = RefCell::new(None);
     loop {
         let reaching = async {
             match deadline {
@@ -150,8 +154,7 @@ pub(crate) async fn forward(
         answerer.iter_mut().for_each(Answerer::heed);
         let of_try = errand.rule.and_then(|it| it.timeouts.backend_request);
         let of_try = of_try.map(|patience| (Instant::now() + patience, Failure::BackendTimeout(patience)));
-        let keeps = body.keeps();
-        let permit = RefCell::new(None);
+        let kept = body.kept();
         let told = &*record;
         let terms = Terms {
             case,
@@ -159,7 +162,11 @@ pub(crate) async fn forward(
             is_unwanted: &|status| {
                 let listed =
                     errand.retry().is_some_and(|it| it.codes.binary_search(&status.as_u16()).is_ok());
-                listed && repeats && keeps.get() && may_retry(balancer, &left, &permit)
+                let again = listed && repeats && kept.is_all() && may_retry(balancer, &left, &permit);
+                if !again && !errand.is_mirrored {
+                    kept.let_go();
+                }
+                again
             },
             change: &|head| {
                 told.hear(&head.headers);
@@ -190,6 +197,8 @@ pub(crate) async fn forward(
                     End::Cut => {}
                     End::Over => record.failure = Some(Failure::Ending),
                     End::Revoked(refused) => record.refused(refused),
+                    // Not held against the endpoint: else a caller that reads slowly could have it ejected.
+                    End::Late(failure) => record.failure = Some(failure),
                 }
                 if let (true, Connection::Http1(connection)) = (reusable, connection) {
                     errand.proxy.pool.keep(way, connection);
@@ -253,6 +262,8 @@ async fn forsaken(answerer: &mut Option<Answerer<'_>>) {
 /// Takes one of the repetitions that are left, and leave for it.
 fn may_retry(balancer: &Balancer, left: &Cell<u32>, permit: &RefCell<Option<Permit>>) -> bool {
     let Some(fewer) = left.get().checked_sub(1) else { return false };
+    // That of the repetition before, which is over.
+    permit.take();
     let Ok(granted) = balancer.limits().retry(Instant::now()) else { return false };
     left.set(fewer);
     permit.replace(Some(granted));

@@ -15,8 +15,9 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Of one connection only (RFC 9110, section 7.6.1).
-static HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
+    HeaderName::from_static("http2-settings"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     TE,
@@ -51,7 +52,7 @@ pub(crate) fn end_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
 /// Its place in the list.
 fn hop_by_hop(name: &HeaderName) -> Option<usize> {
     // Of these lengths, so that most names are compared with none.
-    let may_be = matches!(name.as_str().len(), 2 | 7 | 10 | 16 | 17);
+    let may_be = matches!(name.as_str().len(), 2 | 7 | 10 | 14 | 16 | 17);
     if may_be { HOP_BY_HOP.iter().position(|it| it == name) } else { None }
 }
 
@@ -90,8 +91,8 @@ pub(crate) enum RequestId {
 impl RequestId {
     /// What the caller calls this request, or a name for it if it has none.
     pub(crate) fn of(head: &mut Head, random: &Random) -> Self {
-        if let Some(given) = head.fields().and_then(|it| it.get(&REQUEST_ID)) {
-            return Self::Given(given.clone());
+        if let Some(given) = head.fields().and_then(Self::given) {
+            return given;
         }
         let id = random.request_id();
         let mut line = *b"x-request-id: 00000000-0000-4000-8000-000000000000\r\n";
@@ -101,6 +102,11 @@ impl RequestId {
             fields.insert(&REQUEST_ID, value.expect("invariant: hexadecimal digits and dashes"));
         });
         Self::Made(id)
+    }
+
+    /// What the fields call it.
+    pub(crate) fn given(fields: &HeaderMap) -> Option<Self> {
+        fields.get(&REQUEST_ID).cloned().map(Self::Given)
     }
 
     /// If it is one of visible ASCII characters.
@@ -207,6 +213,7 @@ mod tests {
             ("x-own", "1"),
             ("te", "trailers, deflate"),
             ("keep-alive", "timeout=5"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
             ("accept", "*/*"),
         ]);
         assert_eq!(end_hop(&mut all).expect("an upgrade"), "websocket");

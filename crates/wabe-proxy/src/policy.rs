@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     head::Head,
     serve::{Caller, Proxy},
-    snapshot::{EndpointFacts, JudgedFacts},
+    snapshot::{EndpointFacts, JudgedFacts, WorkloadFacts},
     world::{News, World},
 };
 
@@ -189,10 +189,10 @@ pub(crate) fn follow(proxy: &Proxy) {
 }
 
 impl World {
-    /// Since when what goes to an address is judged as it is now, of those where it is.
+    /// Since when what goes to an address is judged as it is now, of those where it is; never of one where it leaves.
     pub(crate) fn judged_addresses(&self) -> FxHashMap<IpAddr, u64> {
-        let addresses = |(id, facts): (&u32, &crate::snapshot::WorkloadFacts)| {
-            let since = self.policies.since(*id)?;
+        let addresses = |(id, facts): (&u32, &WorkloadFacts)| {
+            let since = if facts.leaving { u64::MAX } else { self.policies.since(*id)? };
             Some([(IpAddr::from(facts.v4), since), (IpAddr::from(facts.v6), since)])
         };
         self.workloads.iter().filter_map(addresses).flatten().collect()

@@ -1,6 +1,10 @@
 //! A request's body that can be sent once more, as long as it is short.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -18,23 +22,59 @@ const PIECES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Replay<'a> {
     source: Source<'a>,
+    /// How its source framed it before anything was taken from it: each time that it is sent it is the same.
+    framing: Option<Framing>,
     /// What was taken so far, if it is kept.
-    kept: Vec<Bytes>,
+    kept: Rc<Kept>,
     bytes: usize,
-    keeps: Rc<Cell<bool>>,
-    /// Which of the kept comes next.
-    place: usize,
     /// The source has come to its end, with these trailers.
     ended: Option<Option<HeaderMap>>,
     /// How long more of it is waited for.
     patience: Option<Duration>,
 }
 
+/// What was taken of a body and may be wanted again.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// That is all that was taken.
+    is_all: Cell<bool>,
+    pieces: RefCell<Vec<Bytes>>,
+    /// Which of them comes next.
+    place: Cell<usize>,
+}
+
+impl Kept {
+    /// Whether it can be sent once more. May be asked while it is being sent.
+    pub(crate) fn is_all(&self) -> bool {
+        self.is_all.get()
+    }
+
+    /// It is not wanted again: what is still to be sent is kept until then.
+    pub(crate) fn let_go(&self) {
+        self.is_all.set(false);
+        if self.place.get() >= self.pieces.borrow().len() {
+            self.pieces.take();
+        }
+    }
+
+    fn next(&self) -> Option<Bytes> {
+        let next = self.pieces.borrow().get(self.place.get()).cloned()?;
+        self.place.set(self.place.get() + 1);
+        Some(next)
+    }
+
+    fn add(&self, data: Bytes) {
+        let mut pieces = self.pieces.borrow_mut();
+        pieces.push(data);
+        self.place.set(pieces.len());
+    }
+}
+
 impl<'a> Replay<'a> {
     /// `keeps` if it may be wanted again, `patience` if it may not be silent for longer.
     pub(crate) fn new(source: Source<'a>, keeps: bool, patience: Option<Duration>) -> Self {
-        let keeps = Rc::new(Cell::new(keeps));
-        Self { source, kept: Vec::new(), bytes: 0, keeps, place: 0, ended: None, patience }
+        let kept = Rc::new(Kept { is_all: Cell::new(keeps), ..Kept::default() });
+        Self { source, framing: None, kept, bytes: 0, ended: None, patience }
     }
 
     /// One that is at hand.
@@ -43,38 +83,37 @@ impl<'a> Replay<'a> {
         let ended = (bytes > 0).then_some(None);
         Self {
             source: Source::Nothing,
-            kept: body,
+            framing: None,
+            kept: Rc::new(Kept { is_all: Cell::new(true), pieces: RefCell::new(body), ..Kept::default() }),
             bytes,
-            keeps: Rc::new(Cell::new(true)),
-            place: 0,
             ended,
             patience: None,
         }
     }
 
-    /// Whether all that was taken so far is kept; may be asked while it is being sent.
-    pub(crate) fn keeps(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.keeps)
+    pub(crate) fn kept(&self) -> Rc<Kept> {
+        Rc::clone(&self.kept)
     }
 
     /// See [`Source::framing`].
-    pub(crate) fn framing(&self, headers: Option<&HeaderMap>) -> Framing {
-        match (&self.source, self.bytes) {
+    pub(crate) fn framing(&mut self, headers: Option<&HeaderMap>) -> Framing {
+        let (source, bytes) = (&self.source, self.bytes);
+        *self.framing.get_or_insert_with(|| match (source, bytes) {
             (Source::Nothing, 0) => Framing::None,
             // Of a copy.
             (Source::Nothing, bytes) => Framing::Length(bytes as u64),
             (source, _) => source.framing(headers),
-        }
+        })
     }
 
     /// Whether it can be sent from its beginning.
     pub(crate) fn is_whole(&self) -> bool {
-        self.keeps.get() || (self.place == 0 && self.ended.is_none() && self.bytes == 0)
+        self.kept.is_all() || (self.ended.is_none() && self.bytes == 0)
     }
 
     /// Begins anew.
     pub(crate) fn rewind(&mut self) {
-        self.place = 0;
+        self.kept.place.set(0);
     }
 
     /// Whether its source has come to its end.
@@ -83,33 +122,30 @@ impl<'a> Replay<'a> {
     }
 
     /// All of it, if it was kept and has come to its end.
-    pub(crate) fn all(&self) -> Option<&[Bytes]> {
-        (self.keeps.get() && self.is_read()).then_some(&self.kept)
+    pub(crate) fn all(&self) -> Option<Vec<Bytes>> {
+        (self.kept.is_all() && self.is_read()).then(|| self.kept.pieces.borrow().clone())
     }
 
     fn note(&mut self, piece: &Piece) {
         match piece {
             Piece::Data(data) => {
                 self.bytes += data.len();
-                let short = self.bytes <= KEPT && self.kept.len() < PIECES;
-                self.keeps.set(self.keeps.get() && short);
-                if self.keeps.get() {
-                    self.kept.push(data.clone());
+                let is_short = self.bytes <= KEPT && self.kept.pieces.borrow().len() < PIECES;
+                if self.kept.is_all() && is_short {
+                    self.kept.add(data.clone());
                 } else {
-                    self.kept.clear();
+                    self.kept.let_go();
                 }
-                self.place = self.kept.len();
             }
             Piece::Trailers(trailers) => self.ended = Some(Some(trailers.clone())),
             Piece::End => self.ended = Some(None),
         }
     }
 
-    /// What was kept and comes next.
-    fn kept(&mut self) -> Option<Piece> {
-        if let Some(data) = self.kept.get(self.place) {
-            self.place += 1;
-            return Some(Piece::Data(data.clone()));
+    /// What was taken before and comes next.
+    fn taken(&self) -> Option<Piece> {
+        if let Some(data) = self.kept.next() {
+            return Some(Piece::Data(data));
         }
         let end = self.ended.as_ref()?;
         Some(end.clone().map_or(Piece::End, Piece::Trailers))
@@ -119,11 +155,11 @@ impl<'a> Replay<'a> {
 impl Pieces for Replay<'_> {
     fn is_done(&self) -> bool {
         let ended = self.ended.as_ref().map_or_else(|| self.source.is_done(), Option::is_none);
-        ended && self.place >= self.kept.len()
+        ended && self.kept.place.get() >= self.kept.pieces.borrow().len()
     }
 
     fn at_hand(&mut self) -> Result<Option<Piece>, BodyError> {
-        if let Some(piece) = self.kept() {
+        if let Some(piece) = self.taken() {
             return Ok(Some(piece));
         }
         let piece = self.source.at_hand()?;
@@ -132,7 +168,7 @@ impl Pieces for Replay<'_> {
     }
 
     async fn next(&mut self) -> Result<Piece, BodyError> {
-        if let Some(piece) = self.kept() {
+        if let Some(piece) = self.taken() {
             return Ok(piece);
         }
         let piece = match self.patience {

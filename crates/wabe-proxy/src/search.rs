@@ -59,6 +59,8 @@ pub(crate) struct Stream {
     pub(crate) endpoint: Rc<EndpointFacts>,
     pub(crate) under_way: UnderWay,
     pub(crate) permit: Permit,
+    /// How long neither end may say anything, if its service limits that.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl<'a> Search<'a> {
@@ -119,7 +121,10 @@ impl<'a> Search<'a> {
             let patience = traffic.pool.connect_timeout;
             let why = loop {
                 match self.proxy.pool.stream(self.caller.workload, to, patience).await {
-                    Ok(stream) => return Ok(Stream { stream, endpoint, under_way, permit }),
+                    Ok(stream) => {
+                        let idle = traffic.pool.stream_idle;
+                        return Ok(Stream { stream, endpoint, under_way, permit, idle });
+                    }
                     Err(NoConnection::PolicyNewer) => self.read_policies(&mut outdated).await?,
                     Err(why) => break why,
                 }

@@ -71,6 +71,8 @@ pub(crate) struct Proxy {
     pub(crate) pool: Pool,
     pub(crate) balancers: Rc<Balancers>,
     pub(crate) passed: Arc<Passed>,
+    /// Each copy of a request that is under way has one.
+    pub(crate) copies: Rc<()>,
     pub(crate) log: Rc<Log>,
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) drain: Arc<Drain>,
@@ -88,6 +90,7 @@ impl Proxy {
             pool: Pool::new(link, shelves, worker),
             balancers,
             passed,
+            copies: Rc::default(),
             log: Rc::new(Log::new(sums)),
             closing,
             drain,

@@ -69,6 +69,9 @@ pub struct WorkloadFacts {
     /// Where it is, for the choice of endpoints near it.
     #[serde(default)]
     pub locality: Locality,
+    /// It ends once nothing is connected to it.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// A port of a service.

@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
     pin::pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -32,19 +33,24 @@ use crate::{
     world::World,
 };
 
+mod making;
 mod shelves;
 
+use making::Making;
 pub(crate) use shelves::Shelves;
 
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
-/// What an endpoint may send on a stream, and on all of a connection, before it is taken: as much as [`crate::serve`] grants.
+/// What an endpoint may send on a stream before it is taken: as much as [`crate::serve`] grants.
 const WINDOW: u32 = 256 << 10;
-const WINDOWS: u32 = 1 << 20;
+/// The same on all of a connection: a few callers that do not read what they asked for must not hold up the others.
+const WINDOWS: u32 = 16 * WINDOW;
 /// What waits on a stream to be written, however much the endpoint says that it would take.
 const SENT: usize = 64 << 10;
+/// Streams at once until the endpoint says how many: as many as RFC 9113 (section 6.5.2) advises it to take at least.
+const STREAMS: usize = 100;
 
 /// What is spoken with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,14 +83,21 @@ pub(crate) enum Connection {
 pub(crate) struct Stream {
     pub(crate) sender: SendRequest<Bytes>,
     taken: Arc<AtomicUsize>,
-    limits: Arc<Limits>,
+    permit: Arc<Permit>,
 }
 
 /// A connection that carries many requests.
 #[derive(Debug)]
 struct Shared {
-    permit: Permit,
+    /// It counts as long as one of its places is taken, also where no more may be.
+    permit: Arc<Permit>,
     sender: SendRequest<Bytes>,
+    /// Requests that it may still carry.
+    left: u32,
+    /// How long it is kept that nobody uses it.
+    idle: Duration,
+    /// When a place was taken last, as far as it was looked.
+    used: Instant,
     /// No policy that is newer than this generation may be gone by on it.
     since: u64,
     /// Places that are taken.
@@ -121,6 +134,8 @@ pub(crate) struct Pool {
     swept: Cell<Instant>,
     /// The snapshot whose policies it goes by.
     followed: Cell<u64>,
+    /// Those that can carry many requests and are being made: others wait for them.
+    making: RefCell<FxHashMap<Way, Rc<Making>>>,
     /// Since when what goes to an address is judged as it is now, of those where it is.
     judged: RefCell<FxHashMap<IpAddr, u64>>,
 }
@@ -157,6 +172,7 @@ impl Pool {
             waiting: RefCell::default(),
             swept: Cell::new(Instant::now()),
             followed: Cell::default(),
+            making: RefCell::default(),
             judged: RefCell::default(),
         }
     }
@@ -176,7 +192,8 @@ impl Pool {
                 None
             }
             Speech::Http2 => {
-                self.shelves.place(way, |it| it.worker == self.worker && !self.is_outdated(way, it.since))
+                let is_wanted = |it: &Shared| it.worker == self.worker && !self.is_outdated(way, it.since);
+                self.shelves.place(way, self.swept.get(), is_wanted)
             }
         }
     }
@@ -185,12 +202,24 @@ impl Pool {
     fn lent(&self, way: Way) -> Option<Connection> {
         match way.speech {
             Speech::Http1 => None,
-            Speech::Http2 => self.shelves.place(way, |it| !self.is_outdated(way, it.since)),
+            Speech::Http2 => self.shelves.place(way, self.swept.get(), |it| !self.is_outdated(way, it.since)),
         }
     }
 
     /// A new one, once there may be one more; or one that comes free meanwhile (and true).
     pub(crate) async fn connect(
+        &self,
+        way: Way,
+        limits: &Arc<Limits>,
+        terms: &ConnectionPool,
+    ) -> Result<(Connection, bool), NoConnection> {
+        match way.speech {
+            Speech::Http1 => self.make(way, limits, terms).await,
+            Speech::Http2 => self.make_or_join(way, limits, terms).await,
+        }
+    }
+
+    async fn make(
         &self,
         way: Way,
         limits: &Arc<Limits>,
@@ -208,12 +237,13 @@ impl Pool {
         };
         let since = self.link.oldest();
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
+        let left = terms.requests_per_connection.unwrap_or(u32::MAX);
+        let idle = terms.idle.unwrap_or(IDLE);
         match way.speech {
             Speech::Http1 => {
                 let (reader, writer) = split(stream);
                 let decoder = BodyDecoder::new(Framing::None, &wabe_http1::Limits::default());
-                let left = terms.requests_per_connection.unwrap_or(u32::MAX) - 1;
-                let idle = terms.idle.unwrap_or(IDLE);
+                let left = left - 1;
                 Ok((
                     Connection::Http1(Box::new(Http1 { reader, writer, decoder, left, idle, since, permit })),
                     false,
@@ -225,6 +255,7 @@ impl Pool {
                     .enable_push(false)
                     .initial_window_size(WINDOW)
                     .initial_connection_window_size(WINDOWS)
+                    .initial_max_send_streams(STREAMS)
                     .max_send_buffer_size(SENT);
                 // Who polls hears of what comes.
                 let handshake = settings.handshake::<_, Bytes>(Prefixed::new(stream, Bytes::new()));
@@ -237,9 +268,21 @@ impl Pool {
                         tracing::debug!(to = %way.to, %error, "a connection to an endpoint ended");
                     }
                 });
-                let shared = Shared { permit, sender, since, taken: Arc::default(), worker: self.worker };
+                let mut shared = Shared {
+                    permit: Arc::new(permit),
+                    sender,
+                    left,
+                    idle,
+                    used: self.swept.get(),
+                    since,
+                    taken: Arc::default(),
+                    worker: self.worker,
+                };
                 let place = shared.place();
-                self.shelves.share(way, shared);
+                // One that nobody else may use ends with this request.
+                if shared.left > 0 && !self.is_outdated(way, since) {
+                    self.shelves.share(way, shared);
+                }
                 Ok((Connection::Http2(place), false))
             }
         }
@@ -327,7 +370,7 @@ impl Pool {
     }
 
     /// Has new connections say the generation of this snapshot, and lets go of those that nobody uses now and that are older than
-    /// the policies of their endpoint.
+    /// the policies of their endpoint, or lead to one that is leaving: it waits for them to end.
     pub(crate) fn follow(&self, world: &World) {
         let (generation, newest_policy) = world.policies.generations();
         self.link.renew(generation, newest_policy);
@@ -343,7 +386,7 @@ impl Pool {
         self.link.generation() > self.followed.get()
     }
 
-    /// Whether the endpoint's policies are newer than a connection to it.
+    /// Whether the endpoint's policies are newer than a connection to it, or the endpoint is leaving.
     fn is_outdated(&self, way: Way, since: u64) -> bool {
         self.judged.borrow().get(&way.to.ip()).is_some_and(|it| *it > since)
     }
@@ -379,17 +422,19 @@ impl Drop for Waiting<'_> {
 }
 
 impl Shared {
-    fn place(&self) -> Stream {
+    /// One of those that are left.
+    fn place(&mut self) -> Stream {
+        self.left -= 1;
         self.taken.fetch_add(1, Relaxed);
-        let limits = Arc::clone(self.permit.limits());
-        Stream { sender: self.sender.clone(), taken: Arc::clone(&self.taken), limits }
+        let permit = Arc::clone(&self.permit);
+        Stream { sender: self.sender.clone(), taken: Arc::clone(&self.taken), permit }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.taken.fetch_sub(1, Relaxed);
-        self.limits.returned();
+        self.permit.returned();
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Writer {
     pub(crate) buffer: BytesMut,
     /// Whether the other end is heeded that says that it is done.
     pub(crate) heeds: bool,
+    /// Something was written since this was set.
+    pub(crate) wrote: bool,
 }
 
 /// Both directions.
@@ -61,7 +63,7 @@ pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
     let (reading, writing) = stream.into_split();
     (
         Reader { half: reading, buffer: BytesMut::new(), much: false, large: false },
-        Writer { half: writing, buffer: BytesMut::new(), heeds: false },
+        Writer { half: writing, buffer: BytesMut::new(), heeds: false, wrote: false },
     )
 }
 
@@ -210,6 +212,7 @@ impl Writer {
         } else {
             self.buffer.advance(bytes);
         }
+        self.wrote = true;
         Ok(())
     }
 

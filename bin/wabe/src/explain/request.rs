@@ -7,10 +7,7 @@ use wabe_abi::TCP;
 use wabe_agent::{
     explain::{
         Question, admits_proxy,
-        request::{
-            Asked, BackendView, EndpointView, LiveView, Outcome, PolicyView, RequestExplanation,
-            explain_request,
-        },
+        request::{Asked, BackendView, LiveView, Outcome, PolicyView, RequestExplanation, explain_request},
     },
     figures::{self, Live},
 };
@@ -50,40 +47,21 @@ pub(super) fn run(
     })?;
     let mut told = explain_request(&snapshot, &asked).ok_or_else(|| {
         Failure::refused(format!(
-            "{} is no port of a service with routes, or with policies that look at requests: nobody looks at requests to it; leave --http out",
+            "{} is no port of a service with routes of requests, or with policies that look at requests: nobody looks at requests to it; leave --http out",
             target::show(sent.destination, sent.port)
         ))
     })?;
+    told.admit(|endpoint| {
+        let (destination, port) = (endpoint.address, endpoint.port);
+        admits_proxy(tables, &Question { from: sent.from, protocol: TCP, destination, port })
+    });
     let live = figures::live(mesh);
     live.last().into_iter().for_each(|it| told.add(it));
     match arguments.plain.output {
         Output::Json => json(&told)?,
-        Output::Text | Output::Yaml => {
-            let admits = |endpoint: &EndpointView| {
-                let question = Question {
-                    from: sent.from,
-                    protocol: TCP,
-                    destination: endpoint.address,
-                    port: endpoint.port,
-                };
-                admits_proxy(tables, &question)
-            };
-            print(&asked, &told, live.last(), admits)?;
-        }
+        Output::Text | Output::Yaml => print(&asked, &told, live.last())?,
     }
-    Ok(match told.outcome {
-        Outcome::Forwarded | Outcome::Unrouted if is_refused_everywhere(&told) => ExitCode::FAILURE,
-        Outcome::Forwarded | Outcome::Redirected | Outcome::Preflight | Outcome::Unrouted => {
-            ExitCode::SUCCESS
-        }
-        Outcome::NoRule | Outcome::NoBackend => ExitCode::FAILURE,
-    })
-}
-
-/// Whether the policies of all endpoints refuse it.
-fn is_refused_everywhere(told: &RequestExplanation) -> bool {
-    let mut endpoints = told.backends.iter().flat_map(|it| &it.endpoints).peekable();
-    endpoints.peek().is_some() && endpoints.all(|it| it.policy.as_ref().is_some_and(|it| !it.allowed))
+    Ok(if told.outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `GET /path` and `name: value`.
@@ -108,12 +86,7 @@ fn asked(sent: &Sent<'_>, text: &str, headers: &[String]) -> Result<Asked, Failu
     Ok(Asked { from: sent.from, destination: sent.destination, port: sent.port, method, target, headers })
 }
 
-fn print(
-    asked: &Asked,
-    told: &RequestExplanation,
-    live: Option<&Live>,
-    admits: impl Fn(&EndpointView) -> bool,
-) -> Result<(), Failure> {
+fn print(asked: &Asked, told: &RequestExplanation, live: Option<&Live>) -> Result<(), Failure> {
     let (word, colour) = match told.outcome {
         Outcome::Forwarded => ("forwarded", Colour::Green),
         Outcome::Redirected => ("redirected", Colour::Green),
@@ -121,6 +94,11 @@ fn print(
         Outcome::Unrouted => ("no route holds for the caller: to the service itself", Colour::Green),
         Outcome::NoRule => ("no rule matches: 404", Colour::Red),
         Outcome::NoBackend => ("the rule leads to nothing: 500", Colour::Red),
+        Outcome::NoFilter => {
+            ("the rule names a RequestLimit or FaultInjection that does not exist: 500", Colour::Red)
+        }
+        Outcome::NoEndpoint => ("nobody serves it: 503", Colour::Red),
+        Outcome::Refused => ("refused by policy: 403", Colour::Red),
     };
     let Asked { method, target, .. } = asked;
     line(&format!("{method} {target} to {}:{}: {}", told.service, told.port, paint(word, colour)))?;
@@ -148,13 +126,13 @@ fn print(
             }
         })?;
         line("")?;
-        line(&backends(&told.backends, admits))?;
+        line(&backends(&told.backends))?;
     }
     Ok(())
 }
 
 /// A row for each backend, and below it one for each endpoint.
-fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> String {
+fn backends(all: &[BackendView]) -> String {
     let mut table = Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "UNDER WAY", "LATENCY", "WHAT"]);
     for it in all {
         let what = match it.invalid {
@@ -172,9 +150,9 @@ fn backends(all: &[BackendView], admits: impl Fn(&EndpointView) -> bool) -> Stri
             what,
         ]);
         for endpoint in &it.endpoints {
-            let verdict = match admits(endpoint) {
-                true => policy(endpoint.policy.as_ref()),
-                false => paint("403: refused by policy", Colour::Red),
+            let verdict = match endpoint.admitted {
+                Some(false) => paint("403: refused by policy", Colour::Red),
+                Some(true) | None => policy(endpoint.policy.as_ref()),
             };
             let [under_way, latency, more] = endpoint.live.as_ref().map_or_else(Default::default, score);
             table.row([

@@ -52,7 +52,8 @@ pub(super) fn mesh(mesh: &Mesh, config: &MeshConfig) -> Result<(), Failure> {
 
 fn spawn_keeper(mesh: &Mesh) -> Result<Child, Failure> {
     let log = fs::File::create(keeper_log(mesh))?;
-    let child = Command::new(std::env::current_exe()?)
+    let program = std::env::current_exe()?;
+    Command::new(&program)
         .args(["--name", mesh.name(), "keeper"])
         .current_dir("/")
         .stdin(Stdio::null())
@@ -60,8 +61,11 @@ fn spawn_keeper(mesh: &Mesh) -> Result<Child, Failure> {
         .stderr(log)
         // Out of reach of this terminal's Ctrl-C at once; the keeper then makes a session of its own.
         .process_group(0)
-        .spawn()?;
-    Ok(child)
+        .spawn()
+        // A file that was replaced meanwhile is found under no name.
+        .map_err(|error| {
+            Failure::environment(format!("the keeper can't be started from {}: {error}", program.display()))
+        })
 }
 
 fn wait_for_agent(mesh: &Mesh, keeper: &mut Child) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use wabe_model::{HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
+use wabe_model::{AppProtocol, HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
 use wabe_policy::http::{
     HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, is_preflight, joined,
 };
@@ -65,6 +65,22 @@ pub enum Outcome {
     NoRule,
     /// The rule leads to nothing: 500, of a gRPC call `UNAVAILABLE`.
     NoBackend,
+    /// The rule names a RequestLimit or FaultInjection that there is none of: 500, of a gRPC call `UNAVAILABLE`.
+    NoFilter,
+    /// Nobody serves any of its backends: 503, of a gRPC call `UNAVAILABLE`.
+    NoEndpoint,
+    /// Policies of all endpoints refuse it: 403, of a gRPC call `PERMISSION_DENIED`.
+    Refused,
+}
+
+impl Outcome {
+    /// Whether the request is answered as its caller hopes, as far as that is the mesh's business.
+    pub fn is_good(self) -> bool {
+        match self {
+            Self::Forwarded | Self::Redirected | Self::Preflight | Self::Unrouted => true,
+            Self::NoRule | Self::NoBackend | Self::NoFilter | Self::NoEndpoint | Self::Refused => false,
+        }
+    }
 }
 
 /// A rule of a route.
@@ -122,6 +138,8 @@ pub struct EndpointView {
     pub port: u16,
     /// Its weight.
     pub weight: u32,
+    /// Whether the kernel lets the proxy connect there on the caller's behalf; `None` if it was not asked.
+    pub admitted: Option<bool>,
     /// What its policies that look at requests say; `None` if it has none.
     pub policy: Option<PolicyView>,
     /// How the proxy finds it; `None` if it does not say.
@@ -159,7 +177,37 @@ pub struct LiveView {
     pub ejected_for: Option<u64>,
 }
 
+impl EndpointView {
+    fn refuses(&self) -> bool {
+        self.admitted == Some(false) || self.policy.as_ref().is_some_and(|it| !it.allowed)
+    }
+}
+
 impl RequestExplanation {
+    /// Adds what the kernel says of each endpoint, and what follows from that for the request.
+    pub fn admit(&mut self, admits: impl Fn(&EndpointView) -> bool) {
+        for endpoint in self.backends.iter_mut().flat_map(|it| &mut it.endpoints) {
+            endpoint.admitted = Some(admits(endpoint));
+        }
+        match self.outcome {
+            Outcome::Forwarded | Outcome::Unrouted => {}
+            Outcome::Redirected
+            | Outcome::Preflight
+            | Outcome::NoRule
+            | Outcome::NoBackend
+            | Outcome::NoFilter
+            | Outcome::NoEndpoint
+            | Outcome::Refused => return,
+        }
+        let drawn = self.backends.iter().filter(|it| it.weight > 0 && it.invalid.is_none());
+        let mut endpoints = drawn.flat_map(|it| &it.endpoints).peekable();
+        if endpoints.peek().is_none() {
+            self.outcome = Outcome::NoEndpoint;
+        } else if endpoints.all(EndpointView::refuses) {
+            self.outcome = Outcome::Refused;
+        }
+    }
+
     /// Adds what a proxy told. Numbers only, of endpoints that there are.
     pub fn add(&mut self, told: &Live) {
         self.figures_age = Some(u64::try_from(told.age.as_millis()).unwrap_or(u64::MAX));
@@ -180,12 +228,16 @@ impl RequestExplanation {
     }
 }
 
-/// Decides as the proxy would; `None` if the caller is not led there from what it dials.
+/// Decides as the proxy would; `None` if the caller is not led there from what it dials, or nobody there looks at requests.
 pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExplanation> {
     let facts = snapshot
         .ports
         .iter()
         .find(|it| it.port == asked.port && it.addresses.contains(&asked.destination.to_canonical()))?;
+    match facts.protocol {
+        AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => {}
+        AppProtocol::Tls | AppProtocol::Tcp => return None,
+    }
     let namespace = snapshot.workloads.get(&asked.from).map_or("", |it| it.namespace.as_str());
     let router = HttpRouter::new(&facts.table);
     let answer = |outcome, rule, backends| RequestExplanation {
@@ -221,7 +273,9 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
             let every =
                 drawn.peek().is_some() && drawn.all(|it| it.invalid.is_none() && answers(&it.filters));
             let answers = answers(&rule.filters) || every;
-            let outcome = if asks && answers {
+            let outcome = if rule.guards.missing {
+                Outcome::NoFilter
+            } else if asks && answers {
                 Outcome::Preflight
             } else if redirects {
                 Outcome::Redirected
@@ -288,6 +342,7 @@ fn endpoints(
             address: if asked.destination.is_ipv4() { it.v4.into() } else { it.v6.into() },
             port: it.port,
             weight: it.weight,
+            admitted: None,
             policy: policy(snapshot, asked, it, path, filters),
             live: None,
         }
@@ -423,6 +478,8 @@ spec:
     backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80, weight: 0}]
   - matches: [{path: {type: Exact, value: /some}}]
     backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80}]
+  - matches: [{path: {type: Exact, value: /limited}}]
+    filters: [{type: ExtensionRef, extensionRef: {group: mesh.wabe.dev, kind: RequestLimit, name: gone}}]
 ";
 
     fn snapshot() -> Snapshot {
@@ -436,6 +493,7 @@ spec:
             v4: [10, 1, 0, last].into(),
             v6: "fd00::1".parse().expect("an address"),
             locality: Default::default(),
+            leaving: false,
         };
         let endpoint = EndpointFacts {
             workload: 2,
@@ -534,8 +592,43 @@ spec:
     }
 
     #[test]
+    fn what_becomes_of_it_depends_on_who_is_there_and_whom_they_admit() {
+        for (target, admits, outcome) in [
+            ("/a", true, Outcome::Forwarded),
+            ("/a", false, Outcome::Refused),
+            ("/nothing", false, Outcome::NoBackend),
+            ("/moved", false, Outcome::Redirected),
+        ] {
+            let mut told = ask(target, &[("canary", "1")]);
+            told.admit(|it| {
+                assert_eq!(it.workload, "shop/web");
+                admits
+            });
+            assert_eq!(told.outcome, outcome, "{target}");
+        }
+        let mut snapshot = snapshot();
+        snapshot.backends[0].endpoints.clear();
+        let mut told =
+            explain_request(&snapshot, &asked("/a", &[("canary", "1")])).expect("led to the proxy");
+        told.admit(|_| unreachable!("nobody is there"));
+        assert_eq!(told.outcome, Outcome::NoEndpoint);
+    }
+
+    #[test]
+    fn who_reads_no_requests_foresees_nothing_of_them() {
+        let mut snapshot = snapshot();
+        for (protocol, looks) in
+            [(AppProtocol::Tcp, false), (AppProtocol::Tls, false), (AppProtocol::Grpc, true)]
+        {
+            snapshot.ports[0].protocol = protocol;
+            assert_eq!(explain_request(&snapshot, &asked("/a", &[])).is_some(), looks, "{protocol:?}");
+        }
+    }
+
+    #[test]
     fn what_the_proxy_answers_itself_is_told() {
         for (target, outcome, rule) in [
+            ("/limited", Outcome::NoFilter, Some(6)),
             ("/a", Outcome::NoRule, None),
             ("/moved", Outcome::Redirected, Some(1)),
             ("/nothing", Outcome::NoBackend, Some(2)),

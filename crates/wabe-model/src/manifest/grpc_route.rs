@@ -19,8 +19,8 @@ const RULE: Shape = Shape {
     ignored: &[],
     refused: &[
         ("sessionPersistence", NOT_YET, "leave it out; the nearest is `sessionAffinity` of a Service"),
-        ("timeouts", "is a field of HTTPRoutes", "let callers set a deadline, or write an HTTPRoute"),
-        ("retry", "is a field of HTTPRoutes", "write an HTTPRoute that matches the method's path"),
+        ("timeouts", "is a field of HTTPRoutes", "let callers set a deadline (`grpc-timeout`)"),
+        ("retry", "is a field of HTTPRoutes", "let callers repeat: gRPC's clients know how (`retryPolicy`)"),
     ],
 };
 const MATCH: Shape = Shape { known: &["method", "headers"], ignored: &[], refused: &[] };

@@ -59,6 +59,8 @@ pub enum Reason {
     BackendNotFound,
     /// A service of another namespace, which does not allow it.
     RefNotPermitted,
+    /// No such RequestLimit or FaultInjection: the standard has no reason of its own for that.
+    FilterNotFound,
     /// The proxy goes by it.
     Programmed,
     /// It does not, since the route is not accepted.
@@ -136,6 +138,7 @@ fn lost_at(port: &ServicePort, route: Route<'_>) -> (Reason, String) {
 /// The first thing that is wrong gives the reason; all are told.
 fn resolved(objects: &Objects, route: Route<'_>) -> Condition {
     let rules = route.rules();
+    let filters = rules.iter().flat_map(|rule| rule.filters);
     let references = rules.iter().flat_map(|rule| {
         let backends = rule.backends.iter().map(|it| it.reference());
         backends.chain(rule.mirrors().map(|it| it.reference()))
@@ -153,6 +156,10 @@ fn resolved(objects: &Objects, route: Route<'_>) -> Condition {
         if !messages.contains(&message) {
             messages.push(message);
         }
+    }
+    for (kind, name) in filters.filter_map(|it| objects.missing_filter(it)) {
+        reason.get_or_insert(Reason::FilterNotFound);
+        messages.push(format!("there is no {kind} {name}"));
     }
     match reason {
         Some(reason) => Condition::bad(About::ResolvedRefs, reason, messages.join("; ")),

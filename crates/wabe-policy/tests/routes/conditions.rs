@@ -75,6 +75,11 @@ fn references_that_do_not_resolve_are_told_with_the_first_ones_reason() {
         ),
         (format!("{{filters: [{mirror}]}}"), Reason::BackendNotFound, "no service shop/gone"),
         (
+            "{filters: [{type: ExtensionRef, extensionRef: {group: mesh.wabe.dev, kind: RequestLimit, name: gone}}]}".into(),
+            Reason::FilterNotFound,
+            "no RequestLimit shop/gone",
+        ),
+        (
             format!("{{backendRefs: [{{name: web, port: 80, filters: [{mirror}]}}]}}"),
             Reason::BackendNotFound,
             "no service shop/gone",

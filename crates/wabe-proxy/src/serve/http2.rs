@@ -5,8 +5,8 @@ use std::{mem, pin::pin, rc::Rc, time::Duration};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
 use http::{
-    Request,
-    header::{COOKIE, HeaderValue},
+    Method, Request,
+    header::{CONTENT_LENGTH, COOKIE, HeaderValue},
 };
 use tokio::{
     select,
@@ -167,7 +167,11 @@ async fn answer(
     {
         head.headers.insert(COOKIE, cookie);
     }
-    let source = if stream.is_end_stream() { Source::Nothing } else { Source::Http2(Box::new(stream)) };
+    // One that has none says so where others have one, or some servers would not serve it (RFC 9110, section 8.6).
+    let has_none = stream.is_end_stream()
+        && !matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
+        && !head.headers.contains_key(CONTENT_LENGTH);
+    let source = if has_none { Source::Nothing } else { Source::Http2(Box::new(stream)) };
     let answerer = Answerer::Http2 { respond, method: head.method.clone() };
     // In a box, as tasks are moved when they are begun.
     let _ = Box::pin(exchange(proxy, caller, head.into(), source, answerer, &proxy.watched.news())).await;

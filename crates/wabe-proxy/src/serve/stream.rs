@@ -33,14 +33,13 @@ pub(super) enum By {
 /// A connection to an endpoint, or why there is none.
 pub(super) struct Opened {
     record: Record,
-    world: Rc<World>,
     pub(super) reached: Result<Stream, Failure>,
 }
 
 /// Carries bytes to an endpoint and back, until both have ended.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Service>, stream: TcpStream) {
     let opened = open(proxy, caller, service, &By::Caller).await;
-    carry(proxy, caller, service, opened, stream, Bytes::new()).await;
+    carry(proxy, caller, opened, stream, Bytes::new()).await;
 }
 
 /// The same for TLS: if routes choose by the server's name, it is read first.
@@ -73,7 +72,7 @@ pub(super) async fn serve_tls(
     };
     let name = timeout(HELLO, hello).await.ok().flatten();
     let opened = open(proxy, caller, service, &By::Name(name)).await;
-    carry(proxy, caller, service, opened, stream, first.freeze()).await;
+    carry(proxy, caller, opened, stream, first.freeze()).await;
 }
 
 /// Connects to an endpoint.
@@ -83,32 +82,29 @@ pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Servic
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;
     record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload);
-    Opened { record, world, reached }
+    Opened { record, reached }
 }
 
 /// Carries bytes there and back; `first` was read already.
 pub(super) async fn carry(
     proxy: &Rc<Proxy>,
     caller: &Caller,
-    service: &Service,
     opened: Opened,
     stream: TcpStream,
     first: Bytes,
 ) {
     // Nobody can tell the ends of a stream to come again, so they keep what time there is.
     let _closing = proxy.closing.subscribe();
-    let Opened { mut record, world, reached } = opened.judged(proxy, caller);
+    let Opened { mut record, reached } = opened.judged(proxy, caller);
     match reached {
-        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit }) => {
-            let backend = world.backend(&service.name, service.port);
-            let idle = backend.and_then(|it| it.balancer.traffic().pool.stream_idle);
+        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit, idle }) => {
             let forbidden = async { record.refused(policy::forbidden(proxy, caller, &endpoint).await) };
             let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
             record.tunnelled(moved);
         }
         Err(failure) => {
             tracing::debug!(?caller, %failure, "a connection is reset");
-            reset(Opened { record, world, reached: Err(failure) }, &stream);
+            reset(Opened { record, reached: Err(failure) }, &stream);
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn watch(
     }
     opened.passed_on(greeting.len());
     if from.write_all(&greeting).await.is_ok() {
-        stream::carry(proxy, caller, service, opened, from, first.freeze()).await;
+        stream::carry(proxy, caller, opened, from, first.freeze()).await;
     }
     Watched::Over
 }

@@ -47,14 +47,25 @@ impl Shelves {
     }
 
     /// A place on a connection of one of these workers.
-    pub(super) fn place(&self, way: Way, is_wanted: impl Fn(&Shared) -> bool) -> Option<Connection> {
+    pub(super) fn place(
+        &self,
+        way: Way,
+        now: Instant,
+        is_wanted: impl Fn(&Shared) -> bool,
+    ) -> Option<Connection> {
         let mut shared = lock(&self.shared);
         let list = shared.get_mut(&way)?;
         let roomy =
             |it: &Shared| is_wanted(it) && it.taken.load(Relaxed) < it.sender.current_max_send_streams();
         while let Some(place) = list.iter().position(roomy) {
-            if is_open(&mut list[place].sender) {
-                return Some(Connection::Http2(list[place].place()));
+            let found = &mut list[place];
+            if is_open(&mut found.sender) {
+                found.used = now;
+                let taken = found.place();
+                if found.left == 0 {
+                    list.swap_remove(place);
+                }
+                return Some(Connection::Http2(taken));
             }
             list.swap_remove(place);
         }
@@ -85,7 +96,7 @@ impl Shelves {
             !list.is_empty()
         });
         lock(&self.shared).retain(|_, list| {
-            list.retain_mut(|it| it.worker != worker || is_open(&mut it.sender));
+            list.retain_mut(|it| it.worker != worker || (is_open(&mut it.sender) && !it.is_idle(now)));
             !list.is_empty()
         });
     }
@@ -108,6 +119,16 @@ impl Shelves {
             lock(&shelf.0).retain(|way, _| way.caller != workload);
         }
         lock(&self.shared).retain(|way, _| way.caller != workload);
+    }
+}
+
+impl Shared {
+    /// Whether nobody has used it for as long as it is kept.
+    fn is_idle(&mut self, now: Instant) -> bool {
+        if self.taken.load(Relaxed) > 0 {
+            self.used = now;
+        }
+        now.saturating_duration_since(self.used) >= self.idle
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, mpsc},
 };
 
-use crate::scene::{Heard, PATIENCE, Scene, server};
+use crate::{
+    patience::http1,
+    scene::{Heard, PATIENCE, Scene, server},
+};
 
 /// A server that reads one head and the announced body, notes them, and answers with these bytes; then the next.
 pub fn answering(heard: &Heard, answer: &'static str) -> std::net::SocketAddr {
@@ -155,6 +158,60 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     let mut more = [0; 4];
     caller.read_exact(&mut more).expect("an echo");
     assert_eq!(&more, b"more");
+}
+
+#[test]
+fn nobody_changes_to_http2_within_a_connection() {
+    for offer in ["h2c", "H2C", "echo, H2c"] {
+        let heard = Heard::default();
+        let scene = Scene::new(&[answering(&heard, OK)]);
+        let got = scene.say(
+            format!(
+                "GET / HTTP/1.1\r\nhost: web\r\nconnection: Upgrade, close\r\nupgrade: {offer}\r\n\
+                 http2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{got}");
+        let request = &heard.all()[0];
+        assert!(!request.contains("upgrade") && !request.contains("http2-settings"), "{request}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_changes_the_protocol_unasked_is_not_followed() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, "HTTP/1.1 101 Switching Protocols\r\n\r\n")]);
+    let got =
+        scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\nGET /admin HTTP/1.1\r\n\r\n");
+    assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
+    assert!(got.contains("x-wabe-reason: bad-upstream-answer\r\n"), "{got}");
+    assert_eq!(heard.all().len(), 1);
+}
+
+#[test]
+fn a_body_that_breaks_once_the_answer_has_begun_ends_both() {
+    let heard = Heard::default();
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).expect("a head");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").expect("written");
+            // Until the proxy leaves.
+            let left = stream.read_to_end(&mut Vec::new());
+            let waits = left.is_err_and(|it| it.kind() == ErrorKind::WouldBlock);
+            heard.add(if waits { "still there" } else { "left" });
+        }
+    });
+    let scene = Scene::with(&[server], http1);
+    let mut caller = scene.connect();
+    caller.write_all(b"POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n").expect("written");
+    caller.read_exact(&mut [0; 17]).expect("it has begun");
+    caller.write_all(b"no number\r\n").expect("written");
+    let _ = caller.read_to_end(&mut Vec::new());
+    assert_eq!(heard.wait(1), ["left"]);
 }
 
 #[test]

@@ -191,6 +191,39 @@ fn a_callers_own_deadline_holds() {
 }
 
 #[test]
+fn a_callers_own_deadline_ends_a_call_that_is_being_answered() {
+    let scene = Scene::new(&[grpc_echo()]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        let mut request = post("/unending", "application/grpc");
+        request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("500m"));
+        let (answer, _) = caller.send_request(request, true).expect("sent");
+        let answer = answer.await.expect("it has begun");
+        assert!(!answer.headers().contains_key("grpc-status"), "{answer:?}");
+        let trailers = answer.into_body().trailers().await.expect("the end").expect("trailers");
+        assert_eq!(trailers["grpc-status"], "4", "DEADLINE_EXCEEDED");
+    });
+}
+
+#[test]
+fn what_an_endpoint_says_of_its_connection_with_an_interim_answer_stays_there() {
+    let heard = Heard::default();
+    let answer = "HTTP/1.1 100 Continue\r\nconnection: keep-alive\r\nkeep-alive: timeout=5\r\n\r\n\
+                  HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let scene = Scene::with(&[answering(&heard, answer)], |snapshot| {
+        snapshot["backends"][0]["speaks"] = "Http1".into();
+    });
+    run(async {
+        let mut caller = caller(&scene).await;
+        let request = Request::get("http://web/").body(()).expect("a request");
+        let (answer, _) = caller.send_request(request, true).expect("sent");
+        assert_eq!(answer.await.expect("an answer").status(), StatusCode::OK);
+    });
+    let got = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+    assert!(got.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), "{got}");
+}
+
+#[test]
 fn many_streams_share_a_connection() {
     let scene = Scene::new(&[grpc_echo()]);
     run(async {

@@ -12,6 +12,7 @@ mod limits;
 mod malformed;
 mod patience;
 mod policies;
+mod pool;
 mod retries;
 mod revoked;
 mod scene;

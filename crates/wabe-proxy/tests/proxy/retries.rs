@@ -258,6 +258,54 @@ fn who_waits_too_long_is_told_which_time_was_up() {
 }
 
 #[test]
+fn an_answer_that_does_not_come_to_its_end_in_time_breaks_off() {
+    for time in ["request", "backendRequest"] {
+        let heard = Heard::default();
+        let server = server({
+            let heard = heard.clone();
+            move |mut stream| {
+                while read_request(&mut stream).is_some() {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").expect("written");
+                }
+                heard.add("left");
+            }
+        });
+        let scene = ruled(&[server], |rule| rule["timeouts"][time] = milliseconds(200));
+        let answer = get(&scene);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("abc"), "{answer}");
+        assert_eq!(heard.wait(1), ["left"], "{time}");
+    }
+}
+
+#[test]
+fn no_more_repetitions_are_under_way_than_there_may_be() {
+    let heard = Heard::default();
+    let turn = AtomicUsize::new(0);
+    // The first request is refused, and its repetition never answered; the second is refused, too.
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            while let Some(request) = read_request(&mut stream) {
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                heard.add(request);
+                if turn != 1 && stream.write_all(UNAVAILABLE.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let scene = Scene::with(&[server], |snapshot| {
+        add_rule(snapshot, |rule| rule["retry"] = retry(3));
+        snapshot["backends"][0]["traffic"] = json!({ "pool": { "retries": 1 } });
+    });
+    let mut first = scene.connect();
+    first.write_all(b"GET /first HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+    heard.wait(2);
+    assert_answer(&get(&scene), 503, "");
+    assert_eq!(heard.all().len(), 3, "it was not repeated");
+}
+
+#[test]
 fn a_try_that_takes_too_long_is_followed_by_another() {
     let (slow, good) = (Heard::default(), Heard::default());
     let scene = ruled(&[silent(&slow), answering(&good, OK)], |rule| {
@@ -283,13 +331,20 @@ fn the_time_of_a_request_bounds_all_its_tries() {
 
 /// Requests go to the first server, copies to the second one, which is another service's.
 fn mirrored(first: SocketAddr, second: SocketAddr) -> Scene {
+    mirrored_as(first, second, |_| {})
+}
+
+fn mirrored_as(first: SocketAddr, second: SocketAddr, change: impl FnOnce(&mut Value)) -> Scene {
     Scene::with(&[first, second], |snapshot| {
         let copies = json!({ "namespace": "shop", "name": "copies" });
         let theirs = snapshot["backends"][0]["endpoints"].as_array_mut().expect("a list").pop();
         let backend = json!({ "service": copies, "port": 80, "endpoints": [theirs] });
         snapshot["backends"].as_array_mut().expect("a list").push(backend);
         let mirror = json!({ "service": copies, "port": 80, "numerator": 100, "denominator": 100 });
-        add_rule(snapshot, |rule| rule["filters"] = json!([{ "mirror": mirror }]));
+        add_rule(snapshot, |rule| {
+            rule["filters"] = json!([{ "mirror": mirror }]);
+            change(rule);
+        });
     })
 }
 
@@ -302,6 +357,24 @@ fn a_mirror_gets_the_whole_request() {
     for part in ["POST / HTTP/1.1\r\n", "host: web\r\n", "content-length: 3\r\n", "\r\n\r\nabc"] {
         assert!(request.contains(part) && copy.contains(part), "{part:?} in {request} and {copy}");
     }
+}
+
+#[test]
+fn a_mirror_that_is_silent_is_left_when_the_time_of_the_request_is_up() {
+    let (heard, copies) = (Heard::default(), Heard::default());
+    let silent = server({
+        let copies = copies.clone();
+        move |mut stream| {
+            while read_request(&mut stream).is_some() {
+                copies.add("asked");
+            }
+            copies.add("left");
+        }
+    });
+    let scene =
+        mirrored_as(answering(&heard, OK), silent, |rule| rule["timeouts"]["request"] = milliseconds(500));
+    assert_answer(&get(&scene), 200, "");
+    assert_eq!(copies.wait(2), ["asked", "left"]);
 }
 
 #[test]

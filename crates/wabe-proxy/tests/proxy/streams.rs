@@ -193,6 +193,22 @@ fn a_route_of_tcp_leads_elsewhere() {
 }
 
 #[test]
+fn a_silent_connection_ends_when_the_service_that_it_leads_to_says_so() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[listening(&heard, "hello", "")], |snapshot| {
+        split(snapshot, &["other"]);
+        snapshot["backends"][0]["traffic"] =
+            json!({ "pool": { "streamIdle": { "secs": 0, "nanos": 100_000_000 } } });
+        snapshot["ports"][0]["protocol"] = "tcp".into();
+        snapshot["ports"][0]["tcp"] = json!({ "producer": outlets("TCPRoute", "other"), "consumers": {} });
+    });
+    let mut caller = scene.connect();
+    caller.read_exact(&mut [0; 5]).expect("a greeting");
+    let end = caller.read(&mut [0]);
+    assert!(!end.is_err_and(|it| it.kind() == ErrorKind::WouldBlock), "nobody ended it");
+}
+
+#[test]
 fn tls_goes_where_its_name_leads_and_arrives_as_it_was_sent() {
     let all = Heard::default();
     let servers = ["a", "b", "c"].map(|name| listening(&all, "", name));

@@ -1,0 +1,272 @@
+//! Connections to endpoints that carry many requests: how many there are, how long they are kept, and what is sent once more when
+//! one of them ends.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, client, server as h2_server};
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    http1::{OK, answering, read_request},
+    http2::{caller, run},
+    retries::{UNAVAILABLE, add_rule},
+    scene::{Heard, SERVERS, Scene, server},
+};
+
+const CONNECTED: &str = "connected";
+const CLOSED: &str = "closed";
+
+/// A server of HTTP/2 that notes connections as they come and go, and requests that it answers; those with these numbers, from 0, it
+/// refuses unseen.
+fn noting(heard: &Heard, refused: &'static [usize]) -> SocketAddr {
+    let (heard, count) = (heard.clone(), Arc::new(AtomicUsize::new(0)));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            while let Ok((stream, _)) = listener.accept().await {
+                let (heard, count) = (heard.clone(), Arc::clone(&count));
+                heard.add(CONNECTED);
+                tokio::spawn(async move {
+                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        if refused.contains(&count.fetch_add(1, Ordering::Relaxed)) {
+                            respond.send_reset(Reason::REFUSED_STREAM);
+                        } else {
+                            tokio::spawn(answer(request, respond, heard.clone()));
+                        }
+                    }
+                    heard.add(CLOSED);
+                });
+            }
+        });
+    });
+    address
+}
+
+async fn answer(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>, heard: Heard) {
+    let (head, mut body) = request.into_parts();
+    let mut text = String::new();
+    while let Some(Ok(data)) = body.data().await {
+        text += &String::from_utf8_lossy(&data);
+    }
+    heard.add(format!("{} {text}", head.method));
+    let mut stream = respond.send_response(Response::new(()), false).expect("begun");
+    stream.send_data("ok".into(), true).expect("sent");
+}
+
+/// Before this server, which understands HTTP/2, with these terms for connections.
+fn before(server: SocketAddr, pool: &Value) -> Scene {
+    Scene::with(&[server], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["speaks"] = "Http2".into();
+        snapshot["backends"][0]["traffic"] = json!({ "pool": pool });
+    })
+}
+
+/// A request whose body is this.
+async fn send(caller: &mut client::SendRequest<Bytes>, method: &str, body: &'static str) -> StatusCode {
+    let request = Request::builder().method(method).uri("http://web/").body(()).expect("a request");
+    let mut sender = caller.clone().ready().await.expect("ready");
+    let (answer, mut stream) = sender.send_request(request, body.is_empty()).expect("sent");
+    if !body.is_empty() {
+        stream.send_data(body.into(), true).expect("sent");
+    }
+    let answer = answer.await.expect("an answer");
+    let status = answer.status();
+    let mut body = answer.into_body();
+    while let Some(data) = body.data().await {
+        data.expect("data");
+    }
+    status
+}
+
+#[test]
+fn requests_that_come_at_once_share_the_connection_that_the_first_of_them_makes() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({}));
+    run(async {
+        let caller = caller(&scene).await;
+        let calls = (0..50).map(|_| {
+            let mut caller = caller.clone();
+            tokio::spawn(async move { send(&mut caller, "GET", "").await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.await.expect("no panic"), StatusCode::OK);
+        }
+    });
+    assert_eq!(heard.all().iter().filter(|it| *it == CONNECTED).count(), 1);
+}
+
+#[test]
+fn a_connection_of_many_requests_carries_no_more_than_it_may() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({ "requestsPerConnection": 2 }));
+    run(async {
+        let mut caller = caller(&scene).await;
+        for _ in 0..4 {
+            assert_eq!(send(&mut caller, "GET", "").await, StatusCode::OK);
+        }
+    });
+    let heard = heard.wait(8);
+    assert_eq!(heard.iter().filter(|it| *it == CONNECTED).count(), 2, "{heard:?}");
+    assert_eq!(heard.iter().filter(|it| *it == CLOSED).count(), 2, "{heard:?}");
+}
+
+#[test]
+fn a_connection_of_many_requests_that_nobody_uses_is_closed() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({ "idle": { "secs": 0, "nanos": 50_000_000 } }));
+    run(async { assert_eq!(send(&mut caller(&scene).await, "GET", "").await, StatusCode::OK) });
+    assert_eq!(heard.wait(3), [CONNECTED, "GET ", CLOSED]);
+}
+
+#[test]
+fn connections_to_an_endpoint_that_leaves_are_closed() {
+    let leave = |scene: &Scene| {
+        scene.change(|snapshot| {
+            snapshot["generation"] = 2.into();
+            snapshot["workloads"][SERVERS.to_string()]["leaving"] = true.into();
+            snapshot["backends"][0]["endpoints"] = json!([]);
+        });
+    };
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({}));
+    run(async { assert_eq!(send(&mut caller(&scene).await, "GET", "").await, StatusCode::OK) });
+    leave(&scene);
+    assert_eq!(heard.wait(3), [CONNECTED, "GET ", CLOSED]);
+
+    let heard = Heard::default();
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            while read_request(&mut stream).is_some() {
+                heard.add("asked");
+                stream.write_all(OK.as_bytes()).expect("written");
+            }
+            heard.add(CLOSED);
+        }
+    });
+    let scene = Scene::with(&[server], |snapshot| snapshot["ports"][0]["protocol"] = "http".into());
+    assert!(scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").contains("200 OK"));
+    leave(&scene);
+    assert_eq!(heard.wait(2), ["asked", CLOSED]);
+}
+
+#[test]
+fn what_an_endpoint_refuses_unseen_is_sent_once_more_whatever_the_method() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[1]), &json!({}));
+    run(async {
+        let mut caller = caller(&scene).await;
+        for body in ["abc", "def"] {
+            assert_eq!(send(&mut caller, "POST", body).await, StatusCode::OK);
+        }
+    });
+    let heard = heard.all();
+    let posts: Vec<_> = heard.iter().filter(|it| it.starts_with("POST")).collect();
+    assert_eq!(posts, ["POST abc", "POST def"], "{heard:?}");
+}
+
+#[test]
+fn a_stream_that_an_endpoint_may_have_worked_on_is_not_sent_once_more() {
+    let heard = Heard::default();
+    // Ends each connection once a second request came, of which it has the head only.
+    let server = {
+        let heard = heard.clone();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        listener.set_nonblocking(true).expect("non-blocking");
+        thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("a listener");
+                while let Ok((stream, _)) = listener.accept().await {
+                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
+                    if let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(answer(request, respond, heard.clone()));
+                    }
+                    if let Some(Ok((request, _))) = connection.accept().await {
+                        heard.add(format!("{} begun", request.method()));
+                    }
+                }
+            });
+        });
+        address
+    };
+    let scene = before(server, &json!({}));
+    run(async {
+        let mut caller = caller(&scene).await;
+        assert_eq!(send(&mut caller, "GET", "").await, StatusCode::OK);
+        let request = Request::post("http://web/").body(()).expect("a request");
+        // Its body goes on.
+        let (answer, _stream) = caller.send_request(request, false).expect("sent");
+        assert_eq!(answer.await.expect("an answer").status(), StatusCode::BAD_GATEWAY);
+    });
+    assert_eq!(heard.all(), ["GET ", "POST begun"]);
+}
+
+#[test]
+fn a_body_that_came_on_a_stream_is_sent_once_more_as_it_was() {
+    for speaks in ["Http1", "Http2"] {
+        let heard = Heard::default();
+        let turn = AtomicUsize::new(0);
+        let server = if speaks == "Http1" {
+            let heard = heard.clone();
+            server(move |mut stream| {
+                while let Some(request) = read_request(&mut stream) {
+                    heard.add(if request.contains("abc") { "abc" } else { "nothing" });
+                    let answer = if turn.fetch_add(1, Ordering::Relaxed) == 0 { UNAVAILABLE } else { OK };
+                    stream.write_all(answer.as_bytes()).expect("written");
+                }
+            })
+        } else {
+            noting(&heard, &[0])
+        };
+        let scene = Scene::with(&[server], |snapshot| {
+            let backoff = json!({ "secs": 0, "nanos": 1_000_000 });
+            add_rule(snapshot, |rule| {
+                rule["retry"] = json!({ "codes": [503], "attempts": 1, "backoff": backoff });
+            });
+            snapshot["backends"][0]["speaks"] = speaks.into();
+        });
+        run(async {
+            let mut caller = caller(&scene).await;
+            assert_eq!(send(&mut caller, "PUT", "abc").await, StatusCode::OK, "{speaks}");
+        });
+        let heard = heard.all();
+        let bodies = heard.iter().filter(|it| it.ends_with("abc")).count();
+        assert_eq!(bodies, if speaks == "Http1" { 2 } else { 1 }, "{speaks} {heard:?}");
+    }
+}
+
+#[test]
+fn a_stream_without_a_body_says_so_to_a_server_of_http1() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[answering(&heard, OK)], |snapshot| {
+        snapshot["backends"][0]["speaks"] = "Http1".into();
+    });
+    run(async {
+        let mut caller = caller(&scene).await;
+        for method in ["POST", "GET"] {
+            assert_eq!(send(&mut caller, method, "").await, StatusCode::OK);
+        }
+    });
+    let says: Vec<bool> = heard.all().iter().map(|it| it.contains("content-length: 0\r\n")).collect();
+    assert_eq!(says, [true, false]);
+}
