@@ -11,15 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     setup,
-    shell::{self, output, root},
+    shell::{self, execute, output, root},
 };
 
 const WABE: &str = "target/release/wabe";
 const SHOP: &str = "examples/shop/bin/shop";
+const CANARY: &str = "examples/shop-canary";
+/// Who gets version 2 of the catalogue while [`CANARY`] is there: who asks for it, and a group of an A/B test.
+const CHOSEN: [&str; 2] = ["x-canary: yes", "cookie: group=b"];
 
 /// When the demo ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ fn show(ending: Ending, interrupted: &AtomicBool) -> Result<()> {
     let _ = shell::run(&format!("{WABE} explain shop/thief payment.shop:80"));
     step("What the thief sees");
     shell::run(&format!("{WABE} logs shop/thief"))?;
+    canary()?;
     if ending == Ending::ByItself {
         step("The latest connections");
         return shell::run(&format!("{WABE} flows"));
@@ -78,6 +82,30 @@ fn show(ending: Ending, interrupted: &AtomicBool) -> Result<()> {
     let _ = flows.kill();
     flows.wait()?;
     Ok(())
+}
+
+/// Layer 7: a route chooses by request.
+fn canary() -> Result<()> {
+    step(
+        "A canary: version 2 of the catalogue by header, for a group by its cookie, and for a twentieth of all others",
+    );
+    shell::run(&format!("{WABE} apply -f {CANARY}"))?;
+    for header in CHOSEN {
+        let url = "http://catalogue/catalogue";
+        let asked = ["exec", "shop/frontend", "--", "curl", "-sS", "-m", "5", "-H", header, url];
+        println!("+ {WABE} exec shop/frontend -- curl -H '{header}' {url}");
+        let goods =
+            output(WABE, &asked).with_context(|| format!("the catalogue does not answer {header:?}"))?;
+        println!("{goods}");
+        ensure!(goods.contains(r#""version":"v2""#), "{header:?} leads to another version");
+    }
+    step("Why");
+    let request = ["--http", "GET /catalogue", "-H", CHOSEN[0]];
+    println!("+ {WABE} explain shop/frontend catalogue.shop:80 --http 'GET /catalogue' -H '{}'", CHOSEN[0]);
+    execute(
+        Command::new(root().join(WABE)).args(["explain", "shop/frontend", "catalogue.shop:80"]).args(request),
+    )?;
+    shell::run(&format!("{WABE} delete -f {CANARY}"))
 }
 
 /// The address of the front end's workload.

@@ -10,7 +10,7 @@ use crate::shell::{self, execute, output, root};
 const LINKER: &str = "0.13.0";
 
 /// A file that a package brings, and the package.
-const TOOLS: [(&str, &str); 25] = [
+const TOOLS: [(&str, &str); 26] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
     ("/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src"),
@@ -28,6 +28,7 @@ const TOOLS: [(&str, &str); 25] = [
     // Clients and servers for the live tests of layer 7.
     ("/usr/lib/python3/dist-packages/grpc/__init__.py", "python3-grpcio"),
     ("/usr/share/nodejs/ws/package.json", "node-ws"),
+    ("/usr/bin/openssl", "openssl"),
     // Proxies that the benchmark compares ours with.
     ("/usr/sbin/haproxy", "haproxy"),
     ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),

@@ -94,7 +94,7 @@ const MANY: &str = "thousands of connections take minutes under emulation, and n
 const RATE: &str = "it asks for a rate of connections that emulation does not reach";
 
 /// Programs of which nothing runs.
-const LEFT_OUT: [(&str, &str); 16] = [
+const LEFT_OUT: [(&str, &str); 17] = [
     (
         "doctor",
         "it breaks a mesh by programs that are not in the machine, and what it reads other tests show",
@@ -114,6 +114,7 @@ const LEFT_OUT: [(&str, &str); 16] = [
     ("authorize_http", "nginx and curl are not on that machine"),
     ("conformance", "curl is not on that machine"),
     ("clients", "its clients are not on that machine"),
+    ("resilience", "curl, openssl and Python are not on that machine"),
     ("proxy", "its load is a rate of requests that emulation does not reach"),
     ("lab", "it measures, and emulated times are nobody's; its peers are not on that machine"),
     ("leftovers", "it starts a hundred workloads and counts what is left"),
