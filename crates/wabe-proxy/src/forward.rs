@@ -163,8 +163,12 @@ pub(crate) async fn forward(
                 let listed =
                     errand.retry().is_some_and(|it| it.codes.binary_search(&status.as_u16()).is_ok());
                 let again = listed && repeats && kept.is_all() && may_retry(balancer, &left, &permit);
-                if !again && !errand.is_mirrored {
-                    kept.let_go();
+                if !again {
+                    // The repetition is over, however long its answer takes.
+                    permit.take();
+                    if !errand.is_mirrored {
+                        kept.let_go();
+                    }
                 }
                 again
             },
@@ -220,8 +224,8 @@ pub(crate) async fn forward(
             Tried::Unwanted => {}
             Tried::Failed { failure, untouched } => {
                 let again = (untouched || repeats) && body.is_whole();
-                // Its other end had closed it while nobody used it, which is nobody's failure.
-                if used && again && !search.anew && failure == Failure::BadAnswer {
+                // Its other end had closed it while nobody used it, or did not begin, which is nobody's failure.
+                if (used || untouched) && again && !search.anew && failure == Failure::BadAnswer {
                     search.anew = true;
                     body.rewind();
                     continue;

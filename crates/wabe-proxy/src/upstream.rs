@@ -7,7 +7,6 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream as StdStream},
     os::fd::OwnedFd,
     pin::pin,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -33,10 +32,8 @@ use crate::{
     world::World,
 };
 
-mod making;
 mod shelves;
 
-use making::Making;
 pub(crate) use shelves::Shelves;
 
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
@@ -134,8 +131,6 @@ pub(crate) struct Pool {
     swept: Cell<Instant>,
     /// The snapshot whose policies it goes by.
     followed: Cell<u64>,
-    /// Those that can carry many requests and are being made: others wait for them.
-    making: RefCell<FxHashMap<Way, Rc<Making>>>,
     /// Since when what goes to an address is judged as it is now, of those where it is.
     judged: RefCell<FxHashMap<IpAddr, u64>>,
 }
@@ -172,7 +167,6 @@ impl Pool {
             waiting: RefCell::default(),
             swept: Cell::new(Instant::now()),
             followed: Cell::default(),
-            making: RefCell::default(),
             judged: RefCell::default(),
         }
     }
@@ -208,18 +202,6 @@ impl Pool {
 
     /// A new one, once there may be one more; or one that comes free meanwhile (and true).
     pub(crate) async fn connect(
-        &self,
-        way: Way,
-        limits: &Arc<Limits>,
-        terms: &ConnectionPool,
-    ) -> Result<(Connection, bool), NoConnection> {
-        match way.speech {
-            Speech::Http1 => self.make(way, limits, terms).await,
-            Speech::Http2 => self.make_or_join(way, limits, terms).await,
-        }
-    }
-
-    async fn make(
         &self,
         way: Way,
         limits: &Arc<Limits>,

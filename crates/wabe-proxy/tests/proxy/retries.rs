@@ -270,7 +270,7 @@ fn an_answer_that_does_not_come_to_its_end_in_time_breaks_off() {
                 heard.add("left");
             }
         });
-        let scene = ruled(&[server], |rule| rule["timeouts"][time] = milliseconds(200));
+        let scene = ruled(&[server], |rule| rule["timeouts"][time] = milliseconds(900));
         let answer = get(&scene);
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("abc"), "{answer}");
         assert_eq!(heard.wait(1), ["left"], "{time}");
@@ -372,7 +372,7 @@ fn a_mirror_that_is_silent_is_left_when_the_time_of_the_request_is_up() {
         }
     });
     let scene =
-        mirrored_as(answering(&heard, OK), silent, |rule| rule["timeouts"]["request"] = milliseconds(500));
+        mirrored_as(answering(&heard, OK), silent, |rule| rule["timeouts"]["request"] = milliseconds(900));
     assert_answer(&get(&scene), 200, "");
     assert_eq!(copies.wait(2), ["asked", "left"]);
 }
