@@ -113,7 +113,7 @@ pub(crate) async fn forward(
     search.grpc = errand.caller.streams && head.is_grpc();
     let drain = &errand.proxy.drain;
     let left = Cell::new(errand.retry().map_or(0, |it| it.attempts));
-    // Of the repetition under way, until the request is over or repeated once more.
+    // Of the repetition under way, until its answer is passed on or it is repeated once more.
     let permit = RefCell::new(None);
     loop {
         let reaching = async {

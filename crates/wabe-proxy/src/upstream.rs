@@ -46,8 +46,6 @@ const WINDOW: u32 = 256 << 10;
 const WINDOWS: u32 = 16 * WINDOW;
 /// What waits on a stream to be written, however much the endpoint says that it would take.
 const SENT: usize = 64 << 10;
-/// Streams at once until the endpoint says how many: as many as RFC 9113 (section 6.5.2) advises it to take at least.
-const STREAMS: usize = 100;
 
 /// What is spoken with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,7 +235,6 @@ impl Pool {
                     .enable_push(false)
                     .initial_window_size(WINDOW)
                     .initial_connection_window_size(WINDOWS)
-                    .initial_max_send_streams(STREAMS)
                     .max_send_buffer_size(SENT);
                 // Who polls hears of what comes.
                 let handshake = settings.handshake::<_, Bytes>(Prefixed::new(stream, Bytes::new()));

@@ -44,6 +44,24 @@ pub fn grpc_echo_that_is_well(heard: &Heard) -> SocketAddr {
 
 fn grpc_server(heard: &Heard, is_well: bool) -> SocketAddr {
     let heard = heard.clone();
+    serving(move |mut connection| {
+        let heard = heard.clone();
+        async move {
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(echo(request, respond, heard.clone(), is_well));
+            }
+        }
+    })
+}
+
+/// A connection to a server of these tests.
+pub type Served = h2_server::Connection<TcpStream, Bytes>;
+
+/// A server of HTTP/2 on a thread of its own, which ends with the test.
+pub fn serving<F>(serve: impl Fn(Served) -> F + Send + Sync + Clone + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("non-blocking");
     let address = listener.local_addr().expect("bound");
@@ -52,13 +70,8 @@ fn grpc_server(heard: &Heard, is_well: bool) -> SocketAddr {
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).expect("a listener");
             while let Ok((stream, _)) = listener.accept().await {
-                let heard = heard.clone();
-                tokio::spawn(async move {
-                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(echo(request, respond, heard.clone(), is_well));
-                    }
-                });
+                let serve = serve.clone();
+                tokio::spawn(async move { serve(h2_server::handshake(stream).await.expect("HTTP/2")).await });
             }
         });
     });

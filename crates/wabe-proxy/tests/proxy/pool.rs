@@ -8,18 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server as h2_server};
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::{
     http1::{OK, answering, read_request},
-    http2::{caller, run},
+    http2::{caller, run, serving},
     retries::{UNAVAILABLE, add_rule},
     scene::{Heard, SERVERS, Scene, server},
 };
@@ -31,31 +29,20 @@ const CLOSED: &str = "closed";
 /// refuses unseen.
 fn noting(heard: &Heard, refused: &'static [usize]) -> SocketAddr {
     let (heard, count) = (heard.clone(), Arc::new(AtomicUsize::new(0)));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.set_nonblocking(true).expect("non-blocking");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).expect("a listener");
-            while let Ok((stream, _)) = listener.accept().await {
-                let (heard, count) = (heard.clone(), Arc::clone(&count));
-                heard.add(CONNECTED);
-                tokio::spawn(async move {
-                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
-                    while let Some(Ok((request, mut respond))) = connection.accept().await {
-                        if refused.contains(&count.fetch_add(1, Ordering::Relaxed)) {
-                            respond.send_reset(Reason::REFUSED_STREAM);
-                        } else {
-                            tokio::spawn(answer(request, respond, heard.clone()));
-                        }
-                    }
-                    heard.add(CLOSED);
-                });
+    serving(move |mut connection| {
+        let (heard, count) = (heard.clone(), Arc::clone(&count));
+        async move {
+            heard.add(CONNECTED);
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if refused.contains(&count.fetch_add(1, Ordering::Relaxed)) {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                } else {
+                    tokio::spawn(answer(request, respond, heard.clone()));
+                }
             }
-        });
-    });
-    address
+            heard.add(CLOSED);
+        }
+    })
 }
 
 async fn answer(request: Request<RecvStream>, mut respond: h2_server::SendResponse<Bytes>, heard: Heard) {
@@ -66,6 +53,9 @@ async fn answer(request: Request<RecvStream>, mut respond: h2_server::SendRespon
     }
     heard.add(format!("{} {text}", head.method));
     let mut stream = respond.send_response(Response::new(()), false).expect("begun");
+    if head.uri.path() == "/large" {
+        return stream.send_data(vec![0; 1 << 20].into(), true).expect("sent as it is taken");
+    }
     stream.send_data("ok".into(), true).expect("sent");
 }
 
@@ -170,29 +160,20 @@ fn what_an_endpoint_refuses_unseen_is_sent_once_more_whatever_the_method() {
 fn a_stream_that_an_endpoint_may_have_worked_on_is_not_sent_once_more() {
     let heard = Heard::default();
     // Ends each connection once a second request came, of which it has the head only.
-    let server = {
+    let server = serving({
         let heard = heard.clone();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("bound");
-        listener.set_nonblocking(true).expect("non-blocking");
-        thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = TcpListener::from_std(listener).expect("a listener");
-                while let Ok((stream, _)) = listener.accept().await {
-                    let mut connection = h2_server::handshake(stream).await.expect("HTTP/2");
-                    if let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(answer(request, respond, heard.clone()));
-                    }
-                    if let Some(Ok((request, _))) = connection.accept().await {
-                        heard.add(format!("{} begun", request.method()));
-                    }
+        move |mut connection| {
+            let heard = heard.clone();
+            async move {
+                if let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(answer(request, respond, heard.clone()));
                 }
-            });
-        });
-        address
-    };
+                if let Some(Ok((request, _))) = connection.accept().await {
+                    heard.add(format!("{} begun", request.method()));
+                }
+            }
+        }
+    });
     let scene = before(server, &json!({}));
     run(async {
         let mut caller = caller(&scene).await;
@@ -253,4 +234,25 @@ fn a_stream_without_a_body_says_so_to_a_server_of_http1() {
     });
     let says: Vec<bool> = heard.all().iter().map(|it| it.contains("content-length: 0\r\n")).collect();
     assert_eq!(says, [true, false]);
+}
+
+#[test]
+fn answers_that_a_caller_does_not_read_do_not_hold_up_those_of_others() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({}));
+    run(async {
+        let mut idler = caller(&scene).await;
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            let request = Request::get("http://web/large").body(()).expect("a request");
+            idler = idler.ready().await.expect("ready");
+            let (answer, _) = idler.send_request(request, true).expect("sent");
+            // Its head comes, and then as much as fits on the way.
+            unread.push(answer.await.expect("an answer"));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert_eq!(send(&mut caller(&scene).await, "GET", "").await, StatusCode::OK);
+        drop(unread);
+    });
+    assert_eq!(heard.all().iter().filter(|it| *it == CONNECTED).count(), 1, "on the same connection");
 }

@@ -378,6 +378,17 @@ fn a_mirror_that_is_silent_is_left_when_the_time_of_the_request_is_up() {
 }
 
 #[test]
+fn no_more_copies_are_under_way_than_there_may_be() {
+    let (heard, copies) = (Heard::default(), Heard::default());
+    let scene = mirrored(answering(&heard, OK), silent(&copies));
+    (0..280).for_each(|_| assert_answer(&get(&scene), 200, ""));
+    copies.wait(256);
+    // One more would come at once.
+    thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!((copies.all().len(), heard.all().len()), (256, 280));
+}
+
+#[test]
 fn a_mirror_gets_a_call_of_grpc() {
     let copies = Heard::default();
     let scene = mirrored(grpc_echo(), grpc_echo_that_tells(&copies));
