@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod failures;
 mod fuzz;
 mod kernel61;
 mod live_programs;

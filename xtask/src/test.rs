@@ -5,10 +5,10 @@ use std::{process::Command, time::Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    live_programs, other_layout,
+    failures, live_programs, other_layout,
     reachable::Testbox,
     setup,
-    shell::{self, Beside, execute, output},
+    shell::{self, Beside, output},
 };
 
 /// Names the workloads' program to tests.
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
         "unit, table and property tests; programs and namespaces of single crates; a build for upgrades begins beside them",
         || {
             let arguments = ["test", "--quiet", "--workspace", "--exclude", "wabe-tests"];
-            execute(Command::new("cargo").args(arguments).env(TESTBOX, testbox.program()))
+            failures::execute(Command::new("cargo").args(arguments).env(TESTBOX, testbox.program()))
         },
     );
     let mut other_layout = None;
@@ -45,10 +45,10 @@ pub(crate) fn run() -> Result<()> {
     both(unit, built)?;
     let live = |programs: &[String]| {
         let mut command = Command::new("cargo");
-        command.args(["test", "--package", "wabe-tests"]).args(programs);
+        command.args(["test", "--no-fail-fast", "--package", "wabe-tests"]).args(programs);
         // One test at a time: several count what is on the machine, and two cores are few.
         command.args(["--", "--test-threads=1", "--show-output"]).env(TESTBOX, testbox.program());
-        execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
+        failures::execute(command.envs(other_layout.iter().map(|path| ("WABE_OTHER_LAYOUT", path))))
     };
     let (lab, others) = lab_and_others()?;
     // Most of the time live tests wait for something.

@@ -183,7 +183,7 @@ fn drawn<T: Tables>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
 
     use super::*;
     use crate::fake::Fake;
@@ -226,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn weights_hold_within_two_percent_while_connections_overlap() {
+        for open in [1, 3, 7] {
+            let mut tables = Fake::default();
+            let service = tables.service_with(Balance::TwoChoices, &[600, 300, 100]);
+            let mut connections = VecDeque::new();
+            let mut counts = BTreeMap::new();
+            for _ in 0..50_000 {
+                let chosen = choose(&tables, &service, &Ip::UNSPECIFIED).expect("an endpoint").endpoint;
+                *counts.entry(chosen).or_insert(0) += 1;
+                *tables.live.entry(chosen).or_insert(0) += 1;
+                connections.push_back(chosen);
+                if connections.len() > open {
+                    let ended = connections.pop_front().expect("just now");
+                    *tables.live.entry(ended).or_insert(0) -= 1;
+                }
+            }
+            for (endpoint, share) in [(1, 0.6), (2, 0.3), (3, 0.1)] {
+                let got = f64::from(counts[&endpoint]) / 50_000.0;
+                assert!((got - share).abs() < 0.02, "{open} open, {endpoint}: {got} instead of {share}");
+            }
+        }
+    }
+
+    #[test]
     fn turns_are_exact_with_equal_weights() {
         let counts = shares(Balance::RoundRobin, &[100, 100, 100], 30);
         assert_eq!(counts, BTreeMap::from([(1, 10), (2, 10), (3, 10)]));
@@ -258,7 +282,7 @@ mod tests {
         let mut tables = Fake::default();
         let service = tables.service_with(Balance::TwoChoices, &[100; 10]);
         // Endpoint 10 keeps each connection for 200 arrivals, the others for one.
-        let mut slow = std::collections::VecDeque::new();
+        let mut slow = VecDeque::new();
         let (mut chosen_slow, total) = (0, 10_000);
         for now in 0..total {
             while slow.front().is_some_and(|since| now - since >= 200) {
