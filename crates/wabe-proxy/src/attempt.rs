@@ -8,7 +8,7 @@ use http::{
     header::{CONNECTION, HOST, UPGRADE},
     request, response,
 };
-use tokio::{select, time::sleep_until};
+use tokio::{select, task::unconstrained, time::sleep_until};
 use wabe_http1::{
     BodyDecoder, BodyEncoder, Framing, Limits, Piece, PlainHead, Refusal, is_persistent, plain_response,
     response,
@@ -35,14 +35,25 @@ pub(crate) enum Tried {
     Unwanted,
     /// Both ends talk something else from now on.
     Switched(StatusCode),
-    /// No answer. `untouched` if the endpoint can't have begun to work on it.
-    Failed { failure: Failure, untouched: bool },
+    /// No answer.
+    Failed { failure: Failure, reach: Reach },
     /// The caller left.
     Forsaken,
     /// Policies refuse by now what was sent already. Nothing went to the caller.
     Revoked(Refused),
     /// The caller's body can't be understood.
     Malformed(Refusal),
+}
+
+/// How far the endpoint got with a request that has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It can't have begun to work on it.
+    Untouched,
+    /// It was gone without a word.
+    Unknown,
+    /// It had the request, and had begun to answer, refused it or took too long.
+    Begun,
 }
 
 /// How an answer ended that went to the caller.
@@ -94,15 +105,15 @@ pub(crate) async fn attempt<'a>(
     answerer: &mut Option<Answerer<'a>>,
     terms: &Terms<'_>,
 ) -> Tried {
-    let gone = |untouched| Tried::Failed { failure: Failure::BadAnswer, untouched };
+    let gone = |reach| Tried::Failed { failure: Failure::BadAnswer, reach };
     let framing = body.framing(head.fields());
     let persistent_before = matches!(connection, Connection::Http1(_));
     let plain = terms.unchanged && answerer.as_ref().is_some_and(Answerer::takes_plain);
     let (mut sink, mut awaited) = match begin(connection, head, framing, plain).await {
         Ok(begun) => begun,
-        Err(NotBegun::Closed) => return gone(true),
+        Err(NotBegun::Closed) => return gone(Reach::Untouched),
         Err(NotBegun::Unwritable) => {
-            return Tried::Failed { failure: Failure::Unsupported, untouched: true };
+            return Tried::Failed { failure: Failure::Unsupported, reach: Reach::Untouched };
         }
     };
     let asks_for_upgrade = head.fields().is_some_and(|it| it.contains_key(UPGRADE));
@@ -111,6 +122,7 @@ pub(crate) async fn attempt<'a>(
     // The endpoint was told nothing at all.
     let mut unsent = false;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
+    // Heard below even if bytes never pause, which leaves a task that goes by tokio's budget no turn for anything else.
     let mut late = pin!(until(terms.deadline.map(|it| it.0)));
     let came = loop {
         let callers = answerer.as_mut().expect("invariant: taken below only");
@@ -123,7 +135,7 @@ pub(crate) async fn attempt<'a>(
                     Err(Broken::Source(BodyError::Gone(_))) => return Tried::Forsaken,
                     Err(Broken::Source(BodyError::Malformed(refusal))) => return Tried::Malformed(refusal),
                     Err(Broken::Source(BodyError::Slow)) => {
-                        return Tried::Failed { failure: Failure::SlowBody, untouched: false };
+                        return Tried::Failed { failure: Failure::SlowBody, reach: Reach::Begun };
                     }
                     // It may have answered nevertheless.
                     Err(Broken::Sink { unsent: nothing }) => (sound, unsent) = (false, nothing),
@@ -134,7 +146,7 @@ pub(crate) async fn attempt<'a>(
                 // Requests that follow would go there, too, and by no rule.
                 Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !asks_for_upgrade => {
                     tracing::debug!("an endpoint changes to a protocol that nobody asked for");
-                    return gone(false);
+                    return gone(Reach::Begun);
                 }
                 Ok(Answer::Parts(mut head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
                     end_hop(&mut head.headers);
@@ -143,20 +155,22 @@ pub(crate) async fn attempt<'a>(
                     }
                 }
                 Ok(head) => break head,
-                Err(NoHead::Closed { any }) => return gone(!any && unsent),
-                Err(NoHead::Refused) => return gone(true),
+                Err(NoHead::Closed { any: true }) => return gone(Reach::Begun),
+                Err(NoHead::Closed { any: false }) if unsent => return gone(Reach::Untouched),
+                Err(NoHead::Closed { any: false }) => return gone(Reach::Unknown),
+                Err(NoHead::Refused) => return gone(Reach::Untouched),
                 Err(NoHead::Malformed(refusal)) => {
                     tracing::debug!(%refusal, "an endpoint's answer is malformed");
-                    return gone(false);
+                    return gone(Reach::Begun);
                 }
             },
             () = callers.forsaken() => return Tried::Forsaken,
-            ended = terms.case.ended(head) => return match ended {
+            ended = unconstrained(terms.case.ended(head)) => return match ended {
                 Ended::Revoked(refused) => Tried::Revoked(refused),
-                Ended::Over => Tried::Failed { failure: Failure::Ending, untouched: false },
+                Ended::Over => Tried::Failed { failure: Failure::Ending, reach: Reach::Begun },
             },
-            () = &mut late => {
-                return Tried::Failed { failure: terms.late(), untouched: false };
+            () = unconstrained(&mut late) => {
+                return Tried::Failed { failure: terms.late(), reach: Reach::Begun };
             }
         }
     };
@@ -199,11 +213,11 @@ pub(crate) async fn attempt<'a>(
                     }
                     sound &= done.is_ok();
                 }
-                ended = terms.case.ended(head) => break Err(match ended {
+                ended = unconstrained(terms.case.ended(head)) => break Err(match ended {
                     Ended::Revoked(refused) => Broken::Refused(refused),
                     Ended::Over => Broken::Ending,
                 }),
-                () = &mut late => break Err(Broken::Late(terms.late())),
+                () = unconstrained(&mut late) => break Err(Broken::Late(terms.late())),
             }
         }
     }
@@ -305,7 +319,7 @@ enum Awaited<'c> {
 
 /// Why no head came.
 enum NoHead {
-    /// The endpoint closed; `any` if it had begun to answer.
+    /// The endpoint closed, or reset the stream; `any` if it had begun to answer, or said so of this very stream.
     Closed {
         any: bool,
     },
@@ -378,7 +392,7 @@ impl<'c> Awaited<'c> {
                         }
                         Err(error) => {
                             tracing::debug!(%error, "no answer");
-                            Err(NoHead::Closed { any: true })
+                            Err(NoHead::Closed { any: error.is_reset() })
                         }
                     })
                 })

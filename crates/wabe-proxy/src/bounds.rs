@@ -49,6 +49,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        http2_frames::{IDLE_RATIO, SPARE, SPARE_EACH_SECOND},
         replay,
         serve::http2,
         wire::{COPIED, LARGE, WAITING},
@@ -81,6 +82,11 @@ mod tests {
             format!("{} KiB for one of HTTP/1", HTTP1 >> 10),
             format!("{} MiB for one of HTTP/2", HTTP2 >> 20),
             format!("{} streams", http2::STREAMS),
+            format!(
+                "{IDLE_RATIO} for each octet of heads, of bodies, and of what the caller is sent that is no answer to these, \
+                 {SPARE_EACH_SECOND} for each second that the connection lasts, and {} MiB",
+                SPARE >> 20
+            ),
             format!("{} s for its first octets", first.as_secs()),
             format!("{} s for a head", head.as_secs()),
             format!("{} s for more of a body", body.as_secs()),

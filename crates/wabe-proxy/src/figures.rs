@@ -16,7 +16,7 @@ mod halves;
 mod sums;
 mod tally;
 
-pub use halves::{FILE, read};
+pub use halves::{FILE, framed, read};
 pub(crate) use sums::Sums;
 pub(crate) use tally::{Ended, Tally};
 

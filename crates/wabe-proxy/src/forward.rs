@@ -18,7 +18,7 @@ use wabe_policy::http::TableRule;
 use crate::{
     access::Record,
     answer::Answerer,
-    attempt::{End, Terms, Tried, attempt},
+    attempt::{End, Reach, Terms, Tried, attempt},
     balance::{Asked, Balancer, Hashed, Outcome, Permit, UnderWay, hashed},
     failure::Failure,
     head::Head,
@@ -222,10 +222,15 @@ pub(crate) async fn forward(
             }
             Tried::Malformed(refusal) => return Forwarded::Failed(Failure::Malformed(refusal)),
             Tried::Unwanted => {}
-            Tried::Failed { failure, untouched } => {
+            Tried::Failed { failure, reach } => {
+                let untouched = reach == Reach::Untouched;
                 let again = (untouched || repeats) && body.is_whole();
                 // Its other end had closed it while nobody used it, or did not begin, which is nobody's failure.
-                if (used || untouched) && again && !search.anew && failure == Failure::BadAnswer {
+                if (untouched || used && reach == Reach::Unknown)
+                    && again
+                    && !search.anew
+                    && failure == Failure::BadAnswer
+                {
                     search.anew = true;
                     body.rewind();
                     continue;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 
+use crate::fields::grpc_timeout;
+
 /// Whether a request is one of gRPC's (its PROTOCOL-HTTP2.md): failures are told by `grpc-status` then.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
@@ -11,23 +13,9 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';'))
 }
 
-/// The caller's deadline: 1 to 8 digits and a unit, as that document says.
+/// The caller's deadline.
 pub(crate) fn patience(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|it| it.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
+    grpc_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 /// What became of a call: a number of gRPC's statuscodes.md, 0 to [`LARGEST`].

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, header::COOKIE};
 use wabe_model::{HashCookie, HashKey};
 
 use super::random::{Random, scatter};
+use crate::fields;
 
 /// What is looked at.
 pub(crate) struct Asked<'a> {
@@ -35,7 +36,7 @@ pub(crate) fn hashed(key: &HashKey, asked: &Asked<'_>, random: &Random) -> Hashe
             (!values.is_empty()).then(|| hash(&values.join(&b","[..])))
         }
         HashKey::Query(name) => {
-            asked.query.and_then(|query| parameter(query, name)).map(|it| hash(it.as_bytes()))
+            asked.query.and_then(|query| fields::parameter(query, name)).map(|it| hash(it.as_bytes()))
         }
         HashKey::Cookie(cookie) => return by_cookie(cookie, asked, random),
     };
@@ -43,7 +44,8 @@ pub(crate) fn hashed(key: &HashKey, asked: &Asked<'_>, random: &Random) -> Hashe
 }
 
 fn by_cookie(cookie: &HashCookie, asked: &Asked<'_>, random: &Random) -> Hashed {
-    if let Some(value) = cookie_value(asked.headers, &cookie.name) {
+    let mut crumbs = asked.headers.get_all(COOKIE).iter();
+    if let Some(value) = crumbs.find_map(|it| fields::cookie(it.as_bytes(), &cookie.name)) {
         return Hashed { hash: Some(hash(value)), set_cookie: None };
     }
     let Some(lifetime) = cookie.lifetime else { return Hashed::default() };
@@ -57,23 +59,6 @@ fn by_cookie(cookie: &HashCookie, asked: &Asked<'_>, random: &Random) -> Hashed 
     }
     text.push_str("; HttpOnly");
     Hashed { hash: Some(hash(value.as_bytes())), set_cookie: Some(text) }
-}
-
-/// The first value of a cookie (RFC 6265, section 5.4), without quotes around it.
-fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let all = headers.get_all("cookie").iter().flat_map(|it| it.as_bytes().split(|byte| *byte == b';'));
-    let mut pairs = all.filter_map(|pair| {
-        let middle = pair.iter().position(|byte| *byte == b'=')?;
-        Some((pair[..middle].trim_ascii(), pair[middle + 1..].trim_ascii()))
-    });
-    let value = pairs.find(|(key, _)| *key == name.as_bytes())?.1;
-    Some(value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value))
-}
-
-/// The first value of a parameter, as it was written.
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// FNV-1a (Fowler, Noll, Vo), whose weak low bits are mixed in the end. The same in every proxy of every version: another

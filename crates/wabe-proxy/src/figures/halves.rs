@@ -50,15 +50,10 @@ impl Writer {
 }
 
 fn encode(number: u64, figures: &Figures) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; HEAD];
-    serde_json::to_writer(&mut bytes, figures)?;
+    let bytes = framed(number, &serde_json::to_vec(figures)?);
     if bytes.len() > HALF {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let length = (bytes.len() - HEAD) as u64;
-    let sum = checksum(number, &bytes[HEAD..]);
-    let head = [MAGIC, number.to_le_bytes(), length.to_le_bytes(), sum.to_le_bytes()];
-    bytes[..HEAD].copy_from_slice(head.as_flattened());
     Ok(bytes)
 }
 
@@ -77,6 +72,14 @@ fn half(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, length, sum) = (word(1)?, usize::try_from(word(2)?).ok()?, word(3)?);
     let text = rest.get(..length).filter(|_| length <= HALF - HEAD && head.starts_with(&MAGIC))?;
     (checksum(number, text) == sum).then_some((number, text))
+}
+
+/// A half with this text, of whatever kind.
+#[must_use]
+pub fn framed(number: u64, text: &[u8]) -> Vec<u8> {
+    let (length, sum) = (text.len() as u64, checksum(number, text));
+    let head = [MAGIC, number.to_le_bytes(), length.to_le_bytes(), sum.to_le_bytes()];
+    [head.as_flattened(), text].concat()
 }
 
 /// FNV-1a by words of 8 bytes: whether a half is whole, not whether it is true.
@@ -169,9 +172,7 @@ mod tests {
             let place = cut % good.len();
             good[place] = byte;
             for text in [text.as_bytes(), &good] {
-                let length = text.len() as u64;
-                let head = [MAGIC, 1_u64.to_le_bytes(), length.to_le_bytes(), checksum(1, text).to_le_bytes()];
-                let read = read(&[head.as_flattened(), text].concat());
+                let read = read(&framed(1, text));
                 proptest::prop_assert!(read.is_none_or(|it| it.is_sound()));
             }
         }

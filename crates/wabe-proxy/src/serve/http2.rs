@@ -24,7 +24,6 @@ use crate::{
     wire::{Prefixed, close, split},
 };
 
-mod heads;
 mod lent;
 
 use lent::{Lent, Owned};
@@ -88,7 +87,7 @@ async fn serve_streams(
     // Each request under way has one, and there was one since `idle` was set.
     let (under_way, mut served) = (Rc::new(()), false);
     let mut idle = pin!(sleep(proxy.bounds.idle));
-    let mut slow = pin!(owned.slow_head(proxy.bounds.head));
+    let mut abused = pin!(owned.abused(proxy.bounds.head));
     loop {
         let next = select! {
             biased;
@@ -113,9 +112,9 @@ async fn serve_streams(
                 idle.as_mut().reset(Instant::now() + patience);
                 continue;
             }
-            () = &mut slow, if !ended => {
-                // Nothing else can come while it does (section 4.3).
-                tracing::debug!(?caller, "a head came too slowly");
+            abuse = &mut abused, if !ended => {
+                // Nothing else can come while a head does (section 4.3).
+                tracing::debug!(?caller, "{abuse}");
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 (told, ended, served) = (true, true, false);
                 idle.as_mut().reset(Instant::now() + LINGER);

@@ -5,6 +5,7 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::{Mutex, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -13,7 +14,8 @@ use http::{Request, StatusCode};
 use crate::{
     frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, Got, HEADERS,
-        INITIAL_WINDOW_SIZE, PING, PREFACE, RST_STREAM, SETTINGS, field, frame, settings, window_update,
+        INITIAL_WINDOW_SIZE, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, field, frame, settings,
+        window_update,
     },
     http1::{OK, answering, read_request},
     http2::{caller, run},
@@ -188,6 +190,27 @@ fn who_asks_for_signs_of_life_and_does_not_read_them_is_not_listened_to_for_ever
         let many = frame.repeat(1000);
         let written = flood(&mut flooding, &many, MUCH);
         assert!(written < MUCH, "{written} bytes of frames of {}", frame.len());
+        assert_others_are_served(&scene);
+    }
+}
+
+#[test]
+fn who_asks_for_nothing_but_signs_of_life_is_left_though_he_reads_them() {
+    let heard = Heard::default();
+    let scene = scene(&heard);
+    for frame in [
+        frame(PING, 0, 0, &[7; 8]),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 7]),
+        window_update(0, 1),
+    ] {
+        let mut flooding = begun(&scene);
+        let mut writing = flooding.try_clone().expect("cloned");
+        let writer = thread::spawn(move || flood(&mut writing, &frame.repeat(1000), MUCH));
+        let frames = frames(&mut flooding);
+        let written = writer.join().expect("no panic");
+        assert!(written < MUCH, "{written} bytes");
+        assert_eq!(told(&frames), Some(ENHANCE_YOUR_CALM));
         assert_others_are_served(&scene);
     }
 }

@@ -222,6 +222,28 @@ fn a_kept_connection_that_ends_under_a_request_is_replaced_without_an_attempt() 
 }
 
 #[test]
+fn what_a_kept_connection_answers_is_an_answer_however_bad() {
+    for answer in ["HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK", "no answer\r\n\r\n"] {
+        let heard = Heard::default();
+        // Each connection answers well once, and then like this.
+        let server = server({
+            let heard = heard.clone();
+            move |mut stream| {
+                for answer in [OK, answer] {
+                    let Some(request) = read_request(&mut stream) else { return };
+                    heard.add(request);
+                    stream.write_all(answer.as_bytes()).expect("written");
+                }
+            }
+        });
+        let scene = ruled(&[server], |_| {});
+        assert_answer(&get(&scene), 200, "");
+        assert_answer(&get(&scene), 502, "bad-upstream-answer");
+        assert_eq!(heard.all().len(), 2, "{answer} was asked for again");
+    }
+}
+
+#[test]
 fn a_short_body_is_sent_again_and_a_long_one_is_not() {
     const KEPT: usize = 64 << 10;
     for (length, status, times) in [(KEPT, 200, 2), (KEPT + 1, 503, 1)] {
@@ -303,6 +325,39 @@ fn no_more_repetitions_are_under_way_than_there_may_be() {
     heard.wait(2);
     assert_answer(&get(&scene), 503, "");
     assert_eq!(heard.all().len(), 3, "it was not repeated");
+}
+
+#[test]
+fn a_repetition_whose_answer_has_begun_leaves_room_for_another() {
+    let heard = Heard::default();
+    let turn = AtomicUsize::new(0);
+    // Each first try is refused; the repetitions' answers begin, and the first one's does not end.
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            while let Some(request) = read_request(&mut stream) {
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                heard.add(request);
+                let answer = match turn {
+                    1 => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
+                    3 => OK,
+                    _ => UNAVAILABLE,
+                };
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let scene = Scene::with(&[server], |snapshot| {
+        add_rule(snapshot, |rule| rule["retry"] = retry(1));
+        snapshot["backends"][0]["traffic"] = json!({ "pool": { "retries": 1 } });
+    });
+    let mut first = scene.connect();
+    first.write_all(b"GET /first HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+    first.read_exact(&mut [0; 17]).expect("it has begun");
+    assert_answer(&get(&scene), 200, "");
+    assert_eq!(heard.all().len(), 4);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A connection that HTTP/2 has on loan, so that its owner can end it, and sees whether a head comes to its end.
+//! A connection that HTTP/2 has on loan, so that its owner can end it, and sees whether a head comes to its end and whether
+//! anything comes that carries something.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,17 +13,22 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    select,
     time::{Instant, sleep_until},
 };
 
-use super::heads::Heads;
-use crate::wire::Prefixed;
+use crate::{http2_frames::Frames, wire::Prefixed};
 
 /// What is lent.
 #[derive(Debug)]
 pub(super) struct Owned {
     stream: RefCell<Prefixed>,
-    heads: RefCell<Heads>,
+    frames: RefCell<Frames>,
+    since: Instant,
+    /// Octets that the caller took.
+    written: Cell<u64>,
+    /// Next to nothing came that carries something.
+    is_flooded: Cell<bool>,
     /// When the head began that is under way.
     begun: Cell<Option<Instant>>,
     /// All that has come was read. What was not read is not the caller's delay.
@@ -31,17 +37,32 @@ pub(super) struct Owned {
 
 impl Owned {
     pub(super) fn new(stream: Prefixed) -> Self {
-        let (stream, heads) = (RefCell::new(stream), RefCell::new(Heads::new()));
-        Self { stream, heads, begun: Cell::new(None), is_dry: Cell::new(false) }
+        Self {
+            stream: RefCell::new(stream),
+            frames: RefCell::new(Frames::new()),
+            since: Instant::now(),
+            written: Cell::new(0),
+            is_flooded: Cell::new(false),
+            begun: Cell::new(None),
+            is_dry: Cell::new(false),
+        }
     }
 
     pub(super) fn into_inner(self) -> Prefixed {
         self.stream.into_inner()
     }
 
-    /// Completes once a head has been under way for so long. To be polled by the task that has the connection read: without a head
-    /// that comes in parts nothing wakes it.
-    pub(super) async fn slow_head(&self, patience: Duration) {
+    /// Completes once the caller is no longer to be put up with, and says why: a head has been under way for so long, or frames
+    /// come that carry nothing. To be polled by the task that has the connection read: nothing else wakes it.
+    pub(super) async fn abused(&self, patience: Duration) -> &'static str {
+        let flooded = poll_fn(|_| if self.is_flooded.get() { Poll::Ready(()) } else { Poll::Pending });
+        select! {
+            () = flooded => "next to nothing that came carries anything",
+            () = self.slow_head(patience) => "a head came too slowly",
+        }
+    }
+
+    async fn slow_head(&self, patience: Duration) {
         let begun = || poll_fn(|_| self.begun.get().map_or(Poll::Pending, Poll::Ready));
         loop {
             let since = begun().await;
@@ -59,10 +80,17 @@ impl Owned {
         }
     }
 
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(octets)) = written {
+            self.written.set(self.written.get() + *octets as u64);
+        }
+    }
+
     fn passed(&self, bytes: &[u8]) {
-        let mut heads = self.heads.borrow_mut();
-        let ended = heads.pass(bytes);
-        if !heads.is_under_way() {
+        let mut frames = self.frames.borrow_mut();
+        let ended = frames.pass(bytes);
+        self.is_flooded.set(frames.is_flood(self.written.get(), || self.since.elapsed().as_secs()));
+        if !frames.is_under_way() {
             self.begun.set(None);
         } else if ended || self.begun.get().is_none() {
             self.begun.set(Some(Instant::now()));
@@ -96,7 +124,9 @@ impl AsyncRead for Lent {
 
 impl AsyncWrite for Lent {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(context, bytes)
+        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(context, bytes);
+        self.0.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -104,7 +134,9 @@ impl AsyncWrite for Lent {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(context, parts);
+        self.0.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
