@@ -6,10 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod client_hello;
+pub mod detection;
 pub mod dns;
 pub mod events;
+pub mod fields;
+pub mod figures;
 pub mod http1_request;
 pub mod http1_response;
+pub mod http2_frames;
 pub mod manifests;
 pub mod websocket;
 
@@ -28,7 +32,7 @@ pub struct Target {
 pub type Seed = (String, Vec<u8>);
 
 /// All there are.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "manifests", run: manifests::run, seeds: manifests::seeds },
     Target { name: "dns", run: dns::run, seeds: dns::seeds },
     Target { name: "events", run: events::run, seeds: events::seeds },
@@ -36,4 +40,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "websocket", run: websocket::run, seeds: websocket::seeds },
     Target { name: "http1-request", run: http1_request::run, seeds: http1_request::seeds },
     Target { name: "http1-response", run: http1_response::run, seeds: http1_response::seeds },
+    Target { name: "http2-frames", run: http2_frames::run, seeds: http2_frames::seeds },
+    Target { name: "detection", run: detection::run, seeds: detection::seeds },
+    Target { name: "fields", run: fields::run, seeds: fields::seeds },
+    Target { name: "figures", run: figures::run, seeds: figures::seeds },
 ];

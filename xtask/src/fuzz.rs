@@ -22,7 +22,7 @@ use crate::{
 use report::Report;
 
 /// What is fuzzed, how often by default (a minute or two each on one core that is idle), and the longest input in octets.
-const TARGETS: [(&str, u64, u32); 7] = [
+const TARGETS: [(&str, u64, u32); 11] = [
     ("manifests", 400_000, 4096),
     ("dns", 2_000_000, 2048),
     ("events", 1_000_000, 1100),
@@ -30,6 +30,10 @@ const TARGETS: [(&str, u64, u32); 7] = [
     ("websocket", 5_000_000, 1024),
     ("http1-request", 1_000_000, 2048),
     ("http1-response", 1_000_000, 1024),
+    ("http2-frames", 5_000_000, 512),
+    ("detection", 5_000_000, 512),
+    ("fields", 5_000_000, 256),
+    ("figures", 1_000_000, 4096),
 ];
 
 /// The flags of cargo-fuzz but for sanitizers: counters of edges, and what is compared with what.
