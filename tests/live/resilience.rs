@@ -34,6 +34,38 @@ class Broken(http.server.BaseHTTPRequestHandler):
 Server(('::', 8080), Broken).serve_forever()
 ";
 
+/// A server that answers well, but not soon.
+const SLOW: &str = "
+import http.server, socket, time
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+class Slow(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        time.sleep(0.05)
+        self.send_response(200)
+        self.send_header('content-length', '21')
+        self.end_headers()
+        self.wfile.write(b'{\"workload\": \"slow\"}')
+Server(('::', 8080), Slow).serve_forever()
+";
+/// A proxy that leads wherever it is asked to, which is itself.
+const TUNNEL: &str = "
+import http.server, socket
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+class Tunnel(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_CONNECT(self):
+        self.wfile.write(b'HTTP/1.1 200 OK\\r\\n\\r\\n')
+        while self.rfile.readline().strip():
+            pass
+        text = b'to ' + self.path.encode()
+        self.wfile.write(b'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n' % len(text) + text)
+        self.close_connection = True
+Server(('::', 8080), Tunnel).serve_forever()
+";
+
 fn tls(name: &str) -> Workload {
     Workload::new(name, &["sh", "-c", TLS, name.rsplit('/').next().expect("a name")])
         .with("privateTmp", json!(true))
@@ -41,8 +73,8 @@ fn tls(name: &str) -> Workload {
         .with("readiness", json!({ "tcp": { "port": 8443 } }))
 }
 
-fn broken(name: &str) -> Workload {
-    Workload::new(name, &["python3", "-c", BROKEN])
+fn python(name: &str, program: &str) -> Workload {
+    Workload::new(name, &["python3", "-c", program])
         .with("ports", json!([{ "name": "main", "port": 8080 }]))
         .with("readiness", json!({ "tcp": { "port": 8080 } }))
 }
@@ -113,7 +145,7 @@ fn resilience() {
         &led("shop/narrow"),
         &Rule::new("shop/narrow", json!({ "connectionPool": { "http": { "http2MaxRequests": 1 } } })),
         &Workload::web("shop/sound").label("tier", "mixed"),
-        &broken("shop/broken").label("tier", "mixed"),
+        &python("shop/broken", BROKEN).label("tier", "mixed"),
         &led("shop/mixed").with("selector", json!({ "tier": "mixed" })),
         &Rule::new(
             "shop/mixed",
@@ -123,6 +155,16 @@ fn resilience() {
         &Workload::web("shop/distant").label("tier", "zones").with("locality", zone("b")),
         &led("shop/zones").with("selector", json!({ "tier": "zones" })),
         &Rule::new("shop/zones", json!({ "loadBalancer": { "localityLbSetting": { "enabled": true } } })),
+        &Workload::web("shop/fast").label("tier", "paced"),
+        &python("shop/slow", SLOW).label("tier", "paced"),
+        &led("shop/paced")
+            .with("selector", json!({ "tier": "paced" }))
+            .annotation("mesh.wabe.dev/balance", "peak-ewma"),
+        &Workload::web("shop/warming"),
+        &led("shop/warming"),
+        &Rule::new("shop/warming", json!({ "loadBalancer": { "warmup": { "duration": "10s" } } })),
+        &python("shop/tunnel", TUNNEL),
+        &led("shop/tunnel"),
         &Workload::web("shop/leaving").with("grace", json!(format!("{}s", GRACE.as_secs()))),
         &led("shop/leaving"),
         &version("v1"),
@@ -146,6 +188,9 @@ fn resilience() {
             what_is_more_than_a_service_takes_is_refused_at_once,
             a_replica_that_fails_gets_no_more,
             near_replicas_serve_as_long_as_there_are_some,
+            the_faster_replica_gets_nearly_all,
+            a_new_replica_gets_little_at_first_and_half_at_last,
+            whoever_asks_for_a_tunnel_gets_one,
             a_workload_asks_for_the_proxy,
             the_example_of_a_canary_does_what_it_says,
             a_replica_that_leaves_does_not_wait_for_connections_that_nobody_uses,
@@ -266,6 +311,40 @@ fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {
     eventually("the other zone serves", || (ask() == "distant").then_some(()));
     let _ = mesh.wabe(&["scale", "shop/near", "1"]).success();
     eventually("the own zone serves again", || (0..5).all(|_| ask() == "near").then_some(()));
+}
+
+fn the_faster_replica_gets_nearly_all(mesh: &TestMesh) {
+    // One after the other: whoever counted requests under way would see no difference.
+    let said = curl(mesh, &["http://paced.shop/?[1-100]"]).success().stdout;
+    let slow = said.matches(r#""workload": "slow""#).count();
+    assert!(slow < 10, "the slow one got {slow} of 100");
+}
+
+fn a_new_replica_gets_little_at_first_and_half_at_last(mesh: &TestMesh) {
+    let warmth = || {
+        let explained = mesh.json(&["explain", CALLER, "warming.shop:80", "--http", "GET /"]);
+        let endpoints = explained["backends"][0]["endpoints"].as_array().cloned().expect("a list");
+        endpoints.iter().filter_map(|it| it["live"]["warmth"].as_u64()).collect::<Vec<_>>()
+    };
+    let new = || {
+        let said = curl(mesh, &["http://warming.shop/?[1-200]"]).success().stdout;
+        said.matches(r#""replica":"1""#).count()
+    };
+    assert_eq!(new(), 0);
+    eventually("the old one is warm", || (warmth() == [100]).then_some(()));
+    let _ = mesh.wabe(&["scale", "shop/warming", "2"]).success();
+    let first = eventually("it is ready", || Some(new()).filter(|it| *it > 0));
+    // A tenth of the old one's at the beginning, a third of all when half of its time is over.
+    assert!(first < 75, "{first} of 200 at first");
+    eventually("it has its share", || (85..=115).contains(&new()).then_some(()));
+    eventually("it is warm, too", || (warmth() == [100, 100]).then_some(()));
+}
+
+fn whoever_asks_for_a_tunnel_gets_one(mesh: &TestMesh) {
+    let words = ["--proxytunnel", "--proxy", "http://tunnel.shop:80", "http://far.test/"];
+    assert_eq!(curl(mesh, &words).success().stdout, "to far.test:80");
+    let connect = logged(mesh, |it| it["method"] == "CONNECT");
+    assert_eq!((&connect["status"], &connect["endpoint"]), (&json!(200), &json!("shop/tunnel")), "{connect}");
 }
 
 fn a_workload_asks_for_the_proxy(mesh: &TestMesh) {
