@@ -2,12 +2,14 @@
 //! the tables raised.
 
 use std::{
+    collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::shell::{execute, output, root};
 
@@ -32,6 +34,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         write_if_other(&source.join(name), &bytes).with_context(|| name.to_owned())?;
     }
     let target = folder.join("target");
+    begin_with_what_is_built(&target.join("debug"))?;
     // The copy has no tools of its own.
     let tools = root().join(".tools/bin");
     let path =
@@ -44,6 +47,48 @@ pub(crate) fn build() -> Result<PathBuf> {
             .env("CARGO_TARGET_DIR", &target),
     )?;
     Ok(target.join("debug/wabe"))
+}
+
+/// Copies what was built of other people's crates, and all of eBPF: where the sources are makes no difference to the former, and to the
+/// latter cargo sees it. Most of a build is that.
+fn begin_with_what_is_built(profile: &Path) -> Result<()> {
+    let built = root().join("target/debug");
+    if profile.exists() || !built.exists() {
+        return Ok(());
+    }
+    let ours = our_crates()?;
+    let is_ours = |name: &str| {
+        let name = name.strip_prefix("lib").unwrap_or(name);
+        name.rsplit_once('-').is_none_or(|(name, _hash)| ours.contains(&name.replace('-', "_")))
+    };
+    // In this order, as more may be built meanwhile: cargo puts the fingerprint last.
+    for part in [".fingerprint", "build", "deps"] {
+        let to = profile.join(part);
+        fs::create_dir_all(&to)?;
+        let names = fs::read_dir(built.join(part))?.map(|it| it.map(|it| it.path()));
+        let names = names.collect::<io::Result<Vec<_>>>()?.into_iter();
+        let foreign = names.filter(|it| it.file_name().is_some_and(|it| !is_ours(&it.to_string_lossy())));
+        copy(foreign, &to)?;
+    }
+    copy([built.join("ebpf")].into_iter().filter(|it| it.exists()), profile)
+}
+
+/// With their times, by which cargo goes.
+fn copy(from: impl Iterator<Item = PathBuf>, to: &Path) -> Result<()> {
+    let mut copy = Command::new("cp");
+    copy.args(["--archive", "--target-directory"]).arg(to).args(from);
+    if copy.get_args().len() == 3 { Ok(()) } else { execute(&mut copy) }
+}
+
+/// The names of what is built of this repository, as cargo writes them into those of files.
+fn our_crates() -> Result<BTreeSet<String>> {
+    let metadata = output("cargo", &["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&metadata.context("cargo metadata does not run")?)?;
+    let packages = metadata["packages"].as_array().context("cargo lists no packages")?;
+    let named = |it: &Value| it["name"].as_str().map(|it| it.replace('-', "_"));
+    let targets =
+        |it: &Value| it["targets"].as_array().into_iter().flatten().filter_map(named).collect::<Vec<_>>();
+    Ok(packages.iter().flat_map(|it| named(it).into_iter().chain(targets(it))).collect())
 }
 
 /// Leaves a file alone that says so already: cargo looks at its time.

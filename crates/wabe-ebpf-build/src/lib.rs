@@ -48,7 +48,7 @@ impl Programs<'_> {
         println!("cargo::rerun-if-env-changed=WABE_EBPF_RUSTC");
         let toolchain = Toolchain::find(&root)?;
         let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?);
-        let target = out.join("ebpf");
+        let target = shared(&out);
         let status = compiler(&toolchain)
             .current_dir(&folder)
             .env("CARGO_TARGET_DIR", &target)
@@ -70,6 +70,18 @@ impl Programs<'_> {
         fs::copy(&object, out.join(format!("{}.o", self.binary)))
             .map_err(|error| format!("{}: {error}", object.display()))?;
         Ok(())
+    }
+}
+
+/// Where the other compiler's cargo puts what it builds: one folder for all build scripts of a profile, so that `core` and the crates
+/// that the programs use are built once, and not for each package and each set of its features. Nobody builds other sources
+/// there meanwhile: cargo, which runs these scripts, has the profile's folder for itself.
+fn shared(out: &Path) -> PathBuf {
+    // Of `debug/build/wabe-datapath-0123/out`.
+    let mut folders = out.ancestors().skip(2);
+    match (folders.next(), folders.next()) {
+        (Some(build), Some(profile)) if build.ends_with("build") => profile.join("ebpf"),
+        _ => out.join("ebpf"),
     }
 }
 
@@ -98,4 +110,21 @@ fn compiler(toolchain: &Toolchain) -> Command {
 fn workspace_root() -> PathBuf {
     let here = env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from);
     here.ancestors().nth(2).map_or_else(|| here.clone(), Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn build_scripts_of_a_profile_share_a_folder() {
+        let of = |out: &str| shared(Path::new(out));
+        assert_eq!(of("/t/debug/build/wabe-datapath-01/out"), Path::new("/t/debug/ebpf"));
+        assert_eq!(
+            of("/t/x86_64-unknown-linux-gnu/dist/build/a-02/out"),
+            Path::new("/t/x86_64-unknown-linux-gnu/dist/ebpf")
+        );
+        // As cargo may have it some day.
+        assert_eq!(of("/t/elsewhere/out"), Path::new("/t/elsewhere/out/ebpf"));
+    }
 }
