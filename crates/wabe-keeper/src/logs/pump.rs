@@ -12,6 +12,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
 };
@@ -46,20 +47,25 @@ impl Pump {
             fs::create_dir_all(folder)?;
         }
         let desk = Arc::new(Mutex::new(Log { file: RotatingFile::open(path, full)?, lost: 0 }));
+        // Who polls may find nothing: a signal came, or somebody else read it. Nobody may wait for more while holding the lock.
+        fcntl_setfl(&output, fcntl_getfl(&output)? | OFlags::NONBLOCK)?;
         let (theirs, mut pipe) = (Arc::clone(&desk), File::from(output.try_clone()?));
         thread::Builder::new().name("log".into()).stack_size(256 << 10).spawn(move || {
             let mut buffer = vec![0; 64 << 10];
             loop {
                 // Waits outside the lock, and reads inside: whoever holds the lock knows that no line is on its way.
                 match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], None) {
-                    Ok(_) | Err(Errno::INTR) => {}
+                    Ok(_) => {}
+                    Err(Errno::INTR) => continue,
                     Err(_) => return,
                 }
                 let mut log = theirs.lock().unwrap_or_else(PoisonError::into_inner);
                 match pipe.read(&mut buffer) {
                     Ok(0) => return,
                     Ok(length) => log.write(&buffer[..length]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                    }
                     Err(_) => return,
                 }
             }
@@ -101,5 +107,36 @@ impl Log {
         if self.lost > 0 || self.file.write(bytes).is_err() {
             self.lost += bytes.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use rustix::io::{read, write};
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_what_does_not_come_while_the_pipe_is_held() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pump = Arc::new(Pump::start(&folder.path().join("log"), 1000).expect("a pump"));
+        let held = pump.hold();
+        assert_eq!(write(&pump.input, b"a line\n"), Ok(7));
+        // Its thread has heard of the line by now, and waits for its turn. Then somebody else takes it.
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(read(&pump.output, &mut [0; 16][..]), Ok(7));
+        drop(held);
+        thread::sleep(Duration::from_millis(100));
+        let (told, heard) = mpsc::channel();
+        thread::spawn({
+            let pump = Arc::clone(&pump);
+            move || {
+                let _held = pump.hold();
+                told.send(()).expect("the test waits");
+            }
+        });
+        heard.recv_timeout(Duration::from_secs(10)).expect("the lock is to be had");
     }
 }
