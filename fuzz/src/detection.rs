@@ -38,7 +38,7 @@ pub fn run(input: &[u8]) {
         };
         assert!(settled.is_none_or(|it| it == course), "it was settled as {settled:?} and is {course:?}");
         match course {
-            Course::Hold(None) => {}
+            Course::Hold(None) => assert_eq!(first_said, None, "it is held for ever"),
             Course::Hold(Some(until)) => {
                 assert!(until > now, "it would be asked again at once, for ever");
                 assert!(first_said.is_some_and(|it| until <= it + MOST_HELD_TIME), "it is held too long");

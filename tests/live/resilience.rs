@@ -42,11 +42,12 @@ class Server(http.server.ThreadingHTTPServer):
 class Slow(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
-        time.sleep(0.05)
+        time.sleep(0.5)
+        text = b'{\"workload\": \"slow\"}'
         self.send_response(200)
-        self.send_header('content-length', '21')
+        self.send_header('content-length', str(len(text)))
         self.end_headers()
-        self.wfile.write(b'{\"workload\": \"slow\"}')
+        self.wfile.write(text)
 Server(('::', 8080), Slow).serve_forever()
 ";
 /// A proxy that leads wherever it is asked to, which is itself.
@@ -315,9 +316,9 @@ fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {
 
 fn the_faster_replica_gets_nearly_all(mesh: &TestMesh) {
     // One after the other: whoever counted requests under way would see no difference.
-    let said = curl(mesh, &["http://paced.shop/?[1-100]"]).success().stdout;
+    let said = curl(mesh, &["http://paced.shop/?[1-40]"]).success().stdout;
     let slow = said.matches(r#""workload": "slow""#).count();
-    assert!(slow < 10, "the slow one got {slow} of 100");
+    assert!(slow < 5, "the slow one got {slow} of 40");
 }
 
 fn a_new_replica_gets_little_at_first_and_half_at_last(mesh: &TestMesh) {
@@ -333,9 +334,10 @@ fn a_new_replica_gets_little_at_first_and_half_at_last(mesh: &TestMesh) {
     assert_eq!(new(), 0);
     eventually("the old one is warm", || (warmth() == [100]).then_some(()));
     let _ = mesh.wabe(&["scale", "shop/warming", "2"]).success();
-    let first = eventually("it is ready", || Some(new()).filter(|it| *it > 0));
+    eventually("it is ready", || (new() > 0).then_some(()));
     // A tenth of the old one's at the beginning, a third of all when half of its time is over.
-    assert!(first < 75, "{first} of 200 at first");
+    let (first, warmth_then) = (new(), warmth());
+    assert!(first < 75 && warmth_then.iter().any(|it| *it < 100), "{first} of 200 at first, {warmth_then:?}");
     eventually("it has its share", || (85..=115).contains(&new()).then_some(()));
     eventually("it is warm, too", || (warmth() == [100, 100]).then_some(()));
 }

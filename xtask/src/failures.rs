@@ -1,8 +1,11 @@
 //! What tests that failed said, gathered from the thousands of lines of a long run, to be told at its end.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,21 +15,37 @@ use crate::shell;
 /// So many lines of one panic are told at most: some quote all that a program printed.
 const MOST_LINES: usize = 30;
 
+/// How long what tests have left behind may hold the output open when they are over.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
+
 /// Runs a command of `cargo test`, shows what it prints, and fails with what the tests that failed said.
 pub(crate) fn execute(command: &mut Command) -> Result<()> {
     command.current_dir(shell::root()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("{command:?} could not be run"))?;
-    let mut gathered = Gathered::default();
-    for line in BufReader::new(child.stdout.take().context("it is piped")?).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        println!("{line}");
-        gathered.read(&line);
-    }
+    let output = child.stdout.take().context("it is piped")?;
+    let gathered = Arc::<Mutex<Gathered>>::default();
+    let reader = thread::spawn({
+        let gathered = Arc::clone(&gathered);
+        move || show(output, &gathered)
+    });
     let status = child.wait()?;
+    let ended = Instant::now();
+    while !reader.is_finished() && ended.elapsed() < LEFT_BEHIND {
+        thread::sleep(Duration::from_millis(20));
+    }
     if !status.success() {
-        bail!("{command:?} ended with {status}\n{}", gathered.told.join("\n"));
+        let told = gathered.lock().unwrap_or_else(PoisonError::into_inner).told.join("\n");
+        bail!("{command:?} ended with {status}\n{told}");
     }
     Ok(())
+}
+
+fn show(output: impl Read, gathered: &Mutex<Gathered>) {
+    for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        println!("{line}");
+        gathered.lock().unwrap_or_else(PoisonError::into_inner).read(&line);
+    }
 }
 
 /// What has been read of the output of libtest, which lists the words of failed tests between `failures:` and the result.

@@ -18,6 +18,9 @@ const MAPS: &str = "crates/wabe-abi/src/maps.rs";
 const REVISION: &str = "pub const REVISION: u32 = 1;";
 const OTHER: &str = "pub const REVISION: u32 = 4_000_000_000;";
 
+/// What compilers leave behind.
+const DONE: [&str; 4] = ["rlib", "rmeta", "so", "d"];
+
 /// Builds it, and returns its path. Quick if nothing changed.
 pub(crate) fn build() -> Result<PathBuf> {
     let folder = root().join("target/other-layout");
@@ -34,7 +37,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         write_if_other(&source.join(name), &bytes).with_context(|| name.to_owned())?;
     }
     let target = folder.join("target");
-    begin_with_what_is_built(&target.join("debug"))?;
+    begin_with_what_is_built(&target)?;
     // The copy has no tools of its own.
     let tools = root().join(".tools/bin");
     let path =
@@ -49,26 +52,44 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(target.join("debug/wabe"))
 }
 
-/// Copies what was built of other people's crates, and all of eBPF: where the sources are makes no difference to the former, and to the
-/// latter cargo sees it. Most of a build is that.
-fn begin_with_what_is_built(profile: &Path) -> Result<()> {
+/// Begins with a copy of what was built of other people's crates, and of eBPF: where the sources are makes no difference to the former,
+/// and to the latter cargo sees it. Most of a build is that. Nothing depends on it.
+fn begin_with_what_is_built(target: &Path) -> Result<()> {
     let built = root().join("target/debug");
-    if profile.exists() || !built.exists() {
+    if target.exists() || !built.exists() {
         return Ok(());
     }
+    // Whole, or not at all.
+    let partial = target.with_extension("partial");
+    let remove = || if partial.exists() { fs::remove_dir_all(&partial) } else { Ok(()) };
+    remove()?;
+    match copy_foreign(&built, &partial.join("debug")) {
+        Ok(()) => Ok(fs::rename(&partial, target)?),
+        Err(error) => {
+            println!("it is built from nothing, as what is there could not be copied: {error:#}");
+            Ok(remove()?)
+        }
+    }
+}
+
+fn copy_foreign(built: &Path, profile: &Path) -> Result<()> {
     let ours = our_crates()?;
-    let is_ours = |name: &str| {
-        let name = name.strip_prefix("lib").unwrap_or(name);
-        name.rsplit_once('-').is_none_or(|(name, _hash)| ours.contains(&name.replace('-', "_")))
+    let is_foreign = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_prefix("lib").unwrap_or(&name);
+        name.rsplit_once('-').is_some_and(|(name, _hash)| !ours.contains(&name.replace('-', "_")))
+    };
+    // Compilers that are at work beside have files of other kinds.
+    let is_done = |path: &PathBuf| {
+        path.is_dir() || path.extension().is_some_and(|it| DONE.iter().any(|done| it == *done))
     };
     // In this order, as more may be built meanwhile: cargo puts the fingerprint last.
     for part in [".fingerprint", "build", "deps"] {
         let to = profile.join(part);
         fs::create_dir_all(&to)?;
         let names = fs::read_dir(built.join(part))?.map(|it| it.map(|it| it.path()));
-        let names = names.collect::<io::Result<Vec<_>>>()?.into_iter();
-        let foreign = names.filter(|it| it.file_name().is_some_and(|it| !is_ours(&it.to_string_lossy())));
-        copy(foreign, &to)?;
+        let names = names.collect::<io::Result<Vec<_>>>()?;
+        copy(names.into_iter().filter(|it| is_foreign(it) && is_done(it)), &to)?;
     }
     copy([built.join("ebpf")].into_iter().filter(|it| it.exists()), profile)
 }
