@@ -11,7 +11,7 @@ use wabe_model::{
 use wabe_policy::{
     http::HttpTable,
     requests::RequestPolicy,
-    stream::{Routing, protocol, routing, tcp::TcpTable, tls::TlsTable},
+    stream::{Routing, audiences, protocol, routing, tcp::TcpTable, tls::TlsTable},
 };
 use wabe_proxy::{
     BackendFacts, EndpointFacts, JudgedFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
@@ -30,9 +30,14 @@ mod tests;
 /// asks for that always, or policies of such a workload look at requests.
 pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
     port.transport == Transport::Tcp
-        && (routing(objects, service, port) != Routing::Nothing
+        && (is_routed(objects, service, port)
             || asks_for_it(objects, service)
             || objects.has_judged_workload(service))
+}
+
+fn is_routed(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
+    let holds = |callers: &str| routing(objects, service, port, callers) != Routing::Nothing;
+    audiences(objects, service, port).into_iter().any(holds)
 }
 
 /// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.
@@ -128,20 +133,26 @@ fn policies(judged: &Judged) -> (Vec<RequestPolicy>, BTreeMap<u32, JudgedFacts>)
 
 /// What the proxy has to know of a port whose callers are led to it.
 fn facts(objects: &Objects, service: &Service, port: &ServicePort, ids: &Ids) -> ServiceFacts {
+    let audiences = audiences(objects, service, port);
+    let spoken = |callers: &str| protocol(objects, service, port, callers);
+    let consumers = audiences.iter().skip(1);
     let mut facts = ServiceFacts {
         service: service.name.clone(),
         addresses: ids.addresses_of(&service.name).list(),
         port: port.port,
-        protocol: protocol(objects, service, port),
+        protocol: spoken(&service.name.namespace),
+        consumers: consumers.map(|it| ((*it).to_owned(), spoken(it))).collect(),
         table: HttpTable::default(),
         tls: None,
         tcp: None,
     };
-    match routing(objects, service, port) {
-        Routing::Http => facts.table = HttpTable::compile(objects, service, port).unwrap_or_default(),
-        Routing::Tls => facts.tls = TlsTable::compile(objects, service, port),
-        Routing::Tcp => facts.tcp = TcpTable::compile(objects, service, port),
-        Routing::Nothing => {}
+    for callers in audiences {
+        match routing(objects, service, port, callers) {
+            Routing::Http => facts.table = HttpTable::compile(objects, service, port).unwrap_or_default(),
+            Routing::Tls => facts.tls = TlsTable::compile(objects, service, port),
+            Routing::Tcp => facts.tcp = TcpTable::compile(objects, service, port),
+            Routing::Nothing => {}
+        }
     }
     facts
 }

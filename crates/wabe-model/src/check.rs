@@ -372,6 +372,9 @@ fn remedy(route: Route<'_>, to: Reference<'_>, invalid: InvalidBackend) -> Strin
             route.name().namespace
         ),
         InvalidBackend::OtherKind => "write a Service".into(),
+        InvalidBackend::UnsupportedProtocol => {
+            "name a port that speaks HTTP, or mend the port's `appProtocol` or name".into()
+        }
     }
 }
 

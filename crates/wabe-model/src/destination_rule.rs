@@ -103,8 +103,8 @@ impl ConnectionPool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutlierDetection {
-    /// Failed connections: `consecutiveLocalOriginFailures`, else `consecutiveGatewayErrors`, else
-    /// `consecutive5xxErrors`, else 5.
+    /// Failed connections: `consecutiveLocalOriginFailures`; else, unless they count as such only, `consecutiveGatewayErrors` if that is
+    /// not 0, else `consecutive5xxErrors`; else 5.
     pub failures: u32,
     /// Answers of 500 to 599; 5 unless written (`consecutive5xxErrors`).
     #[serde(default = "five")]

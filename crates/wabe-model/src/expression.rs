@@ -37,10 +37,14 @@ impl Expression {
     }
 
     /// The path of a gRPC call, `/SERVICE/METHOD`; what is `None` may be anything.
-    pub fn path_of_call(service: Option<&Self>, method: Option<&Self>) -> Self {
+    ///
+    /// # Errors
+    /// Each by itself is an expression, and both in a row are none: a group has the same name in both, or groups lie within each
+    /// other as deep as they may already.
+    pub fn path_of_call(service: Option<&Self>, method: Option<&Self>) -> Result<Self, BadExpression> {
         let part = |it: Option<&Self>| it.map_or("[^/]+".to_owned(), |it| format!("(?:{})", it.text));
         let text = format!("/{}/{}", part(service), part(method));
-        Self::read(&text, MADE).expect("invariant: two expressions in a row are one, and fit")
+        Self::read(&text, MADE)
     }
 
     fn read(text: &str, limits: Limits) -> Result<Self, BadExpression> {
@@ -138,15 +142,30 @@ mod tests {
         let largest = parts.by_ref().take_while(Result::is_ok).last().expect("some").expect("fits");
         let long = Expression::new(&"a".repeat(1024)).expect("fits");
         for (service, method) in [(&largest, &largest), (&long, &long)] {
-            let path = Expression::path_of_call(Some(service), Some(method));
+            let path = Expression::path_of_call(Some(service), Some(method)).expect("it fits");
             let read = serde_json::from_str(&serde_json::to_string(&path).expect("text"));
             assert_eq!(read.ok(), Some(path));
         }
         let any = Expression::path_of_call(None, Some(&Expression::new("Get|List").expect("fits")));
+        let any = any.expect("it fits");
         for (path, want) in
             [("/a.B/Get", true), ("/a.B/List", true), ("/a.B/GetX", false), ("/a/b/Get", false)]
         {
             assert_eq!(any.matches(path.as_bytes()), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn two_that_make_no_path_are_told() {
+        let expression = |text: &str| Expression::new(text).expect("an expression");
+        let same = (expression("(?P<x>a)"), expression("(?P<x>b)"));
+        let deep = (1..).map(|depth| format!("{}a{}", "(?:".repeat(depth), ")".repeat(depth)));
+        let deepest = deep.map_while(|it| Expression::new(&it).ok()).last().expect("some");
+        for (service, method, said) in
+            [(&same.0, &same.1, "duplicate capture group name"), (&deepest, &deepest, "nest")]
+        {
+            let error = Expression::path_of_call(Some(service), Some(method)).expect_err(said);
+            assert!(error.to_string().contains(said), "{error}");
         }
     }
 

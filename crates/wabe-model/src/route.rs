@@ -42,6 +42,8 @@ pub enum InvalidBackend {
     NotGranted,
     /// It is no service.
     OtherKind,
+    /// Its Service says that this is spoken there: no HTTP, which is what the route's requests are.
+    UnsupportedProtocol,
 }
 
 /// What a backend or a mirror refers to.
@@ -66,6 +68,9 @@ impl InvalidBackend {
             Self::OtherKind => {
                 let kind = other_kind.map_or("", |it| it.kind.as_str());
                 format!("requests can't be sent to the {kind} {service}")
+            }
+            Self::UnsupportedProtocol => {
+                format!("port {port} of service {service} speaks no HTTP, as the Service says")
             }
         }
     }
@@ -235,8 +240,16 @@ impl Objects {
         match self.service(to.service) {
             None => Some(InvalidBackend::NoSuchService),
             Some(service) => {
-                let has = |it: &ServicePort| it.port == to.port && it.transport == Transport::Tcp;
-                (!service.ports.iter().any(has)).then_some(InvalidBackend::NoSuchPort)
+                let is_meant = |it: &&ServicePort| it.port == to.port && it.transport == Transport::Tcp;
+                match service.ports.iter().find(is_meant).map(ServicePort::protocol) {
+                    None => Some(InvalidBackend::NoSuchPort),
+                    Some(AppProtocol::Tls | AppProtocol::Tcp)
+                        if matches!(route, Route::Http(_) | Route::Grpc(_)) =>
+                    {
+                        Some(InvalidBackend::UnsupportedProtocol)
+                    }
+                    Some(_) => None,
+                }
             }
         }
     }

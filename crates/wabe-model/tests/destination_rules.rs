@@ -98,11 +98,23 @@ fn failed_connections_are_counted_by_the_first_count_that_is_written() {
         ("consecutive5xxErrors: 7, consecutiveGatewayErrors: 3", 3, 7, 3),
         ("consecutiveLocalOriginFailures: 2, consecutiveGatewayErrors: 3", 2, 5, 3),
         ("consecutiveLocalOriginFailures: 0", 0, 5, 0),
+        ("consecutive5xxErrors: 7, consecutiveGatewayErrors: 0", 7, 7, 0),
+        ("consecutive5xxErrors: 0, consecutiveGatewayErrors: 0", 0, 0, 0),
     ] {
         let read = rule(&policy(&format!("{{outlierDetection: {{{written}}}}}"))).outliers.unwrap();
         let wanted =
             OutlierDetection { failures, server_errors, gateway_errors, ..OutlierDetection::default() };
         assert_eq!(read, wanted, "{written}");
+    }
+}
+
+#[test]
+fn failed_connections_that_are_told_apart_have_a_count_of_their_own() {
+    for (written, failures) in
+        [("", 5), ("consecutiveLocalOriginFailures: 2", 2), ("consecutive5xxErrors: 0", 5)]
+    {
+        let written = format!("{{outlierDetection: {{splitExternalLocalOriginErrors: true, {written}}}}}");
+        assert_eq!(rule(&policy(&written)).outliers.unwrap().failures, failures, "{written}");
     }
 }
 

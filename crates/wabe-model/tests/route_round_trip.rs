@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use proptest::{collection::btree_set, collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::btree_map, collection::btree_set, collection::vec, option, prelude::*, sample::select,
+};
 use wabe_model::{
     Allowed, Cors, Expression, GrantFrom, GrantTo, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule,
     HeaderChange, HostPattern, HttpBackend, HttpFilter, HttpMatch, HttpRoute, HttpRouteRule, Manifest,
@@ -19,13 +21,20 @@ fn expression() -> impl Strategy<Value = Expression> {
     "[a-z/ :#]{0,4}(\\(a\\|b\\)|\\[0-9\\]\\+|\\.\\*)".prop_map(|it| Expression::new(&it).unwrap())
 }
 
-fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
-    vec(("x-[a-z]{1,5}", "[!-~]{1,8}"), 0..3)
-}
-
+/// Of each header one change.
 fn change() -> impl Strategy<Value = HeaderChange> {
-    let parts = (pairs(), pairs(), vec("x-[a-z]{1,5}", 0..2));
-    parts.prop_map(|(set, add, remove)| HeaderChange { set, add, remove })
+    let changes = btree_map("x-[a-z]{1,5}", (0..3, "[!-~]{1,8}"), 0..8);
+    changes.prop_map(|changes| {
+        let mut change = HeaderChange { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+        for (name, (kind, value)) in changes {
+            match kind {
+                0 => change.set.push((name, value)),
+                1 => change.add.push((name, value)),
+                _ => change.remove.push(name),
+            }
+        }
+        change
+    })
 }
 
 fn service() -> impl Strategy<Value = ObjectName> {
@@ -186,6 +195,10 @@ fn http_rule() -> impl Strategy<Value = HttpRouteRule> {
             let backends: Vec<HttpBackend> = if redirects { Vec::new() } else { backends };
             if backends.iter().any(|it| it.filters.iter().any(cors)) {
                 filters.retain(|it| !cors(it));
+            }
+            let rewrites = |it: &HttpFilter| matches!(it, HttpFilter::Rewrite(Rewrite { path: Some(_), .. }));
+            if backends.iter().any(|it| it.filters.iter().any(rewrites)) {
+                filters.retain(|it| !rewrites(it));
             }
             HttpRouteRule { name: None, matches, filters, backends, timeouts, retry }
         },

@@ -91,6 +91,20 @@ fn what_is_not_understood_is_refused_with_a_remedy() {
         ),
         ("P  rules: [{matches: [{path: {value: a}}]}]\n", "can't be a path"),
         ("P  rules: [{matches: [{path: {value: /a/../b}}]}]\n", "can't be a path"),
+        ("P  rules: [{matches: [{path: {value: /caf\u{e9}}}]}]\n", "can't be a path"),
+        ("P  rules: [{matches: [{path: {value: /a%2}}]}]\n", "can't be a path"),
+        (
+            "P  rules: [{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /v2/<id>}}}]}]\n",
+            "can't be a path",
+        ),
+        (
+            "P  rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-A, value: b}], remove: [x-a]}}]}]\n",
+            "more than one action is for the header x-a",
+        ),
+        (
+            "P  rules: [{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}], backendRefs: [{name: a, port: 1, filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /c}}}]}]}]\n",
+            "a rule and a backend of it both rewrite the path",
+        ),
         ("P  rules: [{matches: [{method: get}]}]\n", "is not supported here"),
         ("P  rules: [{matches: [{headers: [{name: 'a b', value: x}]}]}]\n", "can't be a name"),
         ("P  rules: [{filters: [{type: RequestMirror, requestMirror: {}}]}]\n", "`backendRef` is missing"),
@@ -180,6 +194,11 @@ fn what_is_wrong_with_grpc_routes_and_grants_is_told() {
         (GRPC, "P  rules: [{matches: [{method: {service: ''}}]}]\n", "neither service nor method is named"),
         (GRPC, "P  rules: [{matches: [{method: {service: a/b}}]}]\n", "`a/b` can't be called"),
         (GRPC, "P  rules: [{matches: [{method: {method: a.b}}]}]\n", "`a.b` can't be called"),
+        (
+            GRPC,
+            "P  rules: [{matches: [{method: {type: RegularExpression, service: '(?P<x>a)', method: '(?P<x>b)'}}]}]\n",
+            "service and method make no expression of a path: duplicate capture group name",
+        ),
         (
             GRPC,
             "P  rules: [{matches: [{method: {type: RegularExpression, service: '['}}]}]\n",

@@ -1,12 +1,15 @@
 //! Routes of connections whose bytes nobody reads (Gateway API, attached to Services): compiled to tables, looked up as pure
 //! functions. [`tcp`] has those of TCPRoutes, [`tls`] those of TLSRoutes.
 //!
-//! A port has routes of one kind. If several are attached the more specific kind holds, as the standard says: HTTPRoute and
-//! GRPCRoute before TLSRoute before TCPRoute; the others say nothing. What the Service itself says of the port comes first: where
-//! it says `tcp`, there is no TLS or HTTP to look into.
+//! For a caller a port has routes of one kind: those of the caller's own namespace, and if that has none, those of the service's
+//! (GEP-1294: a namespace's routes are nobody else's business). If several kinds are attached the more specific one holds, as the
+//! standard says: HTTPRoute and GRPCRoute before TLSRoute before TCPRoute; the others say nothing. What the Service itself says
+//! of the port comes first: where it says `tcp`, there is no TLS or HTTP to look into.
 
 pub mod tcp;
 pub mod tls;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
@@ -54,22 +57,40 @@ pub enum Routing {
     Nothing,
 }
 
-/// Which kind of route holds for a port of a service.
-pub fn routing(objects: &Objects, service: &Service, port: &ServicePort) -> Routing {
-    if objects.routes().any(|it| it.is_about(service, port)) {
+/// Which kind of route holds for callers of a namespace at a port of a service.
+pub fn routing(objects: &Objects, service: &Service, port: &ServicePort, callers: &str) -> Routing {
+    match of_namespace(objects, service, port, callers) {
+        Routing::Nothing => of_namespace(objects, service, port, &service.name.namespace),
+        own => own,
+    }
+}
+
+fn of_namespace(objects: &Objects, service: &Service, port: &ServicePort, namespace: &str) -> Routing {
+    let is_its = |name: &ObjectName| name.namespace == namespace;
+    if objects.routes().any(|it| is_its(it.name()) && it.is_about(service, port)) {
         Routing::Http
-    } else if tls::attached(objects, service, port).next().is_some() {
+    } else if tls::attached(objects, service, port).any(|it| is_its(&it.name)) {
         Routing::Tls
-    } else if tcp::attached(objects, service, port).next().is_some() {
+    } else if tcp::attached(objects, service, port).any(|it| is_its(&it.name)) {
         Routing::Tcp
     } else {
         Routing::Nothing
     }
 }
 
+/// Whose callers get something of their own at a port of a service: the service's namespace, which all others that have no routes
+/// for it count as, and then those that have.
+pub fn audiences<'a>(objects: &'a Objects, service: &'a Service, port: &ServicePort) -> Vec<&'a str> {
+    let streams = objects.tls_routes().map(Route::Tls).chain(objects.tcp_routes().map(Route::Tcp));
+    let attached = objects.routes().chain(streams).filter(|it| it.is_about(service, port));
+    let others: BTreeSet<&str> = attached.map(|it| it.name().namespace.as_str()).collect();
+    let own = service.name.namespace.as_str();
+    [own].into_iter().chain(others.into_iter().filter(|it| *it != own)).collect()
+}
+
 /// Whether a route holds at a port of a service, for some of its callers.
 pub fn holds(objects: &Objects, service: &Service, port: &ServicePort, route: Route<'_>) -> bool {
-    let routing = routing(objects, service, port);
+    let routing = routing(objects, service, port, &route.name().namespace);
     route.is_about(service, port)
         && match route {
             Route::Http(_) | Route::Grpc(_) => {
@@ -84,9 +105,10 @@ pub fn holds(objects: &Objects, service: &Service, port: &ServicePort, route: Ro
         }
 }
 
-/// What the proxy takes the bytes of a port's connections for: what its routes need, else what the Service says.
-pub fn protocol(objects: &Objects, service: &Service, port: &ServicePort) -> AppProtocol {
-    match (routing(objects, service, port), port.protocol()) {
+/// What the proxy takes the bytes of connections for that callers of a namespace have to a port: what its routes need, else what
+/// the Service says.
+pub fn protocol(objects: &Objects, service: &Service, port: &ServicePort, callers: &str) -> AppProtocol {
+    match (routing(objects, service, port, callers), port.protocol()) {
         (Routing::Http, AppProtocol::Detect) => AppProtocol::Http,
         (Routing::Http | Routing::Nothing, written) => written,
         (Routing::Tls, _) => AppProtocol::Tls,

@@ -78,9 +78,39 @@ fn the_most_specific_kind_holds_that_the_port_allows() {
         let routes: String = kinds.iter().map(|it| route(it, "shop", "r", "", DB)).collect();
         let objects = objects(&format!(", {port}"), &routes);
         let service = web(&objects);
-        assert_eq!(routing(&objects, service, &service.ports[0]), kind, "{port} {kinds:?}");
-        assert_eq!(protocol(&objects, service, &service.ports[0]), spoken, "{port} {kinds:?}");
-        assert_eq!(routing(&objects, service, &service.ports[1]), Routing::Nothing, "datagrams");
+        for callers in ["shop", "elsewhere"] {
+            assert_eq!(routing(&objects, service, &service.ports[0], callers), kind, "{port} {kinds:?}");
+            assert_eq!(protocol(&objects, service, &service.ports[0], callers), spoken, "{port} {kinds:?}");
+        }
+        assert_eq!(routing(&objects, service, &service.ports[1], "shop"), Routing::Nothing, "datagrams");
+    }
+}
+
+#[test]
+fn routes_of_another_namespace_are_nobody_elses_business() {
+    use AppProtocol::{Detect, Http, Tcp, Tls};
+    for (port, producer, consumer, of_all, of_theirs) in [
+        ("name: x", None, "HTTPRoute", Detect, Http),
+        ("name: x", Some("TLSRoute"), "HTTPRoute", Tls, Http),
+        ("name: x", Some("HTTPRoute"), "TCPRoute", Http, Tcp),
+        ("name: http", None, "TCPRoute", Http, Tcp),
+        ("name: mysql", None, "HTTPRoute", Tcp, Tcp),
+    ] {
+        let own = producer.map_or(String::new(), |kind| route(kind, "shop", "r", "", DB));
+        let objects = objects(&format!(", {port}"), &(own + &route(consumer, "away", "r", "", DB)));
+        let service = web(&objects);
+        let spoken = |callers: &str| protocol(&objects, service, &service.ports[0], callers);
+        assert_eq!(
+            [spoken("shop"), spoken("other"), spoken("away")],
+            [of_all, of_all, of_theirs],
+            "{port} {producer:?} {consumer}"
+        );
+        let streams = objects.tls_routes().map(Route::Tls).chain(objects.tcp_routes().map(Route::Tcp));
+        for route in objects.routes().chain(streams) {
+            let [accepted, ..] = &conditions(&objects, route)[0];
+            let expected = if port == "name: mysql" { Reason::UnsupportedValue } else { Reason::Accepted };
+            assert_eq!(accepted.reason, expected, "{port}: {:?}", route.name());
+        }
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) enum Reach {
     Unknown,
     /// It had the request, and had begun to answer, refused it or took too long.
     Begun,
+    /// It waited for more of the request, as its caller did not send it.
+    Waiting,
 }
 
 /// How an answer ended that went to the caller.
@@ -117,8 +119,11 @@ pub(crate) async fn attempt<'a>(
         }
     };
     let asks_for_upgrade = head.fields().is_some_and(|it| it.contains_key(UPGRADE));
+    let kept = body.kept();
     let mut sent = false;
     let mut sound = true;
+    // It has begun to answer, if only by what comes before an answer.
+    let mut heard = false;
     // The endpoint was told nothing at all.
     let mut unsent = false;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
@@ -149,15 +154,18 @@ pub(crate) async fn attempt<'a>(
                     return gone(Reach::Begun);
                 }
                 Ok(Answer::Parts(mut head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                    heard = true;
                     end_hop(&mut head.headers);
                     if callers.interim(head).await.is_err() {
                         return Tried::Forsaken;
                     }
                 }
                 Ok(head) => break head,
-                Err(NoHead::Closed { any: true }) => return gone(Reach::Begun),
-                Err(NoHead::Closed { any: false }) if unsent => return gone(Reach::Untouched),
-                Err(NoHead::Closed { any: false }) => return gone(Reach::Unknown),
+                Err(NoHead::Closed { any }) => return gone(match (any || heard, unsent) {
+                    (true, _) => Reach::Begun,
+                    (false, true) => Reach::Untouched,
+                    (false, false) => Reach::Unknown,
+                }),
                 Err(NoHead::Refused) => return gone(Reach::Untouched),
                 Err(NoHead::Malformed(refusal)) => {
                     tracing::debug!(%refusal, "an endpoint's answer is malformed");
@@ -170,7 +178,8 @@ pub(crate) async fn attempt<'a>(
                 Ended::Over => Tried::Failed { failure: Failure::Ending, reach: Reach::Begun },
             },
             () = unconstrained(&mut late) => {
-                return Tried::Failed { failure: terms.late(), reach: Reach::Begun };
+                let reach = if kept.is_awaited() { Reach::Waiting } else { Reach::Begun };
+                return Tried::Failed { failure: terms.late(), reach };
             }
         }
     };
@@ -319,7 +328,8 @@ enum Awaited<'c> {
 
 /// Why no head came.
 enum NoHead {
-    /// The endpoint closed, or reset the stream; `any` if it had begun to answer, or said so of this very stream.
+    /// The endpoint closed, or reset the stream; `any` if it had begun to answer, refused this very stream, or spoke
+    /// no HTTP/2.
     Closed {
         any: bool,
     },
@@ -392,7 +402,7 @@ impl<'c> Awaited<'c> {
                         }
                         Err(error) => {
                             tracing::debug!(%error, "no answer");
-                            Err(NoHead::Closed { any: error.is_reset() })
+                            Err(NoHead::Closed { any: error.is_reset() || error.is_library() })
                         }
                     })
                 })
@@ -413,7 +423,8 @@ impl<'c> Awaited<'c> {
     }
 }
 
-async fn until(time: Option<Instant>) {
+/// Completes then, or never.
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,

@@ -65,6 +65,8 @@ pub(crate) enum NoChoice {
 pub(crate) enum Outcome {
     /// The head of an answer came.
     Answered(StatusCode),
+    /// A connection for bytes of any kind came to be.
+    Connected,
     /// No connection: refused, reset or too slow.
     ConnectFailed,
     /// The connection ended, or brought no HTTP, before the head of an answer. Not said of a kept connection that its other end

@@ -12,10 +12,11 @@ use tokio::{select, time::sleep};
 use crate::{
     access::{Asked, Record},
     answer::Answerer,
+    attempt::until,
     balance::UnderWay,
     body::Source,
     failure::Failure,
-    forward::{Errand, Forwarded, forward},
+    forward::{Errand, Forwarded, deadline, forward},
     grpc,
     guard::guard,
     head::Head,
@@ -78,10 +79,11 @@ pub(crate) async fn exchange(
     let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
     // Requests within it would be seen by no rule and no policy.
     let upgrade = upgrade.filter(|it| !offers_h2c(it));
-    let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
+    let namespace = world.namespace_of(caller.workload);
     let Decided { decision, rule, answer, mirrors } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
     record.rule = rule.cloned();
+    let patience = if is_grpc { head.fields().and_then(grpc::patience) } else { None };
     if let Some(rule) = rule {
         let random = proxy.balancers.random();
         let burden = match guard(rule, caller.workload, &proxy.passed, random, record.began()) {
@@ -89,8 +91,13 @@ pub(crate) async fn exchange(
             Err(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
         };
         if let Some(delay) = burden.delay {
+            let deadline = deadline(Some(rule), patience, record.began());
             select! {
                 () = sleep(delay) => {}
+                () = until(deadline.map(|it| it.0)) => {
+                    let late = deadline.map_or(Failure::Ending, |it| it.1);
+                    return over(refuse(record, answerer, late, is_grpc).await);
+                }
                 () = answerer.forsaken() => return Over::Broken,
                 () = proxy.drain.over_by(news) => {
                     return over(refuse(record, answerer, Failure::Ending, is_grpc).await);
@@ -132,7 +139,7 @@ pub(crate) async fn exchange(
         to,
         rule: rule.map(Arc::as_ref),
         answer: &answer,
-        patience: if is_grpc { head.fields().and_then(grpc::patience) } else { None },
+        patience,
         changes_protocol,
         is_mirrored: !mirrors.is_empty(),
         news,

@@ -8,7 +8,7 @@ use http::{
 };
 use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect, Rewrite};
 
-/// Sets, adds and removes, in this order, as the standard demands.
+/// Sets, adds and removes: each header at most once.
 pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
     let pair = |(name, value): &(String, String)| {
         Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
@@ -24,16 +24,16 @@ pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
     }
 }
 
-/// Another path, another host.
-pub(crate) fn rewrite(head: &mut request::Parts, matched: &PathMatch, rewrite: &Rewrite) {
-    let path = rewrite.path.as_ref();
-    if let Some(target) = path.and_then(|it| target(&head.uri, matched, it)) {
-        head.uri = Uri::from(target);
+/// Another path, another host. `None` if the path would be longer than any may be.
+pub(crate) fn rewrite(head: &mut request::Parts, matched: &PathMatch, rewrite: &Rewrite) -> Option<()> {
+    if let Some(path) = &rewrite.path {
+        head.uri = Uri::from(target(&head.uri, matched, path)?);
     }
     let host = rewrite.hostname.as_ref();
     if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
         head.headers.insert(HOST, host);
     }
+    Some(())
 }
 
 /// A path with its query, changed.
@@ -116,6 +116,18 @@ mod tests {
         }
         let asked: Uri = "/a?b".parse().expect("a path");
         assert_eq!(path(&asked, &PathMatch::Prefix("/".into()), &PathChange::Full("/c".into())), "/c?b");
+    }
+
+    #[test]
+    fn a_path_that_gets_too_long_is_none() {
+        let rewrite_to = |new: &str| Rewrite { hostname: None, path: Some(PathChange::Prefix(new.into())) };
+        let matched = PathMatch::Prefix("/a".into());
+        for (new, length) in [("/a", Some(65_000)), ("/bcd", Some(65_002)), (&"/b".repeat(400), None)] {
+            let asked = format!("/a/{}", "x".repeat(64_997));
+            let (mut head, ()) = http::Request::get(asked).body(()).expect("a request").into_parts();
+            let rewritten = rewrite(&mut head, &matched, &rewrite_to(new));
+            assert_eq!(rewritten.map(|()| head.uri.path().len()), length, "{}", new.len());
+        }
     }
 
     #[test]

@@ -97,7 +97,10 @@ fn head(question: &Question<'_>) -> Option<request::Parts> {
 fn apply(filter: &HttpFilter, head: &mut request::Parts, matched: Option<&PathMatch>) {
     match (filter, matched) {
         (HttpFilter::RequestHeaders(change), _) => filter::change(&mut head.headers, change),
-        (HttpFilter::Rewrite(rewrite), Some(matched)) => filter::rewrite(head, matched, rewrite),
+        // One that gets too long goes nowhere.
+        (HttpFilter::Rewrite(rewrite), Some(matched)) => {
+            filter::rewrite(head, matched, rewrite).unwrap_or_default();
+        }
         (
             HttpFilter::Rewrite(_)
             | HttpFilter::ResponseHeaders(_)

@@ -79,15 +79,18 @@ impl Errand<'_> {
     pub(crate) fn may_repeat(&self, method: &Method) -> bool {
         is_idempotent(method) && !self.changes_protocol
     }
+}
 
-    /// Until when all of the answer must have gone to the caller.
-    fn deadlines(&self, began: Instant) -> [Option<(Instant, Failure)>; 2] {
-        let of_route = self.rule.and_then(|it| it.timeouts.request);
-        [
-            of_route.map(|patience| (began + patience, Failure::RequestTimeout(patience))),
-            self.patience.map(|patience| (began + patience, Failure::CallerDeadline(patience))),
-        ]
-    }
+/// Until when all of the answer to a request that began then must have gone to its caller, who waits for so long.
+pub(crate) fn deadline(
+    rule: Option<&TableRule>,
+    patience: Option<Duration>,
+    began: Instant,
+) -> Option<(Instant, Failure)> {
+    let of_route = rule.and_then(|it| it.timeouts.request);
+    let of_route = of_route.map(|patience| (began + patience, Failure::RequestTimeout(patience)));
+    let of_caller = patience.map(|patience| (began + patience, Failure::CallerDeadline(patience)));
+    of_route.into_iter().chain(of_caller).min_by_key(|it| it.0)
 }
 
 /// Has the request answered. The answerer is taken once the answer begins.
@@ -105,7 +108,7 @@ pub(crate) async fn forward(
     let Ok(_request) = balancer.limits().request(record.began()) else {
         return Forwarded::Failed(Failure::Overflow);
     };
-    let deadline = errand.deadlines(record.began()).into_iter().flatten().min_by_key(|it| it.0);
+    let deadline = deadline(errand.rule, errand.patience, record.began());
     let Hashed { hash, set_cookie } = hash(errand, balancer, head);
     let repeats = errand.may_repeat(head.method());
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
@@ -132,6 +135,19 @@ pub(crate) async fn forward(
         };
         let Reached { mut connection, endpoint, way, used, under_way } = match reached {
             Ok(reached) => reached,
+            // The standard has connections that fail repeated, too. Nothing was sent, whatever the method.
+            Err(Failure::NoHealthyEndpoint)
+                if !search.tried.is_empty() && body.is_whole() && may_retry(balancer, &left, &permit) =>
+            {
+                search.tried.clear();
+                record.tries += 1;
+                select! {
+                    () = pause(errand, record.tries, deadline) => {}
+                    () = forsaken(answerer) => return Forwarded::Forsaken,
+                    () = drain.over_by(errand.news) => return Forwarded::Failed(Failure::Ending),
+                }
+                continue;
+            }
             Err(failure) => return Forwarded::Failed(failure),
         };
         record.endpoint = Some(endpoint.workload);
@@ -235,16 +251,19 @@ pub(crate) async fn forward(
                     body.rewind();
                     continue;
                 }
-                if let Some(outcome) = outcome(failure) {
+                // A caller that keeps its body back is not held against the endpoint, and comes no sooner to another one.
+                let is_callers = reach == Reach::Waiting;
+                if let Some(outcome) = outcome(failure).filter(|_| !is_callers) {
                     under_way.done(Instant::now(), outcome);
                 }
-                let spent = matches!(
-                    failure,
-                    Failure::RequestTimeout(_)
-                        | Failure::CallerDeadline(_)
-                        | Failure::SlowBody
-                        | Failure::Ending
-                );
+                let spent = is_callers
+                    || matches!(
+                        failure,
+                        Failure::RequestTimeout(_)
+                            | Failure::CallerDeadline(_)
+                            | Failure::SlowBody
+                            | Failure::Ending
+                    );
                 if !again || spent || !may_retry(balancer, &left, &permit) {
                     return Forwarded::Failed(failure);
                 }

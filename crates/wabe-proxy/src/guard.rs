@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wabe_model::{Delay, FaultInjection, LimitScope, ObjectName, RequestLimit, Share};
+use wabe_model::{Delay, FaultInjection, Kind, LimitScope, ObjectName, RequestLimit, Share};
 use wabe_policy::http::TableRule;
 
 use crate::{balance::Random, failure::Failure, locked::lock};
@@ -16,7 +16,7 @@ use crate::{balance::Random, failure::Failure, locked::lock};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Account {
     limit: ObjectName,
-    route: ObjectName,
+    route: (Kind, ObjectName),
     /// `None` for all.
     caller: Option<u32>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn guard(
         return Err(Failure::InvalidFilter);
     }
     if let Some(limit) = &rule.guards.limit {
-        passed.admit(limit, &rule.route, caller, now).map_err(Failure::TooMany)?;
+        passed.admit(limit, (rule.kind, &rule.route), caller, now).map_err(Failure::TooMany)?;
     }
     Ok(rule.guards.fault.as_ref().map_or_else(Burden::default, |it| burden(it, random)))
 }
@@ -63,7 +63,7 @@ impl Passed {
     fn admit(
         &self,
         limit: &RequestLimit,
-        route: &ObjectName,
+        (kind, route): (Kind, &ObjectName),
         caller: u32,
         now: Instant,
     ) -> Result<(), Duration> {
@@ -71,7 +71,7 @@ impl Passed {
             LimitScope::Route => None,
             LimitScope::Caller => Some(caller),
         };
-        let account = Account { limit: limit.name.clone(), route: route.clone(), caller };
+        let account = Account { limit: limit.name.clone(), route: (kind, route.clone()), caller };
         let each = limit.per / limit.requests.max(1);
         let ahead = each * limit.burst.saturating_sub(1);
         let mut accounts = lock(&self.accounts);
@@ -121,7 +121,7 @@ mod tests {
     /// How many of so many at once pass.
     fn at_once(passed: &Passed, limit: &RequestLimit, caller: u32, now: Instant) -> usize {
         let route = ObjectName::new("shop", "web");
-        (0..1000).filter(|_| passed.admit(limit, &route, caller, now).is_ok()).count()
+        (0..1000).filter(|_| passed.admit(limit, (Kind::HttpRoute, &route), caller, now).is_ok()).count()
     }
 
     #[test]
@@ -141,7 +141,8 @@ mod tests {
                 (Passed::default(), limit(requests, burst, LimitScope::Route), Instant::now());
             let route = ObjectName::new("shop", "web");
             let times = (0..100_000_u32).map(|turn| start + Duration::from_micros(100) * turn);
-            let admitted = times.filter(|now| passed.admit(&limit, &route, 1, *now).is_ok()).count();
+            let admitted =
+                times.filter(|now| passed.admit(&limit, (Kind::HttpRoute, &route), 1, *now).is_ok()).count();
             let most = (requests * 10 + burst) as usize;
             assert!((most - requests as usize..=most).contains(&admitted), "{requests}, {burst}: {admitted}");
         }
@@ -152,9 +153,9 @@ mod tests {
         let (passed, limit, start) = (Passed::default(), limit(10, 2, LimitScope::Route), Instant::now());
         let route = ObjectName::new("shop", "web");
         at_once(&passed, &limit, 1, start);
-        let wait = passed.admit(&limit, &route, 1, start).expect_err("it is one too many");
+        let wait = passed.admit(&limit, (Kind::HttpRoute, &route), 1, start).expect_err("it is one too many");
         assert_eq!(wait, Duration::from_millis(100));
-        assert_eq!(passed.admit(&limit, &route, 1, start + wait), Ok(()));
+        assert_eq!(passed.admit(&limit, (Kind::HttpRoute, &route), 1, start + wait), Ok(()));
     }
 
     #[test]
@@ -166,7 +167,7 @@ mod tests {
             RequestLimit { name: ObjectName::new("shop", "all"), ..limit(10, 2, LimitScope::Route) };
         assert_eq!((at_once(&passed, &by_route, 1, start), at_once(&passed, &by_route, 2, start)), (2, 0));
         let other = ObjectName::new("shop", "other");
-        assert_eq!(passed.admit(&by_route, &other, 1, start), Ok(()));
+        assert_eq!(passed.admit(&by_route, (Kind::HttpRoute, &other), 1, start), Ok(()));
         assert_eq!(lock(&passed.accounts).len(), 4);
         passed.sweep(start + Duration::from_secs(1));
         assert!(lock(&passed.accounts).is_empty(), "who has not called lately is forgotten");

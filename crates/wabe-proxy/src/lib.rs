@@ -4,7 +4,7 @@
 //! connect with on a workload's behalf, and the kernel judges those connections as the workload's own. Who calls is told by the
 //! listener, what was dialled by the accepted socket; no header is believed. The agent writes the snapshot; this crate never
 //! talks to it. `bin/wabe` (the role), the agent (the type [`Snapshot`], and what [`figures`] tell) and the fuzzers ([`detect`], [`sni`],
-//! [`frames`], [`http2_frames`], [`fields`]) may depend on it.
+//! [`frames`], [`http2_frames`], [`fields`], [`figures::framed`]) may depend on it.
 //!
 //! One thread a worker, each with a runtime of its own (`workers`): a connection, and what is done for it, stays with one. What users'
 //! numbers bound is counted for all workers together, by atomics and locks that are held for a moment; everything else is each

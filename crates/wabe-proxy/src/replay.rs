@@ -41,12 +41,19 @@ pub(crate) struct Kept {
     pieces: RefCell<Vec<Bytes>>,
     /// Which of them comes next.
     place: Cell<usize>,
+    /// More of it is waited for.
+    is_awaited: Cell<bool>,
 }
 
 impl Kept {
     /// Whether it can be sent once more. May be asked while it is being sent.
     pub(crate) fn is_all(&self) -> bool {
         self.is_all.get()
+    }
+
+    /// Whether it is its source that is waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.get()
     }
 
     /// It is not wanted again: what is still to be sent is kept until then.
@@ -171,10 +178,12 @@ impl Pieces for Replay<'_> {
         if let Some(piece) = self.taken() {
             return Ok(piece);
         }
+        self.kept.is_awaited.set(true);
         let piece = match self.patience {
             Some(patience) => timeout(patience, self.source.next()).await.map_err(|_| BodyError::Slow)??,
             None => self.source.next().await?,
         };
+        self.kept.is_awaited.set(false);
         self.note(&piece);
         Ok(piece)
     }

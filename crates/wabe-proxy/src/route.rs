@@ -117,7 +117,10 @@ pub(crate) fn decide<'a>(
     };
     let mut decided = Decided { rule: Some(rule), ..Decided::of(Decision::Fail(Failure::InvalidBackend)) };
     let mut change = Change { head, matched, random, decided: &mut decided };
-    let redirect = change.apply(&rule.filters);
+    let redirect = match change.apply(&rule.filters) {
+        Ok(redirect) => redirect,
+        Err(failure) => return Decided { decision: Decision::Fail(failure), ..decided },
+    };
     if decided.answers_preflight() {
         return decided;
     }
@@ -131,7 +134,10 @@ pub(crate) fn decide<'a>(
         return decided;
     }
     let mut change = Change { head, matched, random, decided: &mut decided };
-    let redirect = change.apply(&backend.filters);
+    let redirect = match change.apply(&backend.filters) {
+        Ok(redirect) => redirect,
+        Err(failure) => return Decided { decision: Decision::Fail(failure), ..decided },
+    };
     if decided.answers_preflight() {
         return decided;
     }
@@ -176,7 +182,7 @@ struct Change<'a, 'f> {
 
 impl<'f> Change<'_, 'f> {
     /// Applies filters in their order; returns where the caller is sent, if anywhere.
-    fn apply(&mut self, filters: &'f [HttpFilter]) -> Option<&'f Redirect> {
+    fn apply(&mut self, filters: &'f [HttpFilter]) -> Result<Option<&'f Redirect>, Failure> {
         let mut redirect = None;
         for filter in filters {
             match filter {
@@ -197,10 +203,11 @@ impl<'f> Change<'_, 'f> {
                         self.decided.mirrors.push(mirror);
                     }
                 }
-                HttpFilter::Rewrite(rewrite) => filter::rewrite(self.head, self.matched, rewrite),
+                HttpFilter::Rewrite(rewrite) => filter::rewrite(self.head, self.matched, rewrite)
+                    .ok_or(Failure::Malformed(Refusal::TargetTooLong))?,
             }
         }
-        redirect
+        Ok(redirect)
     }
 }
 

@@ -86,7 +86,10 @@ pub struct ServiceFacts {
     /// What its connections' bytes are taken for: what its routes need, else what the Service says.
     #[serde(default)]
     pub protocol: AppProtocol,
-    /// The routes of requests that hold for it: of this, `tls` and `tcp` at most one says anything.
+    /// The same of connections of callers in these namespaces, which have routes of their own.
+    #[serde(default)]
+    pub consumers: BTreeMap<String, AppProtocol>,
+    /// The routes of requests that hold for it. For one caller at most one of this, `tls` and `tcp` holds: by its protocol.
     pub table: HttpTable,
     /// The routes of TLS connections that hold for it.
     #[serde(default)]
@@ -94,6 +97,13 @@ pub struct ServiceFacts {
     /// The routes of connections that hold for it.
     #[serde(default)]
     pub tcp: Option<TcpTable>,
+}
+
+impl ServiceFacts {
+    /// What connections of a caller in this namespace are taken for.
+    pub fn protocol_of(&self, namespace: &str) -> AppProtocol {
+        self.consumers.get(namespace).copied().unwrap_or(self.protocol)
+    }
 }
 
 /// A port of a service that requests may go to.

@@ -63,10 +63,18 @@ pub(crate) struct Backend {
 pub(crate) struct Service {
     pub(crate) name: ObjectName,
     pub(crate) port: u16,
-    pub(crate) protocol: AppProtocol,
+    protocol: AppProtocol,
+    consumers: Arc<BTreeMap<String, AppProtocol>>,
     pub(crate) router: Arc<HttpRouter>,
     pub(crate) tls: Option<Arc<TlsTable>>,
     pub(crate) tcp: Option<Arc<TcpTable>>,
+}
+
+impl Service {
+    /// What connections of a caller in this namespace are taken for.
+    pub(crate) fn protocol_of(&self, namespace: &str) -> AppProtocol {
+        self.consumers.get(namespace).copied().unwrap_or(self.protocol)
+    }
 }
 
 impl World {
@@ -108,6 +116,11 @@ impl World {
         let identity = |workload| self.workloads.get(&workload).map(|it| it.identity.as_str());
         let both = known.entry((caller, endpoint));
         both.or_insert_with(|| identities(identity(caller), identity(endpoint))).clone()
+    }
+
+    /// The caller's namespace, by which routes hold for it.
+    pub(crate) fn namespace_of(&self, caller: u32) -> &str {
+        self.workloads.get(&caller).map_or("", |it| it.namespace.as_str())
     }
 
     /// Who serves a service's port.

@@ -234,11 +234,11 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
         .ports
         .iter()
         .find(|it| it.port == asked.port && it.addresses.contains(&asked.destination.to_canonical()))?;
-    match facts.protocol {
+    let namespace = snapshot.workloads.get(&asked.from).map_or("", |it| it.namespace.as_str());
+    match facts.protocol_of(namespace) {
         AppProtocol::Http | AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::Detect => {}
         AppProtocol::Tls | AppProtocol::Tcp => return None,
     }
-    let namespace = snapshot.workloads.get(&asked.from).map_or("", |it| it.namespace.as_str());
     let router = HttpRouter::new(&facts.table);
     let answer = |outcome, rule, backends| RequestExplanation {
         generation: snapshot.generation,
@@ -313,6 +313,7 @@ fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule, path: &PathMat
             InvalidBackend::NoSuchPort => "it has no such port for TCP",
             InvalidBackend::NotGranted => "no ReferenceGrant of its namespace allows it",
             InvalidBackend::OtherKind => "it is no service",
+            InvalidBackend::UnsupportedProtocol => "its port speaks no HTTP",
         }),
         filters: it.filters.iter().map(filter).collect(),
         endpoints: match it.invalid {
@@ -513,6 +514,7 @@ spec:
                 addresses: vec![[10, 2, 0, 1].into()],
                 port: 80,
                 protocol: Default::default(),
+                consumers: Default::default(),
                 table: HttpTable::compile(&objects, service, &service.ports[0]).expect("a route"),
                 tls: None,
                 tcp: None,

@@ -124,6 +124,25 @@ fn the_proxy_is_told_the_routes_of_the_kind_that_holds_and_where_they_lead() {
 }
 
 #[test]
+fn callers_of_a_namespace_with_routes_of_its_own_are_told_apart() {
+    let away = route("HTTPRoute", ", namespace: shop", "{name: db, port: 5432}").replacen(
+        "namespace: shop}",
+        "namespace: away}",
+        1,
+    );
+    let told = snapshot_of(&objects("{name: x, port: 1}", &away));
+    let port = &told.ports[0];
+    assert_eq!(port.protocol, AppProtocol::Detect);
+    let consumers: Vec<_> =
+        port.consumers.iter().map(|(name, protocol)| (name.as_str(), *protocol)).collect();
+    assert_eq!(consumers, [("away", AppProtocol::Http)]);
+    assert_eq!(
+        (port.protocol_of("away"), port.protocol_of("shop")),
+        (AppProtocol::Http, AppProtocol::Detect)
+    );
+}
+
+#[test]
 fn backends_speak_what_their_own_ports_say() {
     let ports = "{name: x, port: 1}, {name: http, port: 2}, {name: grpc, port: 3}, {name: h2, appProtocol: kubernetes.io/h2c, port: 4}, {name: tcp, port: 5}, {name: tls, port: 6}";
     let backends: Vec<_> = (1..=6).map(|port| format!("{{name: web, port: {port}}}")).collect();
@@ -134,8 +153,7 @@ fn backends_speak_what_their_own_ports_say() {
         (2, Speaks::Http1),
         (3, Speaks::Http2),
         (4, Speaks::Http2),
-        (5, Speaks::AsCaller),
-        (6, Speaks::AsCaller),
+        // 5 and 6 speak no HTTP, so no requests go there.
     ];
     assert_eq!(found, expected);
 }

@@ -1,7 +1,7 @@
 //! `GRPCRoute`.
 
 use crate::{
-    GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule,
+    Expression, GrpcMatch, GrpcMethod, GrpcRoute, GrpcRouteRule,
     manifest::{
         field::{Field, Shape},
         metadata::Metadata,
@@ -72,7 +72,12 @@ fn method(field: &Field<'_>) -> Option<GrpcMethod> {
     if described? {
         let read = |it: Option<Field<'_>>| it.map_or(Some(None), |it| expression(&it).map(Some));
         let (service, method) = (read(service), read(method));
-        return Some(GrpcMethod::Expression { service: service?, method: method? });
+        let (service, method) = (service?, method?);
+        if let Err(error) = Expression::path_of_call(service.as_ref(), method.as_ref()) {
+            let message = format!("service and method make no expression of a path: {error}");
+            return field.error(message, "name groups differently, and nest them less deep");
+        }
+        return Some(GrpcMethod::Expression { service, method });
     }
     let read = |it: Option<Field<'_>>, dots| it.map_or(Some(None), |it| word(&it, dots).map(Some));
     let (service, method) = (read(service, true), read(method, false));

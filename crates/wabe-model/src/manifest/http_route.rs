@@ -89,6 +89,13 @@ fn check(
         let remedy = "leave the rule's filter out, or those of its backends";
         return field.error("a rule and a backend of it both have a filter CORS", remedy);
     }
+    let rewrites_path = |list: &[HttpFilter]| {
+        list.iter().any(|it| matches!(it, HttpFilter::Rewrite(Rewrite { path: Some(_), .. })))
+    };
+    if rewrites_path(filters) && backends.iter().any(|it| rewrites_path(&it.filters)) {
+        let remedy = "leave `path` out of the rule's filter, or of those of its backends";
+        return field.error("a rule and a backend of it both rewrite the path", remedy);
+    }
     let mut all = filters.iter().chain(backends.iter().flat_map(|it| &it.filters));
     let replaces_prefix = all.any(|it| match it {
         HttpFilter::Redirect(Redirect { path, .. }) | HttpFilter::Rewrite(Rewrite { path, .. }) => {

@@ -265,13 +265,26 @@ pub(super) fn absolute(field: &Field<'_>) -> Option<String> {
         || text.ends_with("/..")
         || text.ends_with("/.")
         || text.len() > 1024
-        || text.bytes().any(|it| it.is_ascii_control() || it == b' ' || it == b'?');
+        || !is_written_as_requests_have_it(text.as_bytes());
     if !text.starts_with('/') || bad {
-        let remedy =
-            "write it as requests have it, beginning with `/`, without `//`, `/./`, `/../`, `?` and `#`";
+        let remedy = "write it as requests have it, beginning with `/`, without `//`, `/./`, `/../`, `?` and `#`, what is no letter or digit percent-encoded";
         return field.error(format!("{} can't be a path", shown(text)), remedy);
     }
     Some(text.to_owned())
+}
+
+/// The standard's pattern: characters that stand for themselves in paths, and percent-encoded ones (RFC 3986, section 3.3).
+fn is_written_as_requests_have_it(path: &[u8]) -> bool {
+    match path {
+        [] => true,
+        [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            is_written_as_requests_have_it(rest)
+        }
+        [first, rest @ ..] => {
+            (first.is_ascii_alphanumeric() || b"-/._~!$&'()*+,;=:@".contains(first))
+                && is_written_as_requests_have_it(rest)
+        }
+    }
 }
 
 /// A rule's filters: of each type one, but for mirrors.

@@ -59,6 +59,8 @@ pub enum Reason {
     BackendNotFound,
     /// A service of another namespace, which does not allow it.
     RefNotPermitted,
+    /// A port of a Service that speaks no HTTP, as the Service says.
+    UnsupportedProtocol,
     /// No such RequestLimit or FaultInjection: the standard has no reason of its own for that.
     FilterNotFound,
     /// The proxy goes by it.
@@ -151,6 +153,7 @@ fn resolved(objects: &Objects, route: Route<'_>) -> Condition {
             InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => Reason::BackendNotFound,
             InvalidBackend::NotGranted => Reason::RefNotPermitted,
             InvalidBackend::OtherKind => Reason::InvalidKind,
+            InvalidBackend::UnsupportedProtocol => Reason::UnsupportedProtocol,
         });
         let message = invalid.message(to);
         if !messages.contains(&message) {

@@ -201,8 +201,8 @@ fn rows_of(objects: &Objects, route: Route<'_>) -> Vec<Ranked> {
         Route::Grpc(route) => {
             for (rule, written) in compiled.zip(&route.rules) {
                 let rule = Arc::new(rule);
-                rows.extend(written.matches.iter().map(|it| {
-                    (grpc_rank(it), TableRow { condition: as_request(it), rule: Arc::clone(&rule) })
+                rows.extend(written.matches.iter().filter_map(|it| {
+                    Some((grpc_rank(it), TableRow { condition: as_request(it)?, rule: Arc::clone(&rule) }))
                 }));
             }
         }
@@ -249,7 +249,8 @@ fn http_rank(condition: &HttpMatch) -> Rank {
     let (kind, length) = match &condition.path {
         PathMatch::Exact(path) => (2, path.chars().count()),
         PathMatch::Expression(path) => (1, path.as_str().chars().count()),
-        PathMatch::Prefix(path) => (0, path.chars().count()),
+        // A slash at its end is ignored.
+        PathMatch::Prefix(path) => (0, path.trim_end_matches('/').chars().count()),
     };
     let method = usize::from(condition.method.is_some());
     [kind, length, method, condition.headers.len(), condition.query.len()]
@@ -271,8 +272,8 @@ fn grpc_rank(condition: &GrpcMatch) -> Rank {
     }
 }
 
-/// A call is a POST of `/SERVICE/METHOD`.
-fn as_request(condition: &GrpcMatch) -> HttpMatch {
+/// A call is a POST of `/SERVICE/METHOD`. `None` if its expressions make none, which nobody who reads manifests lets through.
+fn as_request(condition: &GrpcMatch) -> Option<HttpMatch> {
     let path = match &condition.method {
         None => PathMatch::Prefix("/".into()),
         Some(GrpcMethod::Exact { service: Some(service), method: Some(method) }) => {
@@ -286,11 +287,12 @@ fn as_request(condition: &GrpcMatch) -> HttpMatch {
                 Expression::new(it)
                     .expect("invariant: a method's name is letters, digits and _, which stand for themselves")
             });
-            PathMatch::Expression(Expression::path_of_call(None, method.as_ref()))
+            PathMatch::Expression(Expression::path_of_call(None, method.as_ref()).ok()?)
         }
         Some(GrpcMethod::Expression { service, method }) => {
-            PathMatch::Expression(Expression::path_of_call(service.as_ref(), method.as_ref()))
+            PathMatch::Expression(Expression::path_of_call(service.as_ref(), method.as_ref()).ok()?)
         }
     };
-    HttpMatch { path, method: Some("POST".into()), headers: condition.headers.clone(), query: Vec::new() }
+    let headers = condition.headers.clone();
+    Some(HttpMatch { path, method: Some("POST".into()), headers, query: Vec::new() })
 }

@@ -213,7 +213,11 @@ impl Balancer {
     fn record(&self, endpoint: &Rc<Endpoint>, outcome: Outcome, now: Instant) {
         let traffic = self.traffic();
         let Some(rule) = &traffic.outliers else { return };
-        let fails = lock(&endpoint.own.standing).record(outcome, rule);
+        let fails = {
+            let mut standing = lock(&endpoint.own.standing);
+            // What was under way when it went out says nothing of how it is when it comes back.
+            !standing.is_out(now) && standing.record(outcome, rule)
+        };
         let endpoints = self.endpoints();
         // Requests under way when it stopped say nothing about the others.
         if fails && endpoints.iter().any(|it| Arc::ptr_eq(&it.own, &endpoint.own)) {
@@ -281,6 +285,8 @@ impl UnderWay {
             let took = now.saturating_duration_since(self.begun);
             match outcome {
                 Outcome::Answered(_) => endpoint.load.answered(took, now),
+                // How soon it would answer that does not tell.
+                Outcome::Connected => {}
                 Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => {
                     endpoint.load.failed(took, now)
                 }

@@ -52,6 +52,10 @@ impl Standing {
                 self.server_errors = if status.is_server_error() { self.server_errors + 1 } else { 0 };
                 self.good += u64::from(!status.is_server_error());
             }
+            Outcome::Connected => {
+                (self.connections, self.gateway_errors, self.server_errors) = (0, 0, 0);
+                self.good += 1;
+            }
             Outcome::ConnectFailed | Outcome::Reset | Outcome::TimedOut => {
                 self.connections += 1;
                 if !rule.split {
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn rows_of_each_kind() {
-        use Outcome::{ConnectFailed, Reset, TimedOut};
+        use Outcome::{ConnectFailed, Connected, Reset, TimedOut};
         let missing = Outcome::Answered(StatusCode::NOT_FOUND);
         for (name, rule, outcomes, wanted) in [
             ("three of 5xx", rule(0, 0, 3, false), vec![ERROR, UNAVAILABLE, ERROR], true),
@@ -144,6 +148,12 @@ mod tests {
             ("unless told apart", rule(0, 1, 1, true), vec![ConnectFailed, Reset, TimedOut], false),
             ("connections by themselves", rule(3, 0, 0, true), vec![ConnectFailed, Reset, TimedOut], true),
             ("an answer proves one", rule(2, 0, 0, false), vec![ConnectFailed, ERROR, ConnectFailed], false),
+            (
+                "so does a connection",
+                rule(2, 2, 2, false),
+                vec![ConnectFailed, Connected, ConnectFailed],
+                false,
+            ),
             ("0 is never", rule(0, 0, 0, false), vec![ConnectFailed, ERROR, UNAVAILABLE], false),
         ] {
             let mut standing = Standing::default();

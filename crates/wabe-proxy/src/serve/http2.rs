@@ -11,7 +11,7 @@ use http::{
 use tokio::{
     select,
     sync::watch,
-    task::spawn_local,
+    task::{spawn_local, unconstrained},
     time::{Instant, sleep, timeout},
 };
 
@@ -89,16 +89,18 @@ async fn serve_streams(
     let mut idle = pin!(sleep(proxy.bounds.idle));
     let mut abused = pin!(owned.abused(proxy.bounds.head));
     loop {
+        // `accept` reads until nothing is left or tokio's budget is spent, so all else goes without: who never pauses would else
+        // keep it from being heard.
         let next = select! {
             biased;
             next = connection.accept() => next,
-            () = &mut drains, if !told => {
+            () = unconstrained(&mut drains), if !told => {
                 // Those that are under way may end: the caller learns which these are (RFC 9113, section 6.8).
                 connection.graceful_shutdown();
                 told = true;
                 continue;
             }
-            () = idle.as_mut() => {
+            () = unconstrained(idle.as_mut()) => {
                 let rests = Rc::strong_count(&under_way) == 1 && !mem::take(&mut served);
                 // Who does not even take leave is left.
                 if rests && told {
@@ -112,7 +114,7 @@ async fn serve_streams(
                 idle.as_mut().reset(Instant::now() + patience);
                 continue;
             }
-            abuse = &mut abused, if !ended => {
+            abuse = unconstrained(&mut abused), if !ended => {
                 // Nothing else can come while a head does (section 4.3).
                 tracing::debug!(?caller, "{abuse}");
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
@@ -120,7 +122,7 @@ async fn serve_streams(
                 idle.as_mut().reset(Instant::now() + LINGER);
                 continue;
             }
-            () = &mut late, if !ended => {
+            () = unconstrained(&mut late), if !ended => {
                 // Each was ended where it is answered. A caller that does not hear of that is not waited for.
                 connection.abrupt_shutdown(Reason::NO_ERROR);
                 ended = true;

@@ -1,6 +1,9 @@
 //! Callers whose bytes are carried on as they are: TCP, and TLS that the endpoint ends.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use rustix::net::sockopt::set_socket_linger;
@@ -10,6 +13,7 @@ use wabe_policy::stream::{Outlets, tls::TlsRouted};
 
 use crate::{
     access::{Asked, Record},
+    balance::Outcome,
     failure::Failure,
     policy,
     search::{Search, Stream},
@@ -97,7 +101,8 @@ pub(super) async fn carry(
     let _closing = proxy.closing.subscribe();
     let Opened { mut record, reached } = opened.judged(proxy, caller);
     match reached {
-        Ok(Stream { stream: to, endpoint, under_way: _under_way, permit: _permit, idle }) => {
+        Ok(Stream { stream: to, endpoint, under_way, permit: _permit, idle }) => {
+            under_way.done(Instant::now(), Outcome::Connected);
             let forbidden = async { record.refused(policy::forbidden(proxy, caller, &endpoint).await) };
             let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
             record.tunnelled(moved);
@@ -147,7 +152,7 @@ async fn reach(
     by: &By,
     record: &mut Record,
 ) -> Result<Stream, Failure> {
-    let namespace = world.workloads.get(&caller.workload).map_or("", |it| it.namespace.as_str());
+    let namespace = world.namespace_of(caller.workload);
     let outlets = match (by, &service.tls, &service.tcp) {
         (By::Name(name), Some(tls), _) => match tls.find(namespace, name.as_deref()) {
             TlsRouted::To(outlets) => Some(outlets),

@@ -135,6 +135,7 @@ impl Read {
                 name: facts.service,
                 port: facts.port,
                 protocol: facts.protocol,
+                consumers: Arc::new(facts.consumers),
                 tls: facts.tls.map(Arc::new),
                 tcp: facts.tcp.map(Arc::new),
             };

@@ -10,6 +10,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -172,6 +173,33 @@ fn a_get_is_repeated_when_the_endpoint_closes_instead_of_answering() {
 }
 
 #[test]
+fn refused_connections_are_tried_again_if_the_rule_says_so_whatever_the_method() {
+    for (attempts, status, reason) in [(10, 200, ""), (0, 503, "no-healthy-endpoint")] {
+        let heard = Heard::default();
+        let address = nobody();
+        // It comes back a moment later.
+        let back = thread::spawn({
+            let heard = heard.clone();
+            move || {
+                thread::sleep(Duration::from_millis(100));
+                let listener = TcpListener::bind(address).expect("it is free");
+                if attempts > 0 {
+                    let (mut stream, _) = listener.accept().expect("a caller");
+                    heard.add(read_request(&mut stream).expect("a request"));
+                    stream.write_all(OK.as_bytes()).expect("written");
+                }
+            }
+        });
+        let scene = ruled(&[address], |rule| {
+            rule["retry"] = json!({ "codes": [], "attempts": attempts, "backoff": milliseconds(50) });
+        });
+        assert_answer(&send(&scene, "POST", "abc"), status, reason);
+        back.join().expect("no panic");
+        assert_eq!(heard.all().len(), usize::from(attempts > 0));
+    }
+}
+
+#[test]
 fn a_refused_connection_goes_to_the_other_endpoint_whatever_the_method() {
     let heard = Heard::default();
     let scene = ruled(&[nobody(), answering(&heard, OK)], |_| {});
@@ -241,6 +269,26 @@ fn what_a_kept_connection_answers_is_an_answer_however_bad() {
         assert_answer(&get(&scene), 502, "bad-upstream-answer");
         assert_eq!(heard.all().len(), 2, "{answer} was asked for again");
     }
+}
+
+#[test]
+fn a_kept_connection_that_closes_after_an_interim_answer_has_answered() {
+    let heard = Heard::default();
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            for answer in [OK, "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"] {
+                let Some(request) = read_request(&mut stream) else { return };
+                heard.add(request);
+                stream.write_all(answer.as_bytes()).expect("written");
+            }
+        }
+    });
+    let scene = ruled(&[server], |_| {});
+    assert_answer(&get(&scene), 200, "");
+    let answer = get(&scene);
+    assert!(answer.contains("HTTP/1.1 502 "), "{answer}");
+    assert_eq!(heard.all().len(), 2);
 }
 
 #[test]
@@ -570,6 +618,33 @@ fn an_endpoint_that_fails_in_a_row_gets_nothing_more() {
 }
 
 #[test]
+fn a_caller_that_keeps_its_body_back_has_no_endpoint_ejected() {
+    let (one, other) = (Heard::default(), Heard::default());
+    let hour = json!({ "secs": 3600, "nanos": 0 });
+    let outliers = json!({
+        "failures": 1, "serverErrors": 1, "interval": hour, "baseEjection": hour,
+        "maxPercent": 100, "minHealthPercent": 0,
+    });
+    // They answer once they have all of a request.
+    let scene = Scene::with(&[answering(&one, OK), answering(&other, OK)], |snapshot| {
+        add_rule(snapshot, |rule| rule["timeouts"]["request"] = milliseconds(500));
+        snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers });
+    });
+    for _ in 0..2 {
+        let part = b"POST / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: 9\r\n\r\nnot all";
+        assert_answer(&scene.say(part), 504, "request-timeout");
+    }
+    let got = |heard: &Heard| heard.all().iter().any(|it| !it.is_empty());
+    let both = || got(&one) && got(&other);
+    for _ in 0..200 {
+        if !both() {
+            assert_answer(&get(&scene), 200, "");
+        }
+    }
+    assert!(both(), "both get requests still");
+}
+
+#[test]
 fn an_endpoint_whose_calls_of_grpc_fail_in_a_row_gets_nothing_more() {
     for (path, want) in [("/failing", "13"), ("/breaking", "none")] {
         let (bad, good) = (Heard::default(), Heard::default());
@@ -697,6 +772,22 @@ fn calls_of_grpc_are_limited_and_told_so() {
             caller = caller.ready().await.expect("ready");
         }
     });
+}
+
+#[test]
+fn an_injected_delay_ends_with_the_time_of_the_request() {
+    let heard = Heard::default();
+    let all = json!({ "numerator": 100, "denominator": 100 });
+    let fault = json!({
+        "name": { "namespace": "shop", "name": "slow" },
+        "delay": { "time": { "secs": 3600, "nanos": 0 }, "share": all },
+    });
+    let scene = ruled(&[answering(&heard, OK)], |rule| {
+        rule["timeouts"]["request"] = milliseconds(50);
+        rule["guards"] = json!({ "limit": null, "fault": fault, "missing": false });
+    });
+    assert_answer(&get(&scene), 504, "request-timeout");
+    assert_eq!(heard.all(), [""; 0]);
 }
 
 #[test]

@@ -193,6 +193,23 @@ fn a_route_of_tcp_leads_elsewhere() {
 }
 
 #[test]
+fn what_another_namespace_says_of_a_service_is_its_own_callers_business() {
+    for (of_all, namespace, of_theirs, answer) in [
+        // The caller is of `shop`.
+        ("tcp", "away", "http", "welcome\nbye\n"),
+        ("http", "shop", "tcp", "welcome\nbye\n"),
+        ("detect", "shop", "tcp", "welcome\nbye\n"),
+    ] {
+        let heard = Heard::default();
+        let scene = Scene::with(&[listening(&heard, "welcome\n", "bye\n")], |snapshot| {
+            snapshot["ports"][0]["protocol"] = of_all.into();
+            snapshot["ports"][0]["consumers"] = json!({ namespace: of_theirs });
+        });
+        assert_eq!(exchange(&scene, b"no HTTP"), answer, "{of_all}, {of_theirs} of {namespace}");
+    }
+}
+
+#[test]
 fn a_silent_connection_ends_when_the_service_that_it_leads_to_says_so() {
     let heard = Heard::default();
     let scene = Scene::with(&[listening(&heard, "hello", "")], |snapshot| {

@@ -47,12 +47,14 @@ pub(super) fn outlier_detection(field: &Field<'_>) -> Option<OutlierDetection> {
     let time = |key, default| fields.or(key, default, |it| duration(it, Duration::from_millis(100), HOUR));
     let interval = time("interval", default.interval);
     let base_ejection = time("baseEjectionTime", default.base_ejection);
-    let (local, gateway, server) = (local?, gateway?, server?);
+    let (local, gateway, server, split) = (local?, gateway?, server?, split?);
+    // Unless told apart, a failed connection is a 5xx to Istio; a 0 of gateways' errors, which is its default, says nothing of that.
+    let of_answers = if split { None } else { gateway.filter(|it| *it > 0).or(server) };
     Some(OutlierDetection {
-        failures: local.or(gateway).or(server).unwrap_or(default.failures),
+        failures: local.or(of_answers).unwrap_or(default.failures),
         server_errors: server.unwrap_or(default.server_errors),
         gateway_errors: gateway.unwrap_or(default.gateway_errors),
-        split: split?,
+        split,
         deviations: None,
         interval: interval?,
         base_ejection: base_ejection?,

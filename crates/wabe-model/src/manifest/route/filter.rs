@@ -145,7 +145,15 @@ fn header_change(field: &Field<'_>) -> Option<HeaderChange> {
     let set = fields.or("set", Vec::new(), |it| it.all(pair));
     let add = fields.or("add", Vec::new(), |it| it.all(pair));
     let remove = fields.or("remove", Vec::new(), |it| it.all(header_name));
-    Some(HeaderChange { set: set?, add: add?, remove: remove? })
+    let (set, add, remove) = (set?, add?, remove?);
+    let mut names: Vec<&String> = set.iter().chain(&add).map(|it| &it.0).chain(&remove).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|it| it[0] == it[1]) {
+        let remedy =
+            "write one action for a header; to set or add several values, write them with commas in one";
+        return field.error(format!("more than one action is for the header {}", twice[0]), remedy);
+    }
+    Some(HeaderChange { set, add, remove })
 }
 
 /// Those that frame a message or hold for one connection are the proxy's own business.

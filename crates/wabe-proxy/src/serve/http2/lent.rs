@@ -14,6 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     select,
+    task::coop::has_budget_remaining,
     time::{Instant, sleep_until},
 };
 
@@ -116,7 +117,7 @@ impl AsyncRead for Lent {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(context, buffer);
-        self.0.is_dry.set(read.is_pending());
+        self.0.is_dry.set(read.is_pending() && has_budget_remaining());
         self.0.passed(&buffer.filled()[before..]);
         read
     }
