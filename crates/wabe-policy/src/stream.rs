@@ -61,7 +61,7 @@ pub enum Routing {
 pub fn routing(objects: &Objects, service: &Service, port: &ServicePort, callers: &str) -> Routing {
     match of_namespace(objects, service, port, callers) {
         Routing::Nothing => of_namespace(objects, service, port, &service.name.namespace),
-        own => own,
+        own @ (Routing::Http | Routing::Tls | Routing::Tcp) => own,
     }
 }
 
