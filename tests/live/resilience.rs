@@ -164,6 +164,9 @@ fn resilience() {
         &Workload::web("shop/warming"),
         &led("shop/warming"),
         &Rule::new("shop/warming", json!({ "loadBalancer": { "warmup": { "duration": "10s" } } })),
+        // Speaks first.
+        &Workload::server("shop/greeting"),
+        &Service::new("shop/greeting"),
         &python("shop/tunnel", TUNNEL),
         &led("shop/tunnel"),
         &Workload::web("shop/leaving").with("grace", json!(format!("{}s", GRACE.as_secs()))),
@@ -185,6 +188,7 @@ fn resilience() {
             a_copy_goes_to_another_service,
             tls_goes_by_the_name_that_it_asks_for_to_servers_that_end_it,
             connections_go_where_a_route_leads_them,
+            a_route_of_another_namespace_is_nobody_elses_business,
             requests_of_one_user_go_to_one_replica,
             what_is_more_than_a_service_takes_is_refused_at_once,
             a_replica_that_fails_gets_no_more,
@@ -264,6 +268,24 @@ fn connections_go_where_a_route_leads_them(mesh: &TestMesh) {
     let seen = told(mesh, &["http://bytes.shop/"]);
     assert_eq!(seen["workload"], "two", "{seen}");
     assert!(seen["headers"].get("x-request-id").is_none(), "nothing of it was read: {seen}");
+}
+
+fn a_route_of_another_namespace_is_nobody_elses_business(mesh: &TestMesh) {
+    let greeted = || mesh.testbox(CALLER, &["connect", "greeting.shop:80"]).success().json()["first"].clone();
+    let spec = json!({
+        "parentRefs": [{ "group": "", "kind": "Service", "name": "greeting", "namespace": "shop" }],
+        "rules": [{ "backendRefs": [{ "name": "there", "port": 80 }] }],
+    });
+    let route = Document::new("gateway.networking.k8s.io/v1", "HTTPRoute", "far/greeting", spec).to_string();
+    assert_eq!(greeted(), "greeting/0");
+    let _ = mesh.apply(&route).success();
+    let asked = || mesh.exec("far/there", &["curl", "-sS", "--max-time", "10", "http://greeting.shop/"]);
+    eventually("it holds for its own namespace", || {
+        let asked = asked();
+        (asked.code() == Some(0) && asked.json()["workload"] == "there").then_some(())
+    });
+    assert_eq!(greeted(), "greeting/0", "who speaks first is heard, by callers of no route");
+    let _ = mesh.delete(&route).success();
 }
 
 fn requests_of_one_user_go_to_one_replica(mesh: &TestMesh) {
