@@ -6,16 +6,17 @@ use std::{
 };
 
 use serde_json::Value;
-use wabe_testkit::TestMesh;
+use wabe_testkit::{PATIENCE, TestMesh};
 
 /// One request to the keeper, and its answer.
 ///
 /// # Panics
-/// If it doesn't answer in JSON.
+/// If it doesn't answer in JSON, or within a minute.
 #[track_caller]
 pub fn ask_keeper(mesh: &TestMesh, request: &Value) -> Value {
     let mut stream =
         UnixStream::connect(format!("/run/wabe/{}/keeper.sock", mesh.name())).expect("the keeper listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
     let body = request.to_string();
     stream.write_all(&u32::try_from(body.len()).expect("short").to_le_bytes()).expect("sent");
     stream.write_all(body.as_bytes()).expect("sent");

@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, pin::pin, task::Poll, time::Instant};
 use h2::client::ResponseFuture;
 use http::{
     Method, Request, StatusCode,
-    header::{CONNECTION, HOST, UPGRADE},
+    header::{CONNECTION, EXPECT, HOST, UPGRADE},
     request, response,
 };
 use tokio::{select, task::unconstrained, time::sleep_until};
@@ -119,6 +119,7 @@ pub(crate) async fn attempt<'a>(
         }
     };
     let asks_for_upgrade = head.fields().is_some_and(|it| it.contains_key(UPGRADE));
+    let asks_for_leave = head.fields().is_some_and(|it| it.contains_key(EXPECT));
     let kept = body.kept();
     let mut sent = false;
     let mut sound = true;
@@ -166,7 +167,9 @@ pub(crate) async fn attempt<'a>(
                     (false, true) => Reach::Untouched,
                     (false, false) => Reach::Unknown,
                 }),
-                Err(NoHead::Refused) => return gone(Reach::Untouched),
+                Err(NoHead::Refused) => {
+                    return gone(if heard { Reach::Begun } else { Reach::Untouched });
+                }
                 Err(NoHead::Malformed(refusal)) => {
                     tracing::debug!(%refusal, "an endpoint's answer is malformed");
                     return gone(Reach::Begun);
@@ -178,7 +181,9 @@ pub(crate) async fn attempt<'a>(
                 Ended::Over => Tried::Failed { failure: Failure::Ending, reach: Reach::Begun },
             },
             () = unconstrained(&mut late) => {
-                let reach = if kept.is_awaited() { Reach::Waiting } else { Reach::Begun };
+                // Some callers wait for a word of the endpoint before they go on.
+                let is_callers_turn = kept.is_awaited() && (heard || !asks_for_leave);
+                let reach = if is_callers_turn { Reach::Waiting } else { Reach::Begun };
                 return Tried::Failed { failure: terms.late(), reach };
             }
         }

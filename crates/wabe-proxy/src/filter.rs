@@ -24,7 +24,8 @@ pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
     }
 }
 
-/// Another path, another host. `None` if the path would be longer than any may be.
+/// Another path, another host. `None` if there can't be such a path: it would be longer than any may be, as what the rule says was
+/// looked at when it was read.
 pub(crate) fn rewrite(head: &mut request::Parts, matched: &PathMatch, rewrite: &Rewrite) -> Option<()> {
     if let Some(path) = &rewrite.path {
         head.uri = Uri::from(target(&head.uri, matched, path)?);

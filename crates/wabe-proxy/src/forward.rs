@@ -135,7 +135,8 @@ pub(crate) async fn forward(
         };
         let Reached { mut connection, endpoint, way, used, under_way } = match reached {
             Ok(reached) => reached,
-            // The standard has connections that fail repeated, too. Nothing was sent, whatever the method.
+            // The standard has connections that fail repeated, too: each time to as many endpoints as without. Nothing was sent,
+            // whatever the method.
             Err(Failure::NoHealthyEndpoint)
                 if !search.tried.is_empty() && body.is_whole() && may_retry(balancer, &left, &permit) =>
             {

@@ -121,6 +121,7 @@ impl<'a> Replay<'a> {
     /// Begins anew.
     pub(crate) fn rewind(&mut self) {
         self.kept.place.set(0);
+        self.kept.is_awaited.set(false);
     }
 
     /// Whether its source has come to its end.
@@ -195,6 +196,23 @@ mod tests {
 
     use super::*;
     use crate::wire::split;
+
+    #[tokio::test]
+    async fn what_was_waited_for_is_not_when_it_begins_anew() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        let _caller = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let (mut reader, _writer) = split(listener.accept().await.expect("accepted").0);
+        let framing = Framing::Length(1);
+        let mut decoder = BodyDecoder::new(framing, &Limits::default());
+        let source = Source::Http1 { reader: &mut reader, decoder: &mut decoder, framing };
+        let mut replay = Replay::new(source, true, None);
+        let kept = replay.kept();
+        timeout(Duration::from_millis(1), replay.next()).await.expect_err("nothing comes");
+        assert!(kept.is_awaited());
+        replay.rewind();
+        assert!(!kept.is_awaited());
+    }
 
     /// A body of that many bytes, sent in two pieces.
     async fn body(length: usize, check: impl AsyncFnOnce(Replay<'_>)) {

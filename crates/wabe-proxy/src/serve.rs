@@ -169,6 +169,10 @@ async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, pee
     // A caller that has gone is noticed soon enough.
     let _ = stream.set_nodelay(true);
     // In boxes, as a task is as large as the largest of what it may become: most are connections that wait for a request.
+    if !proxy.watched.world().workloads.contains_key(&workload) {
+        // It may have begun a moment ago.
+        policy::look(proxy);
+    }
     let protocol = service.protocol_of(proxy.watched.in_force(caller.dialled).0.namespace_of(workload));
     match protocol {
         AppProtocol::Tcp => Box::pin(stream::serve(proxy, &caller, &service, stream)).await,

@@ -210,13 +210,13 @@ impl Balancer {
         Some(endpoints.iter().map(|it| lock(&it.own.standing).is_out(now)).collect())
     }
 
-    fn record(&self, endpoint: &Rc<Endpoint>, outcome: Outcome, now: Instant) {
+    fn record(&self, endpoint: &Rc<Endpoint>, outcome: Outcome, begun: Instant, now: Instant) {
         let traffic = self.traffic();
         let Some(rule) = &traffic.outliers else { return };
         let fails = {
             let mut standing = lock(&endpoint.own.standing);
-            // What was under way when it went out says nothing of how it is when it comes back.
-            !standing.is_out(now) && standing.record(outcome, rule)
+            // What was under way when it went out says nothing of how it is once it is back.
+            !standing.was_out_since(begun) && standing.record(outcome, rule)
         };
         let endpoints = self.endpoints();
         // Requests under way when it stopped say nothing about the others.
@@ -292,7 +292,7 @@ impl UnderWay {
                 }
             }
         }
-        self.balancer.record(endpoint, outcome, now);
+        self.balancer.record(endpoint, outcome, self.begun, now);
     }
 
     /// It is being answered, which took so long; how it fares is still to be said.

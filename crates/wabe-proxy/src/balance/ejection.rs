@@ -92,6 +92,11 @@ impl Standing {
         Some(until)
     }
 
+    /// Whether it is out, or has been at some time since then.
+    pub(super) fn was_out_since(&self, then: Instant) -> bool {
+        self.out_until.is_some_and(|until| until > then)
+    }
+
     pub(super) fn is_out(&self, now: Instant) -> bool {
         self.out_until.is_some_and(|until| until > now)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,10 @@ use bytes::{Bytes, BytesMut};
 use rustix::net::sockopt::set_socket_linger;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use wabe_model::ObjectName;
-use wabe_policy::stream::{Outlets, tls::TlsRouted};
+use wabe_policy::stream::{
+    Outlets,
+    tls::{TlsRouted, TlsTable},
+};
 
 use crate::{
     access::{Asked, Record},
@@ -53,7 +57,11 @@ pub(super) async fn serve_tls(
     service: &Rc<Service>,
     mut stream: TcpStream,
 ) {
-    if service.tls.is_none() {
+    // Where no route holds for this caller, nothing depends on the name, and the server may speak first.
+    let world = proxy.watched.in_force(caller.dialled).0;
+    let namespace = world.namespace_of(caller.workload);
+    let has_routes = |tls: &Arc<TlsTable>| !matches!(tls.find(namespace, None), TlsRouted::Unrouted);
+    if !service.tls.as_ref().is_some_and(has_routes) {
         return serve(proxy, caller, service, stream).await;
     }
     let mut first = BytesMut::with_capacity(4 << 10);

@@ -210,6 +210,19 @@ fn what_another_namespace_says_of_a_service_is_its_own_callers_business() {
 }
 
 #[test]
+fn where_only_others_have_routes_by_name_a_server_of_tls_may_speak_first() {
+    let heard = Heard::default();
+    let none = json!({ "exact": {}, "below": {}, "any": null });
+    let theirs = json!({ "exact": {}, "below": {}, "any": outlets("TLSRoute", "other") });
+    let scene = Scene::with(&[listening(&heard, "welcome\n", "bye\n")], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "tls".into();
+        snapshot["ports"][0]["tls"] = json!({ "producer": none, "consumers": { "away": theirs } });
+    });
+    let mut caller = scene.connect();
+    caller.read_exact(&mut [0; 8]).expect("it is heard before anything is said");
+}
+
+#[test]
 fn a_silent_connection_ends_when_the_service_that_it_leads_to_says_so() {
     let heard = Heard::default();
     let scene = Scene::with(&[listening(&heard, "hello", "")], |snapshot| {

@@ -31,10 +31,12 @@ fn who_fails_in_a_row_gets_nothing_until_its_time_is_over() {
 #[test]
 fn what_was_under_way_when_it_went_out_does_not_count_when_it_is_back() {
     let mut world = world(rule(), 4);
-    let under_way: Vec<_> = (0..10).map(|_| world.begin(2)).collect();
-    under_way.iter().for_each(|it| it.done(world.now, ERROR));
+    let under_way: Vec<_> = (0..15).map(|_| world.begin(2)).collect();
+    under_way[..10].iter().for_each(|it| it.done(world.now, ERROR));
     assert_eq!(world.out(), [2]);
     world.pass(30.0);
+    // Some end only then.
+    under_way[10..].iter().for_each(|it| it.done(world.now, ERROR));
     world.ask(2, ERROR);
     assert!(world.out().is_empty(), "it has as many as any other");
 }
