@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt::socket_peercred,
+    process::{PidfdFlags, pidfd_open},
+};
 use thiserror::Error;
 
 use crate::{
@@ -19,6 +24,9 @@ use crate::{
     },
     wire,
 };
+
+/// How long the keeper's process is waited for once it has said that nothing is left.
+const LAST_BREATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// A connection to the keeper. Calls block until the keeper has answered, which takes milliseconds but for
 /// [`Client::remove`] (until the processes are gone), [`Client::exec`] and [`Client::shutdown`].
@@ -205,12 +213,17 @@ impl Client {
         Ok(inodes)
     }
 
-    /// Ends the mesh: returns when nothing of it runs any more.
+    /// Ends the mesh: returns when nothing of it runs any more, the keeper included, which answers just before its end.
     ///
     /// # Errors
     /// As [`Client::call`]; also if something could not be removed.
     pub fn shutdown(mut self) -> Result<(), ClientError> {
-        self.done(&Request::Shutdown)
+        let keeper = socket_peercred(&self.socket).and_then(|it| pidfd_open(it.pid, PidfdFlags::empty()));
+        self.done(&Request::Shutdown)?;
+        if let Ok(keeper) = keeper {
+            poll(&mut [PollFd::new(&keeper, PollFlags::IN)], Some(&LAST_BREATH)).map_err(io::Error::from)?;
+        }
+        Ok(())
     }
 
     /// Makes the keeper another program, with everything that runs. Returns when that one answers.
