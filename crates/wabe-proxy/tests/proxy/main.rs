@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 mod limits;
 mod malformed;
+mod mirrors;
 mod patience;
 mod policies;
 mod pool;

@@ -1,4 +1,4 @@
-//! What a rule and a DestinationRule say of requests on their way: repetitions, times, copies, limits, ejection, hashes, guards.
+//! What a rule and a DestinationRule say of requests on their way: repetitions, times, limits, ejection, hashes, guards.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nnope";
-const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
+pub const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
 /// Before these servers, with one rule for all requests, which the test changes.
 pub fn ruled(servers: &[SocketAddr], change: impl FnOnce(&mut Value)) -> Scene {
@@ -55,17 +55,17 @@ fn balanced(servers: &[SocketAddr], traffic: &Value) -> Scene {
     })
 }
 
-fn retry(attempts: u32) -> Value {
+pub fn retry(attempts: u32) -> Value {
     json!({ "codes": [503], "attempts": attempts, "backoff": milliseconds(1) })
 }
 
-fn milliseconds(count: u32) -> Value {
+pub fn milliseconds(count: u32) -> Value {
     json!({ "secs": 0, "nanos": count * 1_000_000 })
 }
 
 /// A server whose requests get these answers, one after the other on whatever connection, and the last one from then on. An empty
 /// one closes the connection.
-fn scripted(heard: &Heard, answers: &'static [&'static str]) -> SocketAddr {
+pub fn scripted(heard: &Heard, answers: &'static [&'static str]) -> SocketAddr {
     let (heard, turn) = (heard.clone(), AtomicUsize::new(0));
     server(move |mut stream| {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
@@ -81,7 +81,7 @@ fn scripted(heard: &Heard, answers: &'static [&'static str]) -> SocketAddr {
 }
 
 /// A server that reads a request and never answers; its connections end with the proxy's.
-fn silent(heard: &Heard) -> SocketAddr {
+pub fn silent(heard: &Heard) -> SocketAddr {
     let heard = heard.clone();
     server(move |mut stream| {
         while let Some(request) = read_request(&mut stream) {
@@ -91,15 +91,15 @@ fn silent(heard: &Heard) -> SocketAddr {
 }
 
 /// Where nobody listens.
-fn nobody() -> SocketAddr {
+pub fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
 }
 
-fn get(scene: &Scene) -> String {
+pub fn get(scene: &Scene) -> String {
     scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
 }
 
-fn send(scene: &Scene, method: &str, body: &str) -> String {
+pub fn send(scene: &Scene, method: &str, body: &str) -> String {
     let length = body.len();
     let head = format!(
         "{method} / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -109,7 +109,7 @@ fn send(scene: &Scene, method: &str, body: &str) -> String {
 
 /// That the answer has this status, and if it is the proxy's own, that this is why; else "".
 #[track_caller]
-fn assert_answer(answer: &str, status: u16, reason: &str) {
+pub fn assert_answer(answer: &str, status: u16, reason: &str) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}, not {answer}");
     let told = answer.lines().find_map(|line| line.strip_prefix("x-wabe-reason: ")).unwrap_or("");
     assert_eq!(told, reason, "{answer}");
@@ -430,96 +430,6 @@ fn the_time_of_a_request_bounds_all_its_tries() {
     });
     assert_answer(&get(&scene), 504, "request-timeout");
     assert!(heard.all().len() > 1, "{:?}", heard.all());
-}
-
-/// Requests go to the first server, copies to the second one, which is another service's.
-fn mirrored(first: SocketAddr, second: SocketAddr) -> Scene {
-    mirrored_as(first, second, |_| {})
-}
-
-fn mirrored_as(first: SocketAddr, second: SocketAddr, change: impl FnOnce(&mut Value)) -> Scene {
-    Scene::with(&[first, second], |snapshot| {
-        let copies = json!({ "namespace": "shop", "name": "copies" });
-        let theirs = snapshot["backends"][0]["endpoints"].as_array_mut().expect("a list").pop();
-        let backend = json!({ "service": copies, "port": 80, "endpoints": [theirs] });
-        snapshot["backends"].as_array_mut().expect("a list").push(backend);
-        let mirror = json!({ "service": copies, "port": 80, "numerator": 100, "denominator": 100 });
-        add_rule(snapshot, |rule| {
-            rule["filters"] = json!([{ "mirror": mirror }]);
-            change(rule);
-        });
-    })
-}
-
-#[test]
-fn a_mirror_gets_the_whole_request() {
-    let (heard, copies) = (Heard::default(), Heard::default());
-    let scene = mirrored(answering(&heard, OK), answering(&copies, ERROR));
-    assert_answer(&send(&scene, "POST", "abc"), 200, "");
-    let (request, copy) = (&heard.all()[0], &copies.wait(1)[0]);
-    for part in ["POST / HTTP/1.1\r\n", "host: web\r\n", "content-length: 3\r\n", "\r\n\r\nabc"] {
-        assert!(request.contains(part) && copy.contains(part), "{part:?} in {request} and {copy}");
-    }
-}
-
-#[test]
-fn a_mirror_that_is_silent_is_left_when_the_time_of_the_request_is_up() {
-    let (heard, copies) = (Heard::default(), Heard::default());
-    let silent = server({
-        let copies = copies.clone();
-        move |mut stream| {
-            while read_request(&mut stream).is_some() {
-                copies.add("asked");
-            }
-            copies.add("left");
-        }
-    });
-    let scene =
-        mirrored_as(answering(&heard, OK), silent, |rule| rule["timeouts"]["request"] = milliseconds(900));
-    assert_answer(&get(&scene), 200, "");
-    assert_eq!(copies.wait(2), ["asked", "left"]);
-}
-
-#[test]
-fn no_more_copies_are_under_way_than_there_may_be() {
-    let (heard, copies) = (Heard::default(), Heard::default());
-    let scene = mirrored(answering(&heard, OK), silent(&copies));
-    (0..280).for_each(|_| assert_answer(&get(&scene), 200, ""));
-    copies.wait(256);
-    // One more would come at once.
-    thread::sleep(std::time::Duration::from_millis(300));
-    assert_eq!((copies.all().len(), heard.all().len()), (256, 280));
-}
-
-#[test]
-fn a_mirror_gets_a_call_of_grpc() {
-    let copies = Heard::default();
-    let scene = mirrored(grpc_echo(), grpc_echo_that_tells(&copies));
-    run(async {
-        let mut caller = caller(&scene).await;
-        let (answer, mut body) =
-            caller.send_request(post("/shop.Echo/Both", "application/grpc"), false).expect("sent");
-        body.send_data("abc".into(), true).expect("sent");
-        let mut body = answer.await.expect("an answer").into_body();
-        while let Some(data) = body.data().await {
-            assert_eq!(data.expect("data"), "abc");
-        }
-        body.trailers().await.expect("the end");
-    });
-    assert_eq!(copies.wait(1), ["/shop.Echo/Both: 3 bytes"]);
-}
-
-#[test]
-fn a_mirror_that_fails_or_is_silent_does_not_matter() {
-    let copies = Heard::default();
-    for mirror in [nobody(), scripted(&copies, &[""]), silent(&copies)] {
-        let heard = Heard::default();
-        let mut scene = mirrored(answering(&heard, OK), mirror);
-        assert_answer(&send(&scene, "POST", "abc"), 200, "");
-        assert_answer(&get(&scene), 200, "");
-        assert_eq!(heard.all().len(), 2);
-        scene.end();
-    }
 }
 
 #[test]
