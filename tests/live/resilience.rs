@@ -20,27 +20,15 @@ const STREAM_ROUTES: &str = "gateway.networking.k8s.io/v1alpha2";
 const TLS: &str = "cd /tmp && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 \
     -keyout key -out certificate -subj /CN=$0 2>/dev/null && \
     exec openssl s_server -accept 8443 -key key -cert certificate -www -quiet";
-/// A server that is out of order.
+/// What a server of Python's does that is out of order.
 const BROKEN: &str = "
-import http.server, socket
-class Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-class Broken(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
     def do_GET(self):
         self.send_response(503)
         self.send_header('content-length', '0')
         self.end_headers()
-Server(('::', 8080), Broken).serve_forever()
 ";
-
-/// A server that answers well, but not soon.
+/// One that answers well, but not soon.
 const SLOW: &str = "
-import http.server, socket, time
-class Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-class Slow(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
     def do_GET(self):
         time.sleep(0.5)
         text = b'{\"workload\": \"slow\"}'
@@ -48,15 +36,9 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_header('content-length', str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-Server(('::', 8080), Slow).serve_forever()
 ";
 /// A proxy that leads wherever it is asked to, which is itself.
 const TUNNEL: &str = "
-import http.server, socket
-class Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-class Tunnel(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
     def do_CONNECT(self):
         self.wfile.write(b'HTTP/1.1 200 OK\\r\\n\\r\\n')
         while self.rfile.readline().strip():
@@ -64,7 +46,6 @@ class Tunnel(http.server.BaseHTTPRequestHandler):
         text = b'to ' + self.path.encode()
         self.wfile.write(b'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n' % len(text) + text)
         self.close_connection = True
-Server(('::', 8080), Tunnel).serve_forever()
 ";
 
 fn tls(name: &str) -> Workload {
@@ -74,8 +55,20 @@ fn tls(name: &str) -> Workload {
         .with("readiness", json!({ "tcp": { "port": 8443 } }))
 }
 
-fn python(name: &str, program: &str) -> Workload {
-    Workload::new(name, &["python3", "-c", program])
+/// A server of Python's that does this.
+fn python(name: &str, does: &str) -> Workload {
+    let program = format!(
+        "
+import http.server, socket, time
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+{does}
+Server(('::', 8080), Handler).serve_forever()
+"
+    );
+    Workload::new(name, &["python3", "-c", &program])
         .with("ports", json!([{ "name": "main", "port": 8080 }]))
         .with("readiness", json!({ "tcp": { "port": 8080 } }))
 }

@@ -168,7 +168,9 @@ mod tests {
         assert_eq!((at_once(&passed, &by_route, 1, start), at_once(&passed, &by_route, 2, start)), (2, 0));
         let other = ObjectName::new("shop", "other");
         assert_eq!(passed.admit(&by_route, (Kind::HttpRoute, &other), 1, start), Ok(()));
-        assert_eq!(lock(&passed.accounts).len(), 4);
+        let calls = (Kind::GrpcRoute, &other);
+        assert_eq!(passed.admit(&by_route, calls, 1, start), Ok(()), "one of another kind has its own");
+        assert_eq!(lock(&passed.accounts).len(), 5);
         passed.sweep(start + Duration::from_secs(1));
         assert!(lock(&passed.accounts).is_empty(), "who has not called lately is forgotten");
     }

@@ -84,6 +84,17 @@ fn of_equal_matches_the_first_route_by_name_and_the_first_rule_decide() {
 }
 
 #[test]
+fn a_slash_at_the_end_of_a_prefix_makes_it_no_longer() {
+    let rules = "[
+        {name: slash, matches: [{path: {value: /a/}}]},
+        {name: header, matches: [{path: {value: /a}, headers: [{name: x, value: z}]}]}
+    ]";
+    let router = HttpRouter::new(&table(&http_routes(&[("shop", rules)])));
+    assert_eq!(found(&router, "shop", "GET", "/a/b", &[("x", "z")]), "header");
+    assert_eq!(found(&router, "shop", "GET", "/a/b", &[]), "slash");
+}
+
+#[test]
 fn expressions_describe_whole_values_and_stand_between_exact_paths_and_prefixes() {
     let rules = "[
         {name: rest, matches: [{path: {value: /}}]},

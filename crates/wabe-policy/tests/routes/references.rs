@@ -1,7 +1,7 @@
 //! What rules refer to.
 
 use wabe_model::{HttpFilter, ObjectName};
-use wabe_policy::http::{HttpTable, InvalidBackend};
+use wabe_policy::http::{HttpTable, InvalidBackend, Reason, conditions};
 
 use crate::{http_routes, objects, route, table};
 
@@ -31,6 +31,28 @@ fn backends_that_are_none_are_told_apart() {
     let kept: HttpTable =
         serde_json::from_str(&serde_json::to_string(&table).expect("text")).expect("a table");
     assert_eq!(kept, table);
+}
+
+#[test]
+fn a_port_that_speaks_no_http_is_no_backend_of_requests() {
+    let rules = "[{backendRefs: [{name: spoken, port: 1}, {name: spoken, port: 2}, {name: spoken, port: 3}, {name: spoken, port: 4}]}]";
+    let spoken = "---\napiVersion: v1\nkind: Service\nmetadata: {name: spoken, namespace: shop}\nspec: {selector: {a: b}, \
+        ports: [{name: x, port: 1}, {name: grpc, port: 2}, {name: https, port: 3}, {name: bytes, appProtocol: tcp, port: 4}]}\n";
+    let none = Some(InvalidBackend::UnsupportedProtocol);
+    for kind in ["HTTPRoute", "GRPCRoute"] {
+        let objects = objects(&(route(kind, "shop", "r", rules) + spoken));
+        let table = table(&objects);
+        let invalid: Vec<_> = table.producer[0].rule.backends.iter().map(|it| it.invalid).collect();
+        assert_eq!(invalid, [None, None, none, none], "{kind}");
+        let route = objects.routes().next().expect("the route");
+        let [_, resolved, _] = &conditions(&objects, route)[0];
+        assert_eq!(resolved.reason, Reason::UnsupportedProtocol);
+        assert!(
+            resolved.message.contains("port 3 of service shop/spoken speaks no HTTP"),
+            "{}",
+            resolved.message
+        );
+    }
 }
 
 #[test]

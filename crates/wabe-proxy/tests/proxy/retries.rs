@@ -377,26 +377,10 @@ fn no_more_repetitions_are_under_way_than_there_may_be() {
 
 #[test]
 fn a_repetition_whose_answer_has_begun_leaves_room_for_another() {
+    const BEGUN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
     let heard = Heard::default();
-    let turn = AtomicUsize::new(0);
     // Each first try is refused; the repetitions' answers begin, and the first one's does not end.
-    let server = server({
-        let heard = heard.clone();
-        move |mut stream| {
-            while let Some(request) = read_request(&mut stream) {
-                let turn = turn.fetch_add(1, Ordering::Relaxed);
-                heard.add(request);
-                let answer = match turn {
-                    1 => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
-                    3 => OK,
-                    _ => UNAVAILABLE,
-                };
-                if stream.write_all(answer.as_bytes()).is_err() {
-                    return;
-                }
-            }
-        }
-    });
+    let server = scripted(&heard, &[UNAVAILABLE, BEGUN, UNAVAILABLE, OK]);
     let scene = Scene::with(&[server], |snapshot| {
         add_rule(snapshot, |rule| rule["retry"] = retry(1));
         snapshot["backends"][0]["traffic"] = json!({ "pool": { "retries": 1 } });
