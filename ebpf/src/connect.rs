@@ -118,7 +118,8 @@ pub fn decide(ctx: &SockAddrContext, family: Family, call: Call) -> i32 {
     state.service = target.service;
     state.rule = target.rule;
     state.lane = target.lane as u8;
-    state.flags &= !socket_flag::REWRITTEN;
+    // One that was accepted, and disconnected since (`connect` to AF_UNSPEC), calls now.
+    state.flags &= !(socket_flag::REWRITTEN | socket_flag::ACCEPTED);
     if rewritten {
         state.flags |= socket_flag::REWRITTEN;
         rename(ctx, family, &target.address, target.port);

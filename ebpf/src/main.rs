@@ -4,7 +4,7 @@
 //! the hook's return code; it decides nothing itself. Every path that knows no answer refuses.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(
     internal_features,
     reason = "the target has no AtomicU64::fetch_add; the intrinsic compiles to BPF's XADD"

@@ -39,6 +39,7 @@ fn attacks() {
             forgery::forged_packets_do_not_leave_a_workload,
             forgery::a_foreign_address_can_be_bound_but_not_used,
             forgery::a_mapped_address_does_not_dodge_a_rule,
+            forgery::an_accepted_socket_that_calls_leaves_nothing_behind,
             confinement::other_protocols_are_refused,
             confinement::privileged_options_are_refused,
             confinement::namespaces_can_not_be_entered,

@@ -9,7 +9,7 @@ use serde_json::json;
 use wabe_testkit::TestMesh;
 use wabe_tests::{
     Applied,
-    facts::{Facts, answer, call, call_with},
+    facts::{Facts, answer, call, call_with, until_nothing_lives},
     manifest::Policy,
 };
 
@@ -93,4 +93,31 @@ pub(super) fn a_mapped_address_does_not_dodge_a_rule(mesh: &TestMesh) {
     let _applied = Applied::new(mesh, deny(json!(["::/0"])));
     assert_eq!(call_with(mesh, ATTACKER, (target, 8080), &["--source-mapped"]), "open/0");
     assert_eq!(call(mesh, ATTACKER, (target_v6, 8080)), "EPERM");
+}
+
+pub(super) fn an_accepted_socket_that_calls_leaves_nothing_behind(mesh: &TestMesh) {
+    // A socket that was accepted over loopback, disconnected, and calls: each call fails, as nobody listens at that port.
+    let target = Facts::of(mesh).instances(OPEN)[0]["addresses"][0].as_str().expect("an address").to_owned();
+    let code = format!(
+        r#"
+import ctypes, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+listener = socket.create_server(("", 0))
+errors = []
+for _ in range(20):
+    other = socket.create_connection(("127.0.0.1", listener.getsockname()[1]))
+    accepted, _ = listener.accept()
+    other.close()
+    unspecified = struct.pack("H14x", socket.AF_UNSPEC)
+    assert libc.connect(accepted.fileno(), unspecified, len(unspecified)) == 0, ctypes.get_errno()
+    accepted.settimeout(5)
+    errors.append(accepted.connect_ex(("{target}", 9)))
+    accepted.close()
+print(sorted(set(errors)))
+"#
+    );
+    let said = mesh.exec(ATTACKER, &["python3", "-c", &code]).success();
+    // ECONNREFUSED: each was let through, and answered by the other end.
+    assert_eq!(said.stdout.trim(), "[111]", "{said}");
+    until_nothing_lives(mesh);
 }
