@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use wabe_abi::{Balance, Config, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord};
+use wabe_abi::{Balance, Config, NO_POLICY, ServiceKey, ServiceRecord, WorkloadRecord, service_flag};
 use wabe_datapath::Write;
 use wabe_policy::CompiledPolicy;
 
@@ -134,6 +134,7 @@ impl Installed {
 /// the plan is empty and the generation stays.
 pub fn plan(installed: &Installed, desired: &Desired) -> Plan {
     let mut planner = Planner::new(installed);
+    planner.lead_to_proxy(desired);
     let examine = planner.workloads(desired);
     for (key, service) in &desired.services {
         planner.service(key, service);
@@ -217,6 +218,17 @@ impl<'a> Planner<'a> {
 
     fn finish(self, later: Vec<Write>, examine: BTreeSet<u32>) -> Plan {
         Plan { writes: self.writes, later, examine, rows: self.rows, made: self.made }
+    }
+
+    /// Services whose callers are led to the proxy from now on: before their workloads refuse whoever does not come from there.
+    fn lead_to_proxy(&mut self, desired: &Desired) {
+        let led = |flags: u8| flags & service_flag::PROXY != 0;
+        for (key, _) in desired.services.iter().filter(|(_, it)| led(it.flags)) {
+            if let Some(before) = self.before.mirror.services.get(key).filter(|it| !led(it.flags)) {
+                let record = ServiceRecord { flags: before.flags | service_flag::PROXY, ..*before };
+                self.write(Write::Service(*key, Some(record)));
+            }
+        }
     }
 
     /// Policy tables, then the workloads that name them, then what leads to the workloads. Returns the workloads whose

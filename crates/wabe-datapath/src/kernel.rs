@@ -134,15 +134,15 @@ impl Kernel {
         node_ifindex: u32,
         proxy: Option<BorrowedFd<'_>>,
     ) -> Result<(), Error> {
-        if let Some(listener) = proxy {
-            let map = self.ebpf.map_mut(maps::PROXIES).ok_or(Error::Missing(maps::PROXIES))?;
-            let set = SockMap::try_from(map).and_then(|mut proxies| proxies.set(id, &listener, 0));
-            set.map_err(|error| Error::map(maps::PROXIES, error))?;
-        }
         let (guard, admission) = (self.guard_pin(id), self.admission_pin(id));
         attach::ingress(&mut self.ebpf, GUARD, node_ifindex, &guard)?;
         self.guarded.insert(id, node_ifindex);
-        attach::admission(&mut self.ebpf, netns, &admission)
+        attach::admission(&mut self.ebpf, netns, &admission)?;
+        // Last: it may have been ended by a proxy that somebody took over, which must not keep the guards away.
+        let Some(listener) = proxy else { return Ok(()) };
+        let map = self.ebpf.map_mut(maps::PROXIES).ok_or(Error::Missing(maps::PROXIES))?;
+        let set = SockMap::try_from(map).and_then(|mut proxies| proxies.set(id, &listener, 0));
+        set.map_err(|error| Error::map(maps::PROXIES, error))
     }
 
     /// Forgets a workload's links; its namespace and interface are gone or about to go.

@@ -288,7 +288,8 @@ impl Supervisor {
     /// When something is to be done though nothing is heard.
     fn next_deadline(&self) -> Option<Instant> {
         let instances = self.instances.values().filter_map(lives::deadline);
-        instances.chain(self.roles.iter().filter_map(|role| role.shift.deadline())).min()
+        let closing = self.closing.is_some();
+        instances.chain(self.roles.iter().filter_map(|role| role.shift.deadline(closing))).min()
     }
 }
 

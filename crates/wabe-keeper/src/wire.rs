@@ -19,8 +19,8 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The longest message; a list of a thousand workloads with long environments is far below it.
 const LONGEST: usize = 16 << 20;
 
-/// The most descriptors that one message may carry.
-pub(crate) const MOST_DESCRIPTORS: usize = 8;
+/// The most descriptors that one message may carry: more than all that a role of several processes leaves to its heir.
+pub(crate) const MOST_DESCRIPTORS: usize = 16;
 
 /// Sends one message, and copies of these descriptors with it.
 ///
@@ -39,7 +39,10 @@ pub(crate) fn send<T: Serialize>(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "more than 8 descriptors in one message"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("more than {MOST_DESCRIPTORS} descriptors in one message"),
+        ));
     }
     let header = length.to_le_bytes();
     let mut sent = retry(|| sendmsg(&socket, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL))?;

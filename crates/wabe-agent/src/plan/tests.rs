@@ -318,3 +318,26 @@ fn workloads_with_one_policy_share_a_table() {
     let installed = after(&Installed::default(), &desired(&choice));
     assert_eq!(installed.mirror.workloads[&1].table, installed.mirror.workloads[&2].table);
 }
+
+#[test]
+fn callers_are_led_to_the_proxy_before_it_is_the_only_way() {
+    let before = after(&Installed::default(), &desired(&two()));
+    let mut judged = desired(&two());
+    judged.workloads.get_mut(&2).expect("one of two").record.layer7_generation = 2;
+    let led = service_flag::PROXY;
+    judged.services.values_mut().for_each(|it| it.flags |= led);
+    let plan = plan(&before, &judged);
+    let place = |is_it: &dyn Fn(&Write) -> bool| plan.writes.iter().position(is_it).expect("written");
+    let judges = place(&|it| matches!(it, Write::Workload(2, Some(record)) if record.layer7_generation == 2));
+    let keys: Vec<_> = judged.services.keys().collect();
+    for key in keys {
+        let leads = place(
+            &|it| matches!(it, Write::Service(of, Some(record)) if of == key && record.flags & led != 0),
+        );
+        assert!(leads < judges, "{:?}", plan.writes);
+    }
+    let mut installed = before;
+    installed.commit(plan);
+    assert_sound(&installed.mirror, &installed.tables);
+    assert_equals(&installed.mirror, &judged, &installed.tables);
+}

@@ -59,7 +59,7 @@ pub(super) fn resume(file: &MeshFile, netns: OwnedFd, workloads: Vec<Left>) -> R
     let places = workloads.into_iter().map(|Left { address, netns, proxy }| {
         let id = address.id;
         let ifindex = find(&super::workload::interface(id))?;
-        let proxy = match proxy {
+        let proxy = match proxy.filter(proxy::is_sound) {
             Some(listener) => listener,
             None => proxy::add(netns.as_fd(), address)
                 .map_err(NetError::kernel(format!("lead workload {id} to the proxy")))?,

@@ -22,6 +22,9 @@ const TABLE: u8 = 77;
 /// The largest packet over `lo`, as Linux had it for many years. With today's 65 536 a segment fills the receive buffer that a
 /// connection begins with: its window closes, and opens for the sender's probes only, five times a second.
 const LO_MTU: u32 = 16_436;
+/// Where it listens in a workload's namespace: right below the ports that are given by chance (`ip_local_port_range`), so that it does
+/// not get one that the workload's application wants by chance.
+const PORTS: std::ops::RangeInclusive<u16> = 10_230..=10_239;
 /// Connections that wait for the proxy, which may be starting anew.
 const QUEUE: i32 = 4096;
 /// The most sockets in a workload's namespace, its own and accepted ones too, with which the proxy is given another. A proxy
@@ -54,11 +57,20 @@ pub(super) fn listen(netns: BorrowedFd<'_>, id: u32) -> io::Result<OwnedFd> {
         socket.set_only_v6(false)?;
         // The answers' source is what was dialled, which is no address of this namespace.
         socket.set_ip_transparent_v4(true)?;
-        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+        let bind = |port| socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into());
+        // Any port, if an application that has run for long got the others.
+        PORTS.map(bind).find(Result::is_ok).unwrap_or_else(|| bind(0))?;
         socket.listen(QUEUE)?;
         Ok(socket.into())
     })
     .and_then(|made| made)
+}
+
+/// Whether a listener still is one, and its files are as they were: all proxies share it, and one that somebody took over may have
+/// done with it whatever it may do with sockets.
+pub(super) fn is_sound(listener: &OwnedFd) -> bool {
+    rustix::io::ioctl_fionbio(listener, true).is_ok()
+        && rustix::net::sockopt::socket_acceptconn(listener).unwrap_or(false)
 }
 
 /// Both, in a namespace that an earlier version made.
@@ -76,10 +88,18 @@ impl Outlets {
         Self(places)
     }
 
-    /// All listeners.
+    /// All listeners that still are some.
     pub(crate) fn listeners(&self) -> Vec<(u32, Arc<OwnedFd>)> {
         let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        places.iter().filter_map(|(id, place)| Some((*id, Arc::clone(place.proxy.as_ref()?)))).collect()
+        let all = places.iter().filter_map(|(id, place)| Some((*id, Arc::clone(place.proxy.as_ref()?))));
+        let (sound, ended): (Vec<_>, Vec<_>) = all.partition(|(_, it)| is_sound(it));
+        for (workload, _) in ended {
+            tracing::error!(
+                workload,
+                "a proxy has ended the listener that is for all proxies: it is none of ours; `wabe upgrade` makes another listener"
+            );
+        }
+        sound
     }
 
     /// The listener inside a workload.

@@ -227,6 +227,12 @@ impl Role {
         was
     }
 
+    /// One of its processes says that it drains.
+    pub(super) fn leaves(&mut self, number: u32, now: Instant) {
+        let lived = self.started.elapsed();
+        self.shift.leaves(number, now, || self.backoff.pause(lived));
+    }
+
     /// None of its processes could be made.
     pub(super) fn failed_to_start(&mut self, error: &io::Error) {
         self.problem = Some(format!("can't start: {error}"));

@@ -120,7 +120,7 @@ impl Supervisor {
                     self.signal(pid, Signal::TERM);
                 }
             }
-            Word::Draining => role.shift.leaves(number, now),
+            Word::Draining => role.leaves(number, now),
             Word::Overreached(what) => {
                 let pid = role.shift.pid(number);
                 tracing::error!(?pid, "a proxy {what}: it is none of ours any more, and is ended");

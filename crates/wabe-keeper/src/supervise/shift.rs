@@ -126,13 +126,16 @@ impl Shift {
         (true, relieved.map(|it| it.pid))
     }
 
-    /// A process says that it drains. If nobody told it to there is nobody in charge: another one is wanted at once.
-    pub(super) fn leaves(&mut self, number: u32, now: Instant) {
+    /// A process says that it drains. If nobody told it to there is nobody in charge: another one is wanted, after a pause. Of those
+    /// that drain the first has no more time if there were too many.
+    pub(super) fn leaves(&mut self, number: u32, now: Instant, pause: impl FnOnce() -> Duration) {
         if let Post::Held { process, kill_at: None } = self.post
             && process.number == number
         {
-            self.post = Post::Vacant { until: now };
+            self.post = Post::Vacant { until: now + pause() };
             self.drains(process, now);
+            let many = self.draining.len().saturating_sub(MOST_DRAINING);
+            self.draining.iter_mut().take(many).for_each(|it| it.kill_at = it.kill_at.min(now));
         }
     }
 
@@ -197,10 +200,10 @@ impl Shift {
         overdue
     }
 
-    /// When something is to be done though nothing is heard.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When something is to be done though nothing is heard. While the mesh is `closing` nobody is started.
+    pub(super) fn deadline(&self, closing: bool) -> Option<Instant> {
         let post = match self.post {
-            Post::Vacant { until } => Some(until),
+            Post::Vacant { until } => (!closing).then_some(until),
             Post::Held { kill_at, .. } => kill_at,
             Post::Closed => None,
         };
@@ -278,7 +281,7 @@ mod tests {
         assert_eq!(shift.overdue(now + DRAIN), [(100, Signal::KILL)]);
         assert_eq!(end(&mut shift, 1, now), Was::Draining);
         assert_eq!(pids(&shift), (Some(101), vec![]));
-        assert_eq!(shift.deadline(), None);
+        assert_eq!(shift.deadline(false), None);
     }
 
     #[test]
@@ -289,7 +292,7 @@ mod tests {
         assert_eq!(end(&mut shift, number, now), Was::Relief);
         assert_eq!(pids(&shift), (Some(100), vec![]));
         let number = relieve(&mut shift, 102, now);
-        assert_eq!(shift.deadline(), Some(now + READY));
+        assert_eq!(shift.deadline(false), Some(now + READY));
         assert_eq!(shift.overdue(now + READY), [(102, Signal::KILL)]);
         assert_eq!(end(&mut shift, number, now), Was::Relief);
         assert_eq!(pids(&shift), (Some(100), vec![]));
@@ -337,12 +340,17 @@ mod tests {
     fn one_that_drains_of_itself_is_followed_at_once_and_its_end_is_no_crash() {
         let now = Instant::now();
         let mut shift = at_work(now);
-        shift.leaves(1, now);
+        shift.leaves(1, now, || Duration::ZERO);
         assert!(shift.wants_one(now));
+        assert_eq!(
+            shift.deadline(true),
+            Some(now + DRAIN),
+            "while the mesh ends nobody is waited for to be started"
+        );
         let number = shift.next_number();
         shift.take_charge(Process { number, pid: 101 });
         // It says so too when it was told to.
-        shift.leaves(1, now);
+        shift.leaves(1, now, || PAUSE);
         assert_eq!(pids(&shift), (Some(101), vec![100]));
         assert_eq!(end(&mut shift, 1, now), Was::Draining);
         assert_eq!(pids(&shift), (Some(101), vec![]));
@@ -354,7 +362,7 @@ mod tests {
         let mut shift = at_work(now);
         assert_eq!(shift.ready(1, now), (false, None));
         assert_eq!(shift.ready(7, now), (false, None));
-        shift.leaves(7, now);
+        shift.leaves(7, now, || PAUSE);
         assert_eq!(pids(&shift), (Some(100), vec![]));
     }
 
@@ -373,6 +381,22 @@ mod tests {
             let _ = shift.ended(number, now, true, || PAUSE);
         }
         assert!(shift.is_over());
-        assert_eq!(shift.deadline(), None);
+        assert_eq!(shift.deadline(true), None);
+    }
+
+    #[test]
+    fn of_those_that_drain_of_themselves_again_and_again_few_live() {
+        let now = Instant::now();
+        let mut shift = at_work(now);
+        let mut number = 1;
+        for turn in 0..MOST_DRAINING as u32 + 2 {
+            let later = now + PAUSE * turn;
+            shift.leaves(number, later, || PAUSE);
+            assert!(!shift.wants_one(later) && shift.wants_one(later + PAUSE));
+            number = shift.next_number();
+            shift.take_charge(Process { number, pid: 101 + turn });
+        }
+        let killed: Vec<_> = shift.overdue(now + PAUSE * 10).into_iter().map(|(pid, _)| pid).collect();
+        assert_eq!(killed, [100, 101]);
     }
 }
