@@ -138,9 +138,8 @@ impl BodyDecoder {
             buffer.advance(lines.end);
             return Ok(Some(Piece::End));
         }
-        let trailers = fields::read(&buffer.split_to(lines.end).freeze(), 0, &lines, 0, |name, _| {
-            if is_of_heads(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
-        })?;
+        let text = buffer.split_to(lines.end).freeze();
+        let trailers = fields::read(&text, 0, &lines, 0, |name, _| check_trailer(name))?;
         Ok(Some(Piece::Trailers(trailers)))
     }
 }
@@ -160,6 +159,18 @@ fn line_end(buffer: &mut BytesMut) -> Result<Option<()>, Refusal> {
         [] | [b'\r'] => Ok(None),
         [..] => Err(Refusal::ChunkEndMalformed),
     }
+}
+
+/// Checks trailers that another protocol's parser has read as this one reads its own.
+///
+/// # Errors
+/// [`Refusal::TrailerForbidden`] for those that belong into heads.
+pub fn check_trailers(trailers: &HeaderMap) -> Result<(), Refusal> {
+    trailers.keys().try_for_each(check_trailer)
+}
+
+fn check_trailer(name: &HeaderName) -> Result<(), Refusal> {
+    if is_of_heads(name) { Err(Refusal::TrailerForbidden) } else { Ok(()) }
 }
 
 /// Fields that say how a message is framed, where it goes, who sent it or what its content is: too late behind the body
@@ -191,8 +202,9 @@ pub(crate) fn is_of_heads(name: &HeaderName) -> bool {
         header::FORWARDED,
         header::VIA,
     ];
-    let text = name.as_str();
-    NAMES.contains(name)
+    // Who turns names into variables, as CGI does, reads `_` and `-` as one.
+    let text = name.as_str().replace('_', "-");
+    NAMES.iter().any(|it| *it == *text)
         || text.starts_with("x-forwarded-")
-        || matches!(text, "keep-alive" | "proxy-connection" | "x-real-ip" | "x-request-id")
+        || matches!(&text[..], "keep-alive" | "proxy-connection" | "x-real-ip" | "x-request-id")
 }

@@ -31,13 +31,13 @@ mod target;
 mod write;
 
 pub use authority::check_host;
-pub use body::{BodyDecoder, Piece};
+pub use body::{BodyDecoder, Piece, check_trailers};
 pub use connection::{expects_continue, is_persistent};
 pub use encode::{BodyEncoder, EncodeError};
 pub use framing::Framing;
 pub use limits::Limits;
 pub use plain::{PlainHead, PlainRequest, plain_request, plain_response};
 pub use refusal::Refusal;
-pub use request::request;
+pub use request::{check_method, request};
 pub use response::{Reason, response};
 pub use write::{write_request_head, write_response_head};

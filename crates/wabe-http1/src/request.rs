@@ -121,11 +121,24 @@ fn method(input: &[u8]) -> Result<Option<(Method, usize)>, Refusal> {
         return Err(Refusal::MethodMalformed);
     }
     let method = Method::from_bytes(&input[..length]).map_err(|_| Refusal::MethodMalformed)?;
-    let standard = |it: &Method| method.as_str().eq_ignore_ascii_case(it.as_str());
-    if method != Method::GET && !METHODS.contains(&method) && METHODS.iter().any(standard) {
-        return Err(Refusal::MethodCase);
-    }
+    check_method(&method)?;
     Ok(Some((method, length + 1)))
+}
+
+/// Checks a method that another protocol's parser has read as this one reads its own.
+///
+/// # Errors
+/// [`Refusal::MethodTooLong`], and [`Refusal::MethodCase`] for a standard method in another case: methods are told apart by case
+/// (RFC 9110, section 9.1), but not by everybody, so that who judges `delete` and who obeys it might differ.
+pub fn check_method(method: &Method) -> Result<(), Refusal> {
+    let standard = |it: &Method| method.as_str().eq_ignore_ascii_case(it.as_str());
+    if method.as_str().len() > METHOD_BYTES {
+        Err(Refusal::MethodTooLong)
+    } else if method != Method::GET && !METHODS.contains(method) && METHODS.iter().any(standard) {
+        Err(Refusal::MethodCase)
+    } else {
+        Ok(())
+    }
 }
 
 /// Those which mean something to whoever frames messages, and their companions.

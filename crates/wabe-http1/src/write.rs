@@ -11,7 +11,8 @@ use crate::{EncodeError, Framing, Reason, framing::never_has_body};
 ///
 /// The target is in origin form (`*` and, of CONNECT, the authority are as they are). Without a `Host` among the fields the
 /// target's authority becomes one, as in a request that came by HTTP/2.
-/// `Content-Length` and `Transfer-Encoding` are written by the framing, those among the fields are left out.
+/// `Content-Length` and `Transfer-Encoding` are written by the framing, those among the fields are left out. `TE` is announced in
+/// `Connection`.
 ///
 /// # Errors
 /// Nothing has been written then.
@@ -52,6 +53,11 @@ pub fn write_request_head(
         out.put_slice(b"\r\n");
     }
     fields(&head.headers, framing, false, out);
+    if head.headers.contains_key(header::TE) {
+        // Of this connection only, which has to be said (RFC 9110, section 10.1.4).
+        out.put_slice(b"connection: te\r\n");
+    }
+    out.put_slice(b"\r\n");
     Ok(())
 }
 
@@ -78,6 +84,7 @@ pub fn write_response_head(out: &mut BytesMut, head: &response::Parts, framing: 
     let nothing = never_has_body(head.status);
     let framing = if nothing || head.status == StatusCode::NOT_MODIFIED { Framing::None } else { framing };
     fields(&head.headers, framing, framing == Framing::None && !nothing, out);
+    out.put_slice(b"\r\n");
 }
 
 /// One growth of the buffer instead of several, if fields are as long as usual and the body is short. To measure them would take
@@ -105,7 +112,6 @@ fn fields(headers: &HeaderMap, framing: Framing, keep_length: bool, out: &mut By
         }
         Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.put_slice(b"\r\n");
 }
 
 pub(crate) fn field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {

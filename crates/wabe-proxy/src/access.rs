@@ -259,6 +259,9 @@ impl Record {
     pub(crate) fn tunnelled(mut self, moved: Moved) {
         self.bytes.set(self.bytes.get() + moved.back);
         self.complete = moved.whole;
+        if moved.ending {
+            self.failure.get_or_insert(Failure::Ending);
+        }
     }
 
     /// Nothing is told of it.
@@ -391,9 +394,9 @@ impl Drop for Record {
     }
 }
 
-/// Targets and ids are ASCII.
+/// So many octets at most. Targets that came by HTTP/2 need not be ASCII.
 fn cut(text: &str, length: usize) -> &str {
-    text.get(..length).unwrap_or(text)
+    &text[..text.floor_char_boundary(length)]
 }
 
 #[cfg(test)]

@@ -194,12 +194,20 @@ pub(crate) async fn attempt<'a>(
         return Tried::Unwanted;
     }
     let callers = answerer.take().expect("invariant: taken once");
+    // What is left of the body will not be taken: the caller has to know before it asks for more on that connection.
+    let tell_end = |persistent: bool| {
+        if !sent && !persistent {
+            callers.is_last();
+        }
+    };
     let (begun, persistent, mut source) = match came {
         Answer::Plain(PlainHead { framing, persistent, lines, .. }) => {
+            tell_end(persistent);
             (callers.begin_plain(lines, framing), persistent, awaited.into_source(framing, None))
         }
         Answer::Parts(mut answer, framing, stream) => {
             let persistent = is_persistent(answer.version, &answer.headers);
+            tell_end(persistent);
             // HTTP/2 has no fields of one connection: see `exchange`.
             let protocol = if stream.is_some() { None } else { end_hop(&mut answer.headers) };
             if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -418,7 +426,7 @@ impl<'c> Awaited<'c> {
 
     fn into_source(self, framing: Framing, stream: Option<h2::RecvStream>) -> Source<'c> {
         match (self, stream) {
-            (_, Some(stream)) => Source::Http2(Box::new(stream)),
+            (_, Some(stream)) => Source::Http2 { stream: Box::new(stream), by_caller: false },
             (Self::Http1 { reader, decoder, .. }, None) => {
                 *decoder = BodyDecoder::new(framing, &Limits::default());
                 Source::Http1 { reader, decoder, framing }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use tokio::select;
-use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal};
+use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal, check_trailers};
 
 use crate::{
     answer::content_length,
@@ -26,8 +26,9 @@ pub(crate) enum Source<'a> {
     Nothing,
     /// A connection that has one message at a time.
     Http1 { reader: &'a mut Reader, decoder: &'a mut BodyDecoder, framing: Framing },
-    /// A stream.
-    Http2(Box<RecvStream>),
+    /// A stream. What a caller says after its body must be no part of a head, as with HTTP/1. What endpoints say there is
+    /// gRPC's metadata more often than not, with names of any kind.
+    Http2 { stream: Box<RecvStream>, by_caller: bool },
 }
 
 /// Why a body ended early.
@@ -60,8 +61,8 @@ impl Source<'_> {
         match self {
             Self::Nothing => Framing::None,
             Self::Http1 { framing, .. } => *framing,
-            Self::Http2(stream) if stream.is_end_stream() => Framing::Length(0),
-            Self::Http2(_) => headers.and_then(content_length).map_or(Framing::Chunked, Framing::Length),
+            Self::Http2 { stream, .. } if stream.is_end_stream() => Framing::Length(0),
+            Self::Http2 { .. } => headers.and_then(content_length).map_or(Framing::Chunked, Framing::Length),
         }
     }
 }
@@ -71,7 +72,7 @@ impl Pieces for Source<'_> {
         match self {
             Self::Nothing => true,
             Self::Http1 { decoder, .. } => decoder.is_done(),
-            Self::Http2(stream) => stream.is_end_stream(),
+            Self::Http2 { stream, .. } => stream.is_end_stream(),
         }
     }
 
@@ -79,10 +80,12 @@ impl Pieces for Source<'_> {
         match self {
             Self::Nothing => Ok(Some(Piece::End)),
             Self::Http1 { reader, decoder, .. } => Ok(decoder.next(&mut reader.buffer)?),
-            Self::Http2(stream) => match poll_stream(stream, &mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(piece) => piece.map(Some),
-                Poll::Pending => Ok(None),
-            },
+            Self::Http2 { stream, by_caller } => {
+                match poll_stream(stream, *by_caller, &mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(piece) => piece.map(Some),
+                    Poll::Pending => Ok(None),
+                }
+            }
         }
     }
 
@@ -98,12 +101,18 @@ impl Pieces for Source<'_> {
                     return Ok(Piece::End);
                 }
             },
-            Self::Http2(stream) => poll_fn(|context| poll_stream(stream, context)).await,
+            Self::Http2 { stream, by_caller } => {
+                poll_fn(|context| poll_stream(stream, *by_caller, context)).await
+            }
         }
     }
 }
 
-fn poll_stream(stream: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
+fn poll_stream(
+    stream: &mut RecvStream,
+    by_caller: bool,
+    context: &mut Context<'_>,
+) -> Poll<Result<Piece, BodyError>> {
     match stream.poll_data(context) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Some(Ok(data))) => {
@@ -114,7 +123,10 @@ fn poll_stream(stream: &mut RecvStream, context: &mut Context<'_>) -> Poll<Resul
         Poll::Ready(Some(Err(error))) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
         Poll::Ready(None) => match stream.poll_trailers(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Ok(Piece::Trailers(trailers))),
+            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(match check_trailers(&trailers) {
+                Err(refusal) if by_caller => Err(BodyError::Malformed(refusal)),
+                _ => Ok(Piece::Trailers(trailers)),
+            }),
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(Piece::End)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
         },

@@ -37,6 +37,12 @@ impl Bounds {
         descriptors / 5 * 3
     }
 
+    /// The first number that a descriptor has only while half of these are in use. Bytes go through pipes only below that: a connection
+    /// whose bytes are copied needs two descriptors, one with pipes for both ways six.
+    pub(crate) fn pipes(&self) -> RawFd {
+        self.descriptors.and_then(|it| RawFd::try_from(it / 2).ok()).unwrap_or(RawFd::MAX)
+    }
+
     /// The first number that a descriptor has only while 90 % of these are in use: the kernel gives the lowest that is free.
     pub(crate) fn scarce(descriptors: u64) -> RawFd {
         RawFd::try_from(descriptors / 10 * 9).unwrap_or(RawFd::MAX)
@@ -52,12 +58,16 @@ mod tests {
         http2_frames::{IDLE_RATIO, SPARE, SPARE_EACH_SECOND},
         replay,
         serve::http2,
+        upstream,
         wire::{COPIED, LARGE, WAITING},
     };
 
     /// The most bytes that are kept for one connection to an endpoint of HTTP/1: a head and what was read with it, and what waits to be
     /// written.
-    const ENDPOINT: usize = Limits::DEFAULT.head_bytes + LARGE + WAITING + COPIED;
+    const ENDPOINT_HTTP1: usize = Limits::DEFAULT.head_bytes + LARGE + WAITING + COPIED;
+    /// The same for a stream of one of HTTP/2.
+    const ENDPOINT_HTTP2: usize = upstream::HEADERS as usize + upstream::WINDOW as usize + upstream::SENT;
+    const ENDPOINT: usize = if ENDPOINT_HTTP1 > ENDPOINT_HTTP2 { ENDPOINT_HTTP1 } else { ENDPOINT_HTTP2 };
     /// The same for a caller's connection of HTTP/1, with its request's body if that may be repeated, and with its endpoint's.
     const HTTP1: usize = Limits::DEFAULT.head_bytes + LARGE + WAITING + COPIED + replay::KEPT + ENDPOINT;
     /// The same for a caller's connection of HTTP/2, all of whose streams are in use.
@@ -71,6 +81,13 @@ mod tests {
         }
         for (descriptors, scarce) in [(0, 0), (10, 9), (1024, 918), (u64::MAX, RawFd::MAX)] {
             assert_eq!(Bounds::scarce(descriptors), scarce);
+        }
+    }
+
+    #[test]
+    fn half_of_the_descriptors_are_not_for_pipes() {
+        for (descriptors, pipes) in [(Some(1024), 512), (None, RawFd::MAX), (Some(u64::MAX), RawFd::MAX)] {
+            assert_eq!(Bounds { descriptors, ..Bounds::default() }.pipes(), pipes);
         }
     }
 

@@ -13,14 +13,14 @@ use crate::{
     access::{Asked, Record},
     answer::Answerer,
     attempt::until,
-    balance::UnderWay,
+    balance::{Permit, UnderWay},
     body::Source,
     failure::Failure,
     forward::{Errand, Forwarded, deadline, forward},
     grpc,
     guard::guard,
     head::Head,
-    identity::{RequestId, end_hop},
+    identity::{RequestId, end_hop, unmask},
     mirror,
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
@@ -47,7 +47,8 @@ pub(crate) struct Switched {
     /// The request, as it was sent.
     pub(crate) head: Head,
     pub(crate) record: Record,
-    pub(crate) under_way: UnderWay,
+    /// As long as there are these it counts as a request under way.
+    pub(crate) counted: (UnderWay, Permit),
     /// It is one of WebSocket frames.
     pub(crate) is_websocket: bool,
 }
@@ -74,9 +75,10 @@ pub(crate) async fn exchange(
     if let Some(Err(failure)) = head.parts().map(|it| normalise(it, caller.dialled)) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
-    record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
     // Of HTTP/2 h2 refuses what has fields of one connection.
     let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
+    head.fields_mut().into_iter().for_each(unmask);
+    record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
     // Requests within it would be seen by no rule and no policy.
     let upgrade = upgrade.filter(|it| !offers_h2c(it));
     let namespace = world.namespace_of(caller.workload);
@@ -156,10 +158,10 @@ pub(crate) async fn exchange(
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),
-        (Forwarded::Switched { connection, endpoint, under_way }, _) => {
+        (Forwarded::Switched { connection, endpoint, counted }, _) => {
             let asked = head.fields().and_then(|it| it.get(UPGRADE));
             let is_websocket = asked.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
-            Over::Switched(Box::new(Switched { connection, endpoint, head, record, under_way, is_websocket }))
+            Over::Switched(Box::new(Switched { connection, endpoint, head, record, counted, is_websocket }))
         }
         (Forwarded::Failed(failure), Some(mut answerer)) => {
             if body.is_read() {

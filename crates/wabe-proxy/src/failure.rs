@@ -1,6 +1,9 @@
 //! What the proxy answers itself, and who is to blame.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header::HeaderValue, response};
@@ -192,7 +195,7 @@ impl Failure {
     pub(crate) fn grpc_trailers(self) -> HeaderMap {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_status().number())));
-        if let Ok(message) = HeaderValue::from_str(self.text().trim_end()) {
+        if let Ok(message) = HeaderValue::try_from(percent_encoded(self.text().trim_end())) {
             trailers.insert("grpc-message", message);
         }
         trailers
@@ -201,6 +204,20 @@ impl Failure {
     fn text(self) -> String {
         format!("wabe: {}: {self}\n", self.reason())
     }
+}
+
+/// As gRPC has texts in fields: what is no printable ASCII, and `%`, octet by octet.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        match octet {
+            b' '..=b'$' | b'&'..=b'~' => encoded.push(char::from(octet)),
+            b'%' | ..b' ' | 0x7f.. => {
+                let _ = write!(encoded, "%{octet:02X}");
+            }
+        }
+    }
+    encoded
 }
 
 impl fmt::Display for Failure {
@@ -293,6 +310,14 @@ mod tests {
         for (status, want) in [(401, "16"), (403, "7"), (404, "12"), (429, "14"), (500, "2"), (503, "14")] {
             assert_eq!(Failure::Injected(status).answer(true).0.headers["grpc-status"], want, "{status}");
         }
+    }
+
+    #[test]
+    fn a_message_of_grpc_is_told_whatever_it_is_made_of() {
+        let told = Failure::TooMany(Duration::from_micros(500)).answer(true).0.headers;
+        let message = told["grpc-message"].to_str().expect("ASCII");
+        assert!(message.ends_with("one may in 500%C2%B5s"), "{message}");
+        assert_eq!(percent_encoded("50 % of\u{e9}\n"), "50 %25 of%C3%A9%0A");
     }
 
     #[test]

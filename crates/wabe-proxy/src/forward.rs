@@ -36,6 +36,8 @@ use crate::{
 /// What is waited before the first repetition, unless the route says so; doubled for each further one, to a limit.
 const BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+/// How long a connection is still looked for, or waited for, on behalf of a caller that has left.
+const LEFT: Duration = Duration::from_secs(1);
 
 /// Where a request goes, and on what terms.
 pub(crate) struct Errand<'a> {
@@ -63,7 +65,7 @@ pub(crate) enum Forwarded {
     /// The answer went to the caller, all of it if `whole`.
     Relayed { whole: bool },
     /// Both ends talk something else from now on.
-    Switched { connection: Box<Http1>, endpoint: Rc<EndpointFacts>, under_way: UnderWay },
+    Switched { connection: Box<Http1>, endpoint: Rc<EndpointFacts>, counted: (UnderWay, Permit) },
     /// The caller left.
     Forsaken,
     /// Nothing went to the caller.
@@ -105,10 +107,12 @@ pub(crate) async fn forward(
         return Forwarded::Failed(Failure::NoHealthyEndpoint);
     };
     let balancer = &backend.balancer;
-    let Ok(_request) = balancer.limits().request(record.began()) else {
+    let Ok(request) = balancer.limits().request(record.began()) else {
         return Forwarded::Failed(Failure::Overflow);
     };
     let deadline = deadline(errand.rule, errand.patience, record.began());
+    // Whoever can't be connected to in the time that the route grants has failed; a caller's own hurry says nothing.
+    let by = errand.rule.and_then(|it| it.timeouts.request).map(|it| record.began() + it);
     let Hashed { hash, set_cookie } = hash(errand, balancer, head);
     let repeats = errand.may_repeat(head.method());
     let mut search = Search::new(errand.proxy, errand.world, errand.caller, backend);
@@ -122,15 +126,17 @@ pub(crate) async fn forward(
         let reaching = async {
             match deadline {
                 Some((time, failure)) => {
-                    timeout_at(time.into(), search.reach()).await.unwrap_or(Err(failure))
+                    timeout_at(time.into(), search.reach(by)).await.unwrap_or(Err(failure))
                 }
-                None => search.reach().await,
+                None => search.reach(None).await,
             }
         };
-        // Also for who has left: it tells whether an endpoint can be connected to, and the connection is of use to others.
         let reached = select! {
             biased;
             reached = reaching => reached,
+            // A moment longer than it is waited for: it tells whether an endpoint can be connected to, and the connection is of use to
+            // others.
+            () = async { forsaken(answerer).await; sleep(LEFT).await } => return Forwarded::Forsaken,
             () = drain.over_by(errand.news) => return Forwarded::Failed(Failure::Ending),
         };
         let Reached { mut connection, endpoint, way, used, under_way } = match reached {
@@ -149,7 +155,12 @@ pub(crate) async fn forward(
                 }
                 continue;
             }
-            Err(failure) => return Forwarded::Failed(failure),
+            Err(failure) => {
+                // A repetition that could connect to nobody was one, too.
+                let connects_to_nobody = failure == Failure::NoHealthyEndpoint && !search.tried.is_empty();
+                record.tries += u32::from(record.tries > 0 && connects_to_nobody);
+                return Forwarded::Failed(failure);
+            }
         };
         record.endpoint = Some(endpoint.workload);
         vouch(head, errand.world.identities(errand.caller.workload, endpoint.workload));
@@ -229,7 +240,7 @@ pub(crate) async fn forward(
             Tried::Switched(status) => {
                 record.status = Some(status);
                 let Connection::Http1(connection) = connection else { return Forwarded::Forsaken };
-                return Forwarded::Switched { connection, endpoint, under_way };
+                return Forwarded::Switched { connection, endpoint, counted: (under_way, request) };
             }
             Tried::Forsaken => return Forwarded::Forsaken,
             Tried::Revoked(refused) => {

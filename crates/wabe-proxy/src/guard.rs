@@ -76,7 +76,9 @@ impl Passed {
         let ahead = each * limit.burst.saturating_sub(1);
         let mut accounts = lock(&self.accounts);
         let even = accounts.entry(account).or_insert(now);
-        let from = (*even).max(now);
+        // Never deeper in debt than the limit allows: it may have been another one when the debt was made.
+        let from = (*even).clamp(now, now + each * limit.burst.max(1));
+        *even = from;
         match from.duration_since(now).checked_sub(ahead) {
             Some(early) if !early.is_zero() => Err(early),
             Some(_) | None => {
@@ -146,6 +148,17 @@ mod tests {
             let most = (requests * 10 + burst) as usize;
             assert!((most - requests as usize..=most).contains(&admitted), "{requests}, {burst}: {admitted}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_loosened_holds_at_once() {
+        let (passed, start) = (Passed::default(), Instant::now());
+        let tight = RequestLimit { per: Duration::from_secs(3600), ..limit(10, 10, LimitScope::Route) };
+        assert_eq!(at_once(&passed, &tight, 1, start), 10);
+        let loose = limit(100, 10, LimitScope::Route);
+        let soon = start + Duration::from_millis(100);
+        assert_eq!(at_once(&passed, &loose, 1, soon), 0, "as if all of its burst had been used");
+        assert_eq!(at_once(&passed, &loose, 1, soon + Duration::from_millis(50)), 5);
     }
 
     #[test]

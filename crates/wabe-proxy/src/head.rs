@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
 use wabe_http1::{EncodeError, Framing, Limits, PlainRequest, write_request_head};
 
-use crate::grpc;
+use crate::{grpc, identity::is_of_identity};
 
 /// A head, whole or in parts.
 #[derive(Debug)]
@@ -39,11 +39,9 @@ impl Head {
     /// Whether a field has to be looked at for each request, by its name in lower case and its value.
     pub(crate) fn is_special(name: &[u8], value: &[u8]) -> bool {
         match name {
-            b"x-request-id"
-            | b"x-forwarded-for"
-            | b"x-forwarded-proto"
-            | b"x-forwarded-client-cert"
-            | b"forwarded" => true,
+            // The proxy looks whether a body is kept back because the endpoint has not said yet that it wants it.
+            b"forwarded" | b"expect" => true,
+            _ if is_of_identity(name) => true,
             b"content-type" => value.starts_with(b"application/grpc"),
             _ => false,
         }

@@ -1,4 +1,4 @@
-//! Watches a caller's frames of HTTP/2 go by (RFC 9113, section 4.1), for two things that h2 lets pass as long as a connection
+//! Watches frames of HTTP/2 go by (RFC 9113, section 4.1), for two things that h2 lets pass as long as a connection
 //! lasts: a head that does not come to its end, and frames without end that carry nothing.
 //!
 //! Pure: no clock, no sockets.
@@ -69,6 +69,12 @@ impl Frames {
         }
     }
 
+    /// The same from an endpoint, which sends no preface.
+    #[must_use]
+    pub const fn of_answers() -> Self {
+        Self { rest: 0, ..Self::new() }
+    }
+
     /// Whether there is a head that has begun and not ended.
     #[must_use]
     pub const fn is_under_way(&self) -> bool {
@@ -115,7 +121,7 @@ impl Frames {
     }
 
     /// Whether more came that carries nothing than all else is an excuse for: what came and carries something, and the octets that
-    /// were `written` to the caller but for answers to such frames. `seconds` tells how long the connection lasts, if it matters.
+    /// were `written` to the other end but for answers to such frames. `seconds` tells how long the connection lasts, if it matters.
     #[must_use]
     pub fn is_flood(&self, written: u64, seconds: impl FnOnce() -> u64) -> bool {
         let useful = self.useful + written.saturating_sub(self.answers);

@@ -14,6 +14,28 @@ static CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cer
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// What the proxy says about a request, so that nobody else may.
+static OF_IDENTITY: [&HeaderName; 4] = [&REQUEST_ID, &CLIENT_CERT, &FORWARDED_FOR, &FORWARDED_PROTO];
+
+/// Whether a name in lower case is one of those, or would be read as one by who turns names into variables, as CGI does: there `_`
+/// is as good as `-`.
+pub(crate) fn is_of_identity(name: &[u8]) -> bool {
+    let same = |ours: &HeaderName| {
+        let ours = ours.as_str().as_bytes();
+        ours.len() == name.len() && ours.iter().zip(name).all(|(a, b)| a == b || (*a == b'-' && *b == b'_'))
+    };
+    name.first() == Some(&b'x') && OF_IDENTITY.into_iter().any(same)
+}
+
+/// Takes away what is written with `_` to be read as what the proxy says.
+pub(crate) fn unmask(headers: &mut HeaderMap) {
+    let is_mask =
+        |name: &&HeaderName| is_of_identity(name.as_str().as_bytes()) && !OF_IDENTITY.contains(name);
+    while let Some(name) = headers.keys().find(is_mask).cloned() {
+        headers.remove(name);
+    }
+}
+
 /// Of one connection only (RFC 9110, section 7.6.1).
 static HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
@@ -71,7 +93,8 @@ impl Named {
             for word in value.to_str().unwrap_or_default().split(',').map(str::trim) {
                 if word.eq_ignore_ascii_case("upgrade") {
                     named.upgrade = true;
-                } else if !word.eq_ignore_ascii_case("keep-alive") {
+                } else if !["keep-alive", "host"].iter().any(|it| word.eq_ignore_ascii_case(it)) {
+                    // Whom a request is for is said to the very end, and was judged.
                     named.others.extend(word.parse::<HeaderName>());
                 }
             }
@@ -219,6 +242,23 @@ mod tests {
         assert_eq!(end_hop(&mut all).expect("an upgrade"), "websocket");
         assert_eq!(all, headers(&[("accept", "*/*"), ("te", "trailers")]));
         assert_eq!(end_hop(&mut headers(&[("upgrade", "h2c")])), None, "not named by `connection`");
+        let mut all = headers(&[("connection", "Host, a"), ("host", "web"), ("a", "1")]);
+        end_hop(&mut all);
+        assert_eq!(all, headers(&[("host", "web")]), "whom it is for was judged, and is said");
+    }
+
+    #[test]
+    fn nobody_says_in_disguise_what_the_proxy_says() {
+        let names = ["x_request_id", "x_forwarded-for", "x-forwarded_proto", "x_forwarded_client_cert"];
+        for name in names {
+            let mut all = headers(&[(name, "1"), ("x-request-id", "2"), ("x_own", "3")]);
+            unmask(&mut all);
+            assert_eq!(all, headers(&[("x-request-id", "2"), ("x_own", "3")]), "{name}");
+            assert!(Head::is_special(name.as_bytes(), b"1"), "{name} does not stay in a head in one piece");
+        }
+        for name in ["x_own", "x-forwarded-host", "y_request_id", "x-request-ids", "x", ""] {
+            assert!(!is_of_identity(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{
-            AtomicU64,
-            Ordering::{AcqRel, Acquire},
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Release},
         },
     },
 };
@@ -82,6 +82,8 @@ pub(crate) struct Link {
     generation: AtomicU64,
     /// Those that bear an older one are of no use.
     oldest: AtomicU64,
+    /// Sockets are wanted that the keeper could not be asked for.
+    unasked: AtomicBool,
 }
 
 /// Sockets of one workload and family.
@@ -100,7 +102,8 @@ impl Link {
         // One of packets, which tokio has no type for; only its readiness is asked for.
         let socket = UnixStream::from_std(StdUnixStream::from(keeper))?;
         let (generation, oldest) = (AtomicU64::default(), AtomicU64::default());
-        Ok(Arc::new(Self { socket, scarce, stocks: Mutex::default(), generation, oldest }))
+        let unasked = AtomicBool::default();
+        Ok(Arc::new(Self { socket, scarce, stocks: Mutex::default(), generation, oldest, unasked }))
     }
 
     /// The next thing that the keeper says; `None` once it has gone. Sockets are put into stock here.
@@ -138,8 +141,7 @@ impl Link {
             });
             // One packet under way is enough, but for more who wait than it brings.
             if short && stock.asked * STOCK <= stock.waiting.len() {
-                stock.asked += 1;
-                self.ask(workload, v6);
+                self.ask(workload, v6, stock);
             }
             (wait, have)
         };
@@ -175,25 +177,45 @@ impl Link {
 
     /// Says that all listeners are served: whoever served them before may drain.
     pub(crate) fn ready(&self) {
-        self.say(&Wanted::Ready);
+        let _ = self.say(&Wanted::Ready);
     }
 
     /// Says that no more connections are accepted: another proxy is to be started, if none was.
     pub(crate) fn draining(&self) {
-        self.say(&Wanted::Draining);
+        let _ = self.say(&Wanted::Draining);
     }
 
-    fn ask(&self, workload: u32, v6: bool) {
+    /// Asks for sockets; if the keeper can't be asked now, [`Self::ask_again`] does.
+    fn ask(&self, workload: u32, v6: bool, stock: &mut Stock) {
         let (v4, v6) = if v6 { (0, STOCK) } else { (STOCK, 0) };
-        self.say(&Wanted::Sockets { workload, v4, v6, generation: self.generation() });
+        if self.say(&Wanted::Sockets { workload, v4, v6, generation: self.generation() }) {
+            stock.asked += 1;
+        } else {
+            self.unasked.store(true, Release);
+        }
     }
 
-    fn say(&self, wanted: &Wanted) {
-        let text = serde_json::to_vec(wanted).expect("invariant: plain data");
-        // It never fills: the keeper reads at once, and few packets are under way.
-        if let Err(error) = send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            tracing::error!(%error, ?wanted, "the keeper can't be told");
+    /// Asks for what could not be asked for when it was wanted, as the link was full: the keeper is being replaced, or very busy.
+    pub(crate) fn ask_again(&self) {
+        if !self.unasked.swap(false, AcqRel) {
+            return;
         }
+        for ((workload, v6), stock) in lock(&self.stocks).iter_mut() {
+            stock.waiting.retain(|it| !it.is_closed());
+            if stock.asked * STOCK < stock.waiting.len() {
+                self.ask(*workload, *v6, stock);
+            }
+        }
+    }
+
+    /// Whether it could be said.
+    fn say(&self, wanted: &Wanted) -> bool {
+        let text = serde_json::to_vec(wanted).expect("invariant: plain data");
+        let sent = send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        if let Err(error) = sent {
+            tracing::warn!(%error, ?wanted, "the keeper can't be told");
+        }
+        sent.is_ok()
     }
 
     /// Sockets that were asked for before they were of no use. Others are asked for if somebody waits; none came if the workload
@@ -207,8 +229,7 @@ impl Link {
         stock.asked = stock.asked.saturating_sub(1);
         stock.waiting.retain(|it| !it.is_closed());
         if stock.asked * STOCK < stock.waiting.len() {
-            stock.asked += 1;
-            self.ask(workload, v6);
+            self.ask(workload, v6, stock);
         }
     }
 
@@ -351,6 +372,32 @@ mod tests {
                 give(&keeper, r#"{"sockets":{"workload":7,"v6":false,"generation":6}}"#, 8);
                 assert!(taken.await.expect("no panic").is_ok());
                 assert_eq!(lock(&link.stocks)[&(7, false)].ready.len(), 7);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_waits_is_asked_for_once_the_link_has_room_again() {
+        let (keeper, link) = pair();
+        while link.say(&Wanted::Ready) {}
+        LocalSet::new()
+            .run_until(async {
+                let taking = Arc::clone(&link);
+                let taken = tokio::task::spawn_local(async move { taking.socket(7, false).await });
+                tokio::task::yield_now().await;
+                assert_eq!(lock(&link.stocks)[&(7, false)].asked, 0, "nobody heard it");
+                link.ask_again();
+                let mut asked = [0; 128];
+                while rustix::net::recv(&keeper, &mut asked, RecvFlags::DONTWAIT).is_ok() {}
+                link.ask_again();
+                let (_, length) = rustix::net::recv(&keeper, &mut asked, RecvFlags::DONTWAIT).expect("asked");
+                assert_eq!(&asked[..length], br#"{"sockets":{"workload":7,"v4":8,"v6":0,"generation":0}}"#);
+                link.ask_again();
+                assert!(rustix::net::recv(&keeper, &mut asked, RecvFlags::DONTWAIT).is_err(), "once");
+                let hearing = Arc::clone(&link);
+                tokio::task::spawn_local(async move { hearing.next().await });
+                give(&keeper, r#"{"sockets":{"workload":7,"v6":false}}"#, 8);
+                assert!(taken.await.expect("no panic").is_ok());
             })
             .await;
     }

@@ -7,7 +7,7 @@ use http::{
     header::{CONTENT_LENGTH, HOST, HeaderValue},
     request, uri,
 };
-use wabe_http1::{Refusal, check_host};
+use wabe_http1::{Refusal, check_host, check_method};
 use wabe_model::{HeaderChange, HttpFilter, Mirror, ObjectName, PathMatch, Redirect};
 use wabe_policy::http::{HttpRequest, Routed, TableRule, joined};
 
@@ -78,6 +78,7 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
         return if head.version == Version::HTTP_2 { Err(Failure::Unsupported) } else { Ok(()) };
     }
     if head.version == Version::HTTP_2 {
+        check_method(&head.method).map_err(Failure::Malformed)?;
         let authority = head.uri.authority().map(|it| it.as_str().as_bytes());
         let default = if head.uri.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
         check_host(authority, head.headers.get(HOST).map(HeaderValue::as_bytes), default)

@@ -72,7 +72,8 @@ pub enum ProxyError {
 pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
     let failed = |action| move |source| ProxyError::Io { action, source };
     let granted = raise_descriptor_limit();
-    let most = Bounds::connections(options.bounds.descriptors.unwrap_or(granted));
+    let bounds = Bounds { descriptors: options.bounds.descriptors.or(Some(granted)), ..options.bounds };
+    let most = Bounds::connections(bounds.descriptors.unwrap_or(granted));
     // Before it can't look any more.
     let cores = thread::available_parallelism().map_or(1, usize::from).min(MOST);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("start its runtime"))?;
@@ -91,7 +92,7 @@ pub fn run(options: &Options, keeper: OwnedFd) -> Result<(), ProxyError> {
             workers: Arc::new(Workers::new(most)),
             closing: watch::Sender::new(false),
             drain: Arc::new(Drain::new(options.drain)),
-            bounds: options.bounds,
+            bounds,
         };
         let (mut crew, mut lost) = Crew::new(common.clone(), cores);
         let first = Rc::clone(&crew.first);
@@ -130,6 +131,7 @@ async fn hear(common: &Common, mut crew: Option<&mut Crew>) {
         let next = select! {
             next = common.link.next() => next,
             _ = ticks.tick() => {
+                common.link.ask_again();
                 crew.iter_mut().for_each(|it| it.fill());
                 continue;
             }
@@ -144,9 +146,16 @@ async fn hear(common: &Common, mut crew: Option<&mut Crew>) {
         };
         match given {
             Given::Listen { workload } => {
-                if let (Some(listener), Some(crew)) = (descriptors.pop(), &mut crew) {
-                    crew.listen(workload, TcpListener::from(listener));
-                }
+                let Some(crew) = &mut crew else { continue };
+                let Some(listener) = descriptors.pop() else {
+                    // It came and found no room. Whoever is started next gets all of them.
+                    tracing::error!(
+                        workload,
+                        "no descriptor was left for a listener: another proxy is to be started"
+                    );
+                    return;
+                };
+                crew.listen(workload, TcpListener::from(listener));
             }
             Given::Forget { workload } => {
                 common.link.forget(workload);

@@ -79,8 +79,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A connection that can carry a request.
-    pub(crate) async fn reach(&mut self) -> Result<Reached, Failure> {
+    /// A connection that can carry a request. An endpoint that can't be connected to by then, the end of the route's own time, has
+    /// failed as one that can't be connected to at all.
+    pub(crate) async fn reach(&mut self, by: Option<Instant>) -> Result<Reached, Failure> {
         let pool = &self.proxy.pool;
         let traffic = self.balancer().traffic();
         let streams = match self.backend.speaks {
@@ -97,7 +98,7 @@ impl<'a> Search<'a> {
                 return Ok(Reached { connection, endpoint, way, used: true, under_way });
             }
             let why = loop {
-                match pool.connect(way, self.balancer().limits(), &traffic.pool).await {
+                match pool.connect(way, self.balancer().limits(), &traffic.pool, by).await {
                     Ok((connection, used)) => {
                         return Ok(Reached { connection, endpoint, way, used, under_way });
                     }

@@ -33,7 +33,7 @@ use crate::{
     guard::Passed,
     identity::Introduction,
     keeper::Link,
-    policy,
+    policy, tunnel,
     upstream::{Pool, Shelves},
     wire::Prefixed,
     workers::{Accepted, Order, Place, Workers, busy_poll::heard},
@@ -96,6 +96,10 @@ impl Proxy {
             drain,
             bounds,
         }
+    }
+
+    pub(crate) fn tunnel_limits(&self) -> tunnel::Limits<'_> {
+        tunnel::Limits { drain: &self.drain, pipes: self.bounds.pipes() }
     }
 }
 

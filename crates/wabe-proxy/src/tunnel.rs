@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     future::pending,
     io,
+    os::fd::{AsRawFd as _, RawFd},
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,14 @@ const PIPE: usize = 64 << 10;
 /// Without bytes for so long none are under way, and how long that is waited for.
 const LULL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
 
+/// What ends it, and what it may cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    pub(crate) drain: &'a Drain,
+    /// No pipe has a descriptor of this number or above: see [`crate::bounds::Bounds::pipes`].
+    pub(crate) pipes: RawFd,
+}
+
 /// Bytes to the endpoint and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
@@ -32,14 +41,22 @@ pub(crate) struct Moved {
     pub(crate) back: u64,
     /// Both directions came to their end.
     pub(crate) whole: bool,
+    /// They did not, as the proxy's time was up.
+    pub(crate) ending: bool,
+    /// The endpoint broke it off without having said anything.
+    pub(crate) refused: bool,
 }
 
 /// One way's.
-#[derive(Debug, Default)]
-struct Gone {
+#[derive(Default)]
+struct Gone<'a> {
     bytes: Cell<u64>,
     /// Some were taken, and not passed on yet.
     holds: Cell<bool>,
+    /// No more could be taken.
+    fails: Cell<bool>,
+    /// Asked to do something once there are bytes, or their end.
+    comes: Option<&'a dyn Fn()>,
 }
 
 /// Carries bytes between two connections until both directions have ended. One that ends is closed onwards at once; the other
@@ -48,50 +65,59 @@ struct Gone {
 pub(crate) async fn between(
     caller: (Reader, Writer),
     endpoint: (Reader, Writer),
-    drain: &Drain,
+    limits: Limits<'_>,
     unwanted: impl Future<Output = ()>,
 ) -> Moved {
-    carry(caller, endpoint, None, drain, unwanted).await
+    carry(caller, endpoint, None, limits, unwanted, &|| ()).await
 }
 
-/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are reset.
+/// The same for whole connections, of whose first some was read already. Without bytes for as long as `idle` they are reset. `answers`
+/// is called when the endpoint says something or ends.
 pub(crate) async fn relay(
     caller: TcpStream,
     first: Bytes,
     endpoint: TcpStream,
     idle: Option<Duration>,
-    drain: &Drain,
+    limits: Limits<'_>,
     unwanted: impl Future<Output = ()>,
+    answers: &dyn Fn(),
 ) -> Moved {
     let mut caller = split(caller);
     caller.0.buffer = first.into();
-    carry(caller, split(endpoint), idle, drain, unwanted).await
+    carry(caller, split(endpoint), idle, limits, unwanted, answers).await
 }
 
 async fn carry(
     (mut from_caller, mut to_caller): (Reader, Writer),
     (mut from_endpoint, mut to_endpoint): (Reader, Writer),
     idle: Option<Duration>,
-    drain: &Drain,
+    Limits { drain, pipes }: Limits<'_>,
     unwanted: impl Future<Output = ()>,
+    answers: &dyn Fn(),
 ) -> Moved {
-    let (there, back) = (Gone::default(), Gone::default());
+    let (there, back) = (Gone::default(), Gone { comes: Some(answers), ..Gone::default() });
     let both = async {
         try_join!(
-            pour(&mut from_caller, &mut to_endpoint, &there),
-            pour(&mut from_endpoint, &mut to_caller, &back)
+            pour(&mut from_caller, &mut to_endpoint, &there, pipes),
+            pour(&mut from_endpoint, &mut to_caller, &back, pipes)
         )
     };
     let end = select! {
         ended = both => if ended.is_ok() { End::Whole } else { End::Broken },
         () = silence(&there, &back, idle) => End::Broken,
         () = unwanted => End::Broken,
-        parted = lull(&there, &back, drain) => if parted { End::Parted } else { End::Broken },
+        parted = lull(&there, &back, drain) => if parted { End::Parted } else { End::CutOff },
     };
-    let moved = Moved { there: there.bytes.get(), back: back.bytes.get(), whole: end == End::Whole };
+    let moved = Moved {
+        there: there.bytes.get(),
+        back: back.bytes.get(),
+        whole: end == End::Whole,
+        ending: matches!(end, End::Parted | End::CutOff),
+        refused: back.fails.get() && back.bytes.get() == 0,
+    };
     match end {
         End::Whole => {}
-        End::Broken => {
+        End::Broken | End::CutOff => {
             to_caller.reset();
             to_endpoint.reset();
         }
@@ -110,10 +136,12 @@ enum End {
     Broken,
     /// In order, when the proxy's time was up.
     Parted,
+    /// Then, too, but in the middle of what was carried.
+    CutOff,
 }
 
 /// Completes once nothing went by for so long; looked at each time that has passed.
-async fn silence(there: &Gone, back: &Gone, idle: Option<Duration>) {
+async fn silence(there: &Gone<'_>, back: &Gone<'_>, idle: Option<Duration>) {
     let Some(idle) = idle else { return pending().await };
     let mut before = None;
     loop {
@@ -127,7 +155,7 @@ async fn silence(there: &Gone, back: &Gone, idle: Option<Duration>) {
 }
 
 /// Completes after the drain: true as soon as no bytes are under way for a moment, false if they go on and on.
-async fn lull(there: &Gone, back: &Gone, drain: &Drain) -> bool {
+async fn lull(there: &Gone<'_>, back: &Gone<'_>, drain: &Drain) -> bool {
     drain.over().await;
     let until = Instant::now() + LULL.1;
     while Instant::now() < until {
@@ -140,10 +168,15 @@ async fn lull(there: &Gone, back: &Gone, drain: &Drain) -> bool {
     false
 }
 
-async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone) -> io::Result<()> {
+async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd) -> io::Result<()> {
     loop {
-        if from.buffer.is_empty() && from.fill().await? == 0 {
-            return to.end().await;
+        if from.buffer.is_empty() {
+            let filled = from.fill().await;
+            gone.fails.set(filled.is_err());
+            if filled? == 0 {
+                gone.come();
+                return to.end().await;
+            }
         }
         let data = from.buffer.split().freeze();
         gone.take(data.len());
@@ -152,7 +185,7 @@ async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone) -> io::Result<()>
         gone.holds.set(false);
         // Whoever sends so much goes on to do so. Without a pipe it works as well.
         if from.fills_its_room()
-            && let Ok(pipe) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+            && let Some(pipe) = pipe_below(pipes)
         {
             move_all(from.stream(), &pipe, to.stream(), gone).await?;
             return to.end().await;
@@ -160,12 +193,18 @@ async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone) -> io::Result<()>
     }
 }
 
+/// A pipe, unless its descriptors are this one or above.
+fn pipe_below(most: RawFd) -> Option<(OwnedFd, OwnedFd)> {
+    let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+    (pipe.0.as_raw_fd().max(pipe.1.as_raw_fd()) < most).then_some(pipe)
+}
+
 /// Moves what comes until there is no more.
 async fn move_all(
     from: &TcpStream,
     (out, into): &(OwnedFd, OwnedFd),
     to: &TcpStream,
-    gone: &Gone,
+    gone: &Gone<'_>,
 ) -> io::Result<()> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     loop {
@@ -192,8 +231,15 @@ async fn move_all(
     }
 }
 
-impl Gone {
+impl Gone<'_> {
+    fn come(&self) {
+        self.comes.iter().for_each(|comes| comes());
+    }
+
     fn take(&self, bytes: usize) {
+        if self.bytes.get() == 0 {
+            self.come();
+        }
         self.bytes.set(self.bytes.get() + bytes as u64);
         self.holds.set(true);
     }
@@ -218,7 +264,12 @@ mod tests {
     }
 
     async fn relaying(ours: TcpStream, first: &'static [u8], theirs: TcpStream) -> Moved {
-        relay(ours, Bytes::from_static(first), theirs, None, &Drain::new(Duration::ZERO), pending()).await
+        relaying_with(ours, first, theirs, RawFd::MAX).await
+    }
+
+    async fn relaying_with(ours: TcpStream, first: &'static [u8], theirs: TcpStream, pipes: RawFd) -> Moved {
+        let limits = Limits { drain: &Drain::new(Duration::ZERO), pipes };
+        relay(ours, Bytes::from_static(first), theirs, None, limits, pending(), &|| ()).await
     }
 
     /// Every byte tells its place, so that none can be lost, doubled or moved.
@@ -232,9 +283,11 @@ mod tests {
     }
 
     async fn everything_arrives() {
-        for bytes in [1, 100, 64 << 10, 8 << 20] {
+        // Without pipes as well.
+        let amounts = [1, 100, 64 << 10, 8 << 20].map(|bytes| (bytes, RawFd::MAX));
+        for (bytes, pipes) in amounts.into_iter().chain([(8 << 20, 0)]) {
             let ((caller, ours), (theirs, endpoint)) = (pair().await, pair().await);
-            let relayed = spawn_local(relaying(ours, b"first", theirs));
+            let relayed = spawn_local(relaying_with(ours, b"first", theirs, pipes));
             let mut ends = JoinSet::new();
             for (stream, first) in [(caller, 0), (endpoint, 5)] {
                 ends.spawn(async move {
@@ -257,7 +310,10 @@ mod tests {
             ends.join_all().await;
             let moved = relayed.await.expect("no panic");
             let bytes = bytes as u64;
-            assert_eq!(moved, Moved { there: bytes + 5, back: bytes, whole: true });
+            assert_eq!(
+                moved,
+                Moved { there: bytes + 5, back: bytes, whole: true, ending: false, refused: false }
+            );
         }
     }
 
@@ -272,6 +328,25 @@ mod tests {
         socket2::SockRef::from(&caller).set_linger(Some(std::time::Duration::ZERO)).expect("set");
         drop(caller);
         assert_eq!(endpoint.read(&mut [0; 1]).await.unwrap_or(0), 0);
-        assert!(!relayed.await.expect("no panic").whole);
+        let moved = relayed.await.expect("no panic");
+        assert!(!moved.whole && !moved.refused, "{moved:?}: it was the caller");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_resets_at_once_is_told_from_one_that_answers() {
+        LocalSet::new().run_until(endpoints_reset()).await;
+    }
+
+    async fn endpoints_reset() {
+        for says in [b"".as_slice(), b"hello"] {
+            let ((mut caller, ours), (theirs, mut endpoint)) = (pair().await, pair().await);
+            let relayed = spawn_local(relaying(ours, b"", theirs));
+            endpoint.write_all(says).await.expect("sent");
+            caller.read_exact(&mut vec![0; says.len()]).await.expect("received");
+            socket2::SockRef::from(&endpoint).set_linger(Some(Duration::ZERO)).expect("set");
+            drop(endpoint);
+            let moved = relayed.await.expect("no panic");
+            assert_eq!((moved.whole, moved.refused), (false, says.is_empty()));
+        }
     }
 }

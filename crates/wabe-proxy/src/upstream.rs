@@ -32,20 +32,34 @@ use crate::{
     world::World,
 };
 
+mod heeded;
 mod shelves;
 
 pub(crate) use shelves::Shelves;
 
+use heeded::Heeded;
+
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
 const CONNECT: Duration = Duration::from_secs(1);
+/// An endpoint that has less is not held to have failed.
+const FAIR: Duration = Duration::from_millis(10);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
-/// What an endpoint may send on a stream before it is taken: as much as [`crate::serve`] grants.
-const WINDOW: u32 = 256 << 10;
-/// The same on all of a connection: a few callers that do not read what they asked for must not hold up the others.
-const WINDOWS: u32 = 16 * WINDOW;
+/// Requests at once on a connection that carries many, whatever the endpoint grants.
+const STREAMS: u32 = 256;
+/// The same before the endpoint has said what it grants: as much as it should at least (RFC 9113, section 6.5.2).
+const STREAMS_AT_FIRST: usize = 100;
+/// What an endpoint may send on a stream before it is taken.
+pub(crate) const WINDOW: u32 = 256 << 10;
+/// The same on all of a connection: callers that do not read what they asked for must not hold up the others.
+const WINDOWS: u32 = STREAMS * WINDOW;
 /// What waits on a stream to be written, however much the endpoint says that it would take.
-const SENT: usize = 64 << 10;
+pub(crate) const SENT: usize = 64 << 10;
+/// Of all headers of an answer together, as HTTP/2 counts them.
+pub(crate) const HEADERS: u32 = 64 << 10;
+/// How long a request waits for its turn on a connection where no more of them may be made, or for the keeper, if nothing limits its
+/// time.
+const QUEUE: Duration = Duration::from_secs(15);
 
 /// What is spoken with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -198,23 +212,24 @@ impl Pool {
         }
     }
 
-    /// A new one, once there may be one more; or one that comes free meanwhile (and true).
+    /// A new one, once there may be one more; or one that comes free meanwhile (and true). The endpoint has until `by` at most.
     pub(crate) async fn connect(
         &self,
         way: Way,
         limits: &Arc<Limits>,
         terms: &ConnectionPool,
+        by: Option<Instant>,
     ) -> Result<(Connection, bool), NoConnection> {
-        let patience = terms.connect_timeout.unwrap_or(CONNECT);
         let room = match self.room(way, limits) {
             Ok(room) => Ok(room),
-            Err(_) => timeout(patience, self.wait(way, limits)).await.unwrap_or(Err(Overflow::Connections)),
+            Err(_) => timeout(QUEUE, self.wait(way, limits)).await.unwrap_or(Err(Overflow::Connections)),
         };
         let permit = match room {
             Ok(Room::New(permit)) => permit,
             Ok(Room::Used(connection)) => return Ok((connection, true)),
             Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
         };
+        let patience = patience(terms.connect_timeout.unwrap_or(CONNECT), by, Instant::now());
         let since = self.link.oldest();
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
         let left = terms.requests_per_connection.unwrap_or(u32::MAX);
@@ -235,9 +250,12 @@ impl Pool {
                     .enable_push(false)
                     .initial_window_size(WINDOW)
                     .initial_connection_window_size(WINDOWS)
+                    .initial_max_send_streams(STREAMS_AT_FIRST)
+                    .max_header_list_size(HEADERS)
                     .max_send_buffer_size(SENT);
                 // Who polls hears of what comes.
-                let handshake = settings.handshake::<_, Bytes>(Prefixed::new(stream, Bytes::new()));
+                let handshake =
+                    settings.handshake::<_, Bytes>(Heeded::new(Prefixed::new(stream, Bytes::new())));
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,
                     Ok(Err(_)) | Err(_) => return Err(NoConnection::Unreachable),
@@ -261,6 +279,8 @@ impl Pool {
                 // One that nobody else may use ends with this request.
                 if shared.left > 0 && !self.is_outdated(way, since) {
                     self.shelves.share(way, shared);
+                    // It has room for many of those that wait.
+                    limits.share();
                 }
                 Ok((Connection::Http2(place), false))
             }
@@ -308,7 +328,8 @@ impl Pool {
         to: SocketAddr,
         patience: Option<Duration>,
     ) -> Result<TcpStream, NoConnection> {
-        let socket = self.link.socket(caller, to.is_ipv6()).await.map_err(NoConnection::Failed)?;
+        let socket = timeout(QUEUE, self.link.socket(caller, to.is_ipv6())).await;
+        let socket = socket.unwrap_or(Err(Failure::NoSocket)).map_err(NoConnection::Failed)?;
         match timeout(patience.unwrap_or(CONNECT), connected(socket, to)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
@@ -417,6 +438,15 @@ impl Drop for Stream {
     }
 }
 
+/// How long an endpoint has for the handshake if nobody waits any more after `by`: so long that it is over before; unless it would have
+/// hardly any time, which says nothing about it.
+fn patience(most: Duration, by: Option<Instant>, now: Instant) -> Duration {
+    match by.map(|by| by.saturating_duration_since(now)) {
+        Some(left) if left >= FAIR => most.min(left - Duration::from_millis(1)),
+        Some(_) | None => most,
+    }
+}
+
 /// Whether new streams may be begun on a connection.
 fn is_open(sender: &mut SendRequest<Bytes>) -> bool {
     !matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), std::task::Poll::Ready(Err(_)))
@@ -439,4 +469,26 @@ async fn connected(socket: OwnedFd, to: SocketAddr) -> io::Result<TcpStream> {
 /// Waits until a stream can be begun.
 pub(crate) async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
     poll_fn(|context| sender.poll_ready(context)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_has_no_more_time_than_there_is() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let milliseconds = Duration::from_millis;
+        for (by, expected) in [
+            (None, second),
+            (Some(2000), second),
+            (Some(500), milliseconds(499)),
+            (Some(10), milliseconds(9)),
+            (Some(9), second),
+            (Some(0), second),
+        ] {
+            let by = by.map(|it| now + milliseconds(it));
+            assert_eq!(patience(second, by, now), expected, "{by:?}");
+        }
+    }
 }

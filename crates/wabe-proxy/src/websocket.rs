@@ -56,7 +56,7 @@ pub(crate) async fn between(
     };
     let mask = ((random.next() >> 32) as u32).to_be_bytes();
     let (told_caller, told_server) = match end {
-        End::Whole => return moved(&there, &back, true),
+        End::Whole => return moved(&there, &back, end),
         End::Broken => (false, false),
         End::Unwanted => {
             let told = (back.says_close(Why::Policy, None), there.says_close(Why::Policy, Some(mask)));
@@ -71,13 +71,19 @@ pub(crate) async fn between(
             (true, true)
         }
     };
-    let moved = moved(&there, &back, false);
+    let moved = moved(&there, &back, end);
     join!(end_one(there.from, back.to, told_caller), end_one(back.from, there.to, told_server));
     moved
 }
 
-fn moved(there: &Direction, back: &Direction, whole: bool) -> Moved {
-    Moved { there: there.moved, back: back.moved, whole }
+fn moved(there: &Direction, back: &Direction, end: End) -> Moved {
+    Moved {
+        there: there.moved,
+        back: back.moved,
+        whole: end == End::Whole,
+        ending: end == End::Turn,
+        refused: false,
+    }
 }
 
 /// To its end in order if it was told why: who is reset may lose the Close frame that it has not read yet.

@@ -131,7 +131,7 @@ impl World {
 
 /// How long callers of a service that is no longer led here are served as before.
 const MEMORY: Duration = Duration::from_secs(10);
-/// So many older snapshots are kept at most.
+/// So many older snapshots are kept at most, of those that knew services which the next one did not.
 const MEMORIES: usize = 16;
 
 /// What one worker knows of the snapshot's file.
@@ -209,10 +209,12 @@ impl Watched {
         }
         let world = Rc::new(World::of(&newest, &self.balancers));
         *self.read.borrow_mut() = newest;
-        let before = self.world.replace(world);
-        let mut all = self.before.borrow_mut();
-        all.push_front((Instant::now(), before));
-        all.truncate(MEMORIES);
+        let before = self.world.replace(Rc::clone(&world));
+        if before.services.keys().any(|it| !world.services.contains_key(it)) {
+            let mut all = self.before.borrow_mut();
+            all.push_front((Instant::now(), before));
+            all.truncate(MEMORIES);
+        }
         self.told.tell();
     }
 }

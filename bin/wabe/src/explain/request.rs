@@ -80,7 +80,7 @@ fn asked(sent: &Sent<'_>, text: &str, headers: &[String]) -> Result<Asked, Failu
     };
     let mut headers = headers.iter().map(header).collect::<Result<Vec<_>, Failure>>()?;
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        headers.push(("host".into(), sent.dialled.to_owned()));
+        headers.push(("host".into(), target::host_of(sent.dialled, sent.port)));
     }
     let (method, target) = (method.to_owned(), target.to_owned());
     Ok(Asked { from: sent.from, destination: sent.destination, port: sent.port, method, target, headers })
@@ -222,7 +222,23 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(asked.headers, [pair("X-Who", "me: and you"), pair("HOST", "other")]);
         let short = read("/", &[]).expect("a request");
-        assert_eq!((short.method.as_str(), short.headers), ("GET", vec![pair("host", "web:80")]));
+        assert_eq!((short.method.as_str(), short.headers), ("GET", vec![pair("host", "web")]));
+    }
+
+    #[test]
+    fn whom_a_request_is_for_is_said_as_clients_say_it() {
+        for (dialled, port, host) in [
+            ("web:80", 80, "web"),
+            ("web", 80, "web"),
+            ("web", 8080, "web:8080"),
+            ("web.shop.svc.cluster.local:8080", 8080, "web.shop.svc.cluster.local:8080"),
+            ("shop/web:80", 80, "web.shop"),
+            ("10.0.0.1:80", 80, "10.0.0.1"),
+            ("[fd00::1]:80", 80, "[fd00::1]"),
+            ("fd00::1", 81, "[fd00::1]:81"),
+        ] {
+            assert_eq!(target::host_of(dialled, port), host, "{dialled}");
+        }
     }
 
     #[test]

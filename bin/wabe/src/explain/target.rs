@@ -127,6 +127,17 @@ fn full_names(host: &str, namespace: &str) -> Vec<String> {
     full
 }
 
+/// The host as clients name it in requests to what was written so: without the port of HTTP, and `namespace/name` as a name.
+pub(super) fn host_of(text: &str, port: u16) -> String {
+    let host = split(text).map_or(text, |(host, _)| host);
+    let host = match host.split_once('/') {
+        Some((namespace, name)) => format!("{name}.{namespace}"),
+        None if host.contains(':') => format!("[{host}]"),
+        None => host.to_owned(),
+    };
+    if port == 80 { host } else { format!("{host}:{port}") }
+}
+
 /// Host and port of `host`, `host:port`, `[v6]:port`, or a bare IPv6 address.
 fn split(text: &str) -> Result<(&str, Option<u16>), Failure> {
     let bad = || Failure::usage(format!("{text} ends in no port: ports are 1 to 65535"));

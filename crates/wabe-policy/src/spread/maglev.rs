@@ -4,21 +4,30 @@
 /// Primes about twice as large as the one before: a table's size must be one, for its permutations to reach each place.
 const PRIMES: [u32; 8] = [101, 251, 509, 1021, 2039, 4093, 8191, 16_381];
 
+/// The most places that a table has.
+pub const MOST: u32 = PRIMES[PRIMES.len() - 1];
+
 /// How many places a table for so many endpoints has: a hundred for each, so that shares are even to about a percent,
 /// but never more than 16381. With more than 163 endpoints the places for each become fewer. None for no endpoint.
 #[must_use]
 pub fn size(endpoints: usize) -> u32 {
     let wanted = endpoints.saturating_mul(100);
     let large_enough = |prime: &&u32| **prime as usize >= wanted;
-    let most = PRIMES[PRIMES.len() - 1];
-    if endpoints == 0 { 0 } else { PRIMES.iter().find(large_enough).copied().unwrap_or(most) }
+    if endpoints == 0 { 0 } else { PRIMES.iter().find(large_enough).copied().unwrap_or(MOST) }
 }
 
-/// Who is at each place, as an index into `members` (an endpoint's id and its weight; 0 counts as 1). Depends on the
-/// ids and not on the order, but for ties.
+/// Who is at each place of a table of the [`size`] that fits its members. When that changes nearly everybody moves: where there is
+/// room for it, [`table_of`] one size is better.
 #[must_use]
 pub fn table(members: &[(u32, u32)]) -> Vec<usize> {
-    let size = u64::from(size(members.len()));
+    table_of(members, size(members.len()))
+}
+
+/// Who is at each of so many places, a prime number, as an index into `members` (an endpoint's id and its weight; 0 counts as 1).
+/// Depends on the ids and not on the order, but for ties. Empty without members.
+#[must_use]
+pub fn table_of(members: &[(u32, u32)], size: u32) -> Vec<usize> {
+    let size = if members.is_empty() { 0 } else { u64::from(size) };
     let heaviest = members.iter().map(|(_, weight)| (*weight).max(1)).max().unwrap_or(1);
     let mut order: Vec<usize> = (0..members.len()).collect();
     order.sort_unstable_by_key(|index| members[*index].0);
@@ -123,6 +132,17 @@ mod tests {
         let (old, new) = (table(&before), table(&after));
         let stayed = old.iter().zip(&new).filter(|(old, _)| **old != gone);
         stayed.filter(|(old, new)| before[**old].0 != after[**new].0).count() as f64 / old.len() as f64
+    }
+
+    #[test]
+    fn in_tables_of_one_size_few_move_however_many_there_are() {
+        let members: Vec<_> = (1..=41).map(|id| (id, 100)).collect();
+        for count in [2, 5, 10, 20, 40] {
+            let (old, new) = (table_of(&members[..count], MOST), table_of(&members[..=count], MOST));
+            let moved = old.iter().zip(&new).filter(|(old, new)| old != new && **new != count).count();
+            assert!(moved as f64 / f64::from(MOST) < 0.02, "{moved} when one came to {count}");
+        }
+        assert!(table_of(&[], MOST).is_empty());
     }
 
     proptest! {

@@ -45,7 +45,8 @@ struct Endpoint {
     own: Arc<Own>,
 }
 
-/// A request under way at an endpoint; ends when dropped. Without [`UnderWay::done`] it counts for nothing: the caller left.
+/// A request under way at an endpoint; ends when dropped. Without [`UnderWay::done`] the caller left: it tells
+/// how long it waited at least, and nothing else.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct UnderWay {
@@ -295,6 +296,11 @@ impl UnderWay {
         self.balancer.record(endpoint, outcome, self.begun, now);
     }
 
+    /// How long it lasts says nothing about the endpoint.
+    pub(crate) fn is_untimed(&self) {
+        self.timed.set(true);
+    }
+
     /// It is being answered, which took so long; how it fares is still to be said.
     pub(crate) fn answers(&self, now: Instant) {
         if let Some(endpoint) = &self.endpoint
@@ -309,6 +315,10 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.load.end();
+            if !self.timed.get() {
+                let now = Instant::now();
+                endpoint.load.unanswered(now.saturating_duration_since(self.begun), now);
+            }
         }
     }
 }

@@ -119,7 +119,8 @@ impl Backend {
         if facts.traffic.hash.is_none() {
             self.table = Arc::default();
         } else if self.table.is_empty() || members != self.members {
-            self.table = Arc::new(maglev::table(&members));
+            // Always of one size: tables of different sizes have hardly anybody at the same place.
+            self.table = Arc::new(maglev::table_of(&members, maglev::MOST));
         }
         self.members = members;
         self.common.limits.set(&facts.traffic.pool);

@@ -132,8 +132,8 @@ impl Limits {
         self.take(Overflow::Retries)
     }
 
-    /// Completes once a connection ended or [`Self::returned`] was called: look again then. One waiter is woken each time, of
-    /// whichever worker. What happens before it is enabled or polled may be missed.
+    /// Completes once a connection ended, or [`Self::returned`] or [`Self::share`] was called: look again then. One waiter is woken
+    /// each time, of whichever worker; by the last all are. What happens before it is enabled or polled may be missed.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
@@ -141,6 +141,11 @@ impl Limits {
     /// A connection is idle again, or has room for one more request.
     pub(crate) fn returned(&self) {
         self.freed.notify_one();
+    }
+
+    /// A connection has room for many more requests.
+    pub(crate) fn share(&self) {
+        self.freed.notify_waiters();
     }
 
     /// How many are in use.

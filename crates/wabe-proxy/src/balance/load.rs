@@ -65,6 +65,15 @@ impl Load {
         observe(&mut latency, took.as_secs_f64().max((before * 2.0).clamp(LEAST, MOST)), now);
     }
 
+    /// Who asked waited for so long, and left without an answer: it would have taken longer still.
+    pub(super) fn unanswered(&self, took: Duration, now: Instant) {
+        let mut latency = lock(&self.latency);
+        let known = latency.map_or(LEAST, |it| it.decayed(now));
+        if took.as_secs_f64() > known {
+            *latency = Some(Latency { peak: took.as_secs_f64(), at: now });
+        }
+    }
+
     /// Seconds that one more request is expected to wait. What was not asked for long costs less and less, so that it is
     /// asked again.
     pub(super) fn cost(&self, now: Instant) -> f64 {
@@ -138,6 +147,26 @@ mod tests {
         load.answered(milliseconds(1000), start);
         assert_eq!(about(&load, start + Duration::from_secs(10)), 367, "a third of it");
         assert!(load.cost(start + Duration::from_secs(100)) < 0.0001);
+    }
+
+    #[test]
+    fn who_lets_callers_wait_until_they_leave_is_no_fast_one() {
+        let start = Instant::now();
+        let load = Load::new(start);
+        load.unanswered(milliseconds(50), start);
+        assert_eq!(load.latency(start), None, "who left soon says nothing");
+        load.answered(milliseconds(10), start);
+        load.unanswered(milliseconds(5), start);
+        assert_eq!(
+            about(&load, start),
+            10,
+            "no answer after 5 ms does not say that there would have been none after 10"
+        );
+        for minute in 0..3 {
+            let now = start + Duration::from_secs(60 * minute);
+            load.unanswered(milliseconds(1000), now);
+            assert_eq!(about(&load, now), 1000);
+        }
     }
 
     #[test]

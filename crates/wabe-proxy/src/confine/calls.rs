@@ -82,7 +82,8 @@ const CALLS: &[Call] = &calls![
         [is(1, libc::SOL_SOCKET), is(2, libc::SO_RCVBUF)],
         [is(1, libc::SOL_SOCKET), is(2, libc::SO_SNDBUF)]
     ],
-    SYS_shutdown,
+    // Not of reading: of a listener, which all proxies share, it would be the end.
+    SYS_shutdown[[is(1, libc::SHUT_WR)]],
     // Bytes.
     SYS_pipe2,
     SYS_read,

@@ -111,8 +111,7 @@ async fn carry_on(
     ours: (Reader, Writer),
     news: &News<'_>,
 ) {
-    let Switched { connection, endpoint, mut head, mut record, under_way: _under_way, is_websocket } =
-        switched;
+    let Switched { connection, endpoint, mut head, mut record, counted: _counted, is_websocket } = switched;
     let case = Case { proxy, caller, endpoint: &endpoint, news };
     let revoked = async { record.refused(case.revoked(&mut head).await) };
     let Http1 { reader, writer, .. } = *connection;
@@ -120,7 +119,7 @@ async fn carry_on(
     let moved = if is_websocket {
         websocket::between(proxy, &mut closing, ours, theirs, revoked).await
     } else {
-        tunnel::between(ours, theirs, &proxy.drain, revoked).await
+        tunnel::between(ours, theirs, proxy.tunnel_limits(), revoked).await
     };
     record.tunnelled(moved);
 }

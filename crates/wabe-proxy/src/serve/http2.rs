@@ -30,9 +30,10 @@ use lent::{Lent, Owned};
 
 /// Streams at once.
 pub(crate) const STREAMS: u32 = 256;
-/// What a caller may send on a stream, and on all of a connection, before it is taken on.
-const WINDOW: u32 = 256 << 10;
-pub(crate) const WINDOWS: u32 = 1 << 20;
+/// What a caller may send on a stream, and on all of a connection, before it is taken on: each stream has its part, whatever lies on
+/// others that nobody takes on. (Callers are on the proxy's node, so that more would gain nothing.)
+const WINDOW: u32 = 64 << 10;
+pub(crate) const WINDOWS: u32 = STREAMS * WINDOW;
 /// Of all headers of a request together, as HTTP/2 counts them.
 pub(crate) const HEADERS: u32 = 64 << 10;
 /// What waits on a stream to be written, however much the caller says that it would take.
@@ -172,7 +173,8 @@ async fn answer(
     let has_none = stream.is_end_stream()
         && !matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
         && !head.headers.contains_key(CONTENT_LENGTH);
-    let source = if has_none { Source::Nothing } else { Source::Http2(Box::new(stream)) };
+    let source =
+        if has_none { Source::Nothing } else { Source::Http2 { stream: Box::new(stream), by_caller: true } };
     let answerer = Answerer::Http2 { respond, method: head.method.clone() };
     // In a box, as tasks are moved when they are begun.
     let _ = Box::pin(exchange(proxy, caller, head.into(), source, answerer, &proxy.watched.news())).await;

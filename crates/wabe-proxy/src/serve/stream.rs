@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use rustix::net::sockopt::set_socket_linger;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use wabe_model::ObjectName;
+use wabe_model::{HashKey, ObjectName};
 use wabe_policy::stream::{
     Outlets,
     tls::{TlsRouted, TlsTable},
@@ -17,7 +18,7 @@ use wabe_policy::stream::{
 
 use crate::{
     access::{Asked, Record},
-    balance::Outcome,
+    balance::{self, Outcome, hashed},
     failure::Failure,
     policy,
     search::{Search, Stream},
@@ -94,6 +95,8 @@ pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Servic
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;
     record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload);
+    // Its caller may take all the time in the world.
+    reached.iter().for_each(|it| it.under_way.is_untimed());
     Opened { record, reached }
 }
 
@@ -110,9 +113,13 @@ pub(super) async fn carry(
     let Opened { mut record, reached } = opened.judged(proxy, caller);
     match reached {
         Ok(Stream { stream: to, endpoint, under_way, permit: _permit, idle }) => {
-            under_way.done(Instant::now(), Outcome::Connected);
+            // An endpoint that accepts and breaks off at once is no good one.
+            let answers = || under_way.done(Instant::now(), Outcome::Connected);
             let forbidden = async { record.refused(policy::forbidden(proxy, caller, &endpoint).await) };
-            let moved = tunnel::relay(stream, first, to, idle, &proxy.drain, forbidden).await;
+            let moved =
+                tunnel::relay(stream, first, to, idle, proxy.tunnel_limits(), forbidden, &answers).await;
+            let outcome = if moved.refused { Outcome::Reset } else { Outcome::Connected };
+            under_way.done(Instant::now(), outcome);
             record.tunnelled(moved);
         }
         Err(failure) => {
@@ -178,7 +185,14 @@ async fn reach(
         None => (&service.name, service.port),
     };
     let backend = world.backend(name, port).ok_or(Failure::NoHealthyEndpoint)?;
-    Search::new(proxy, world, caller, backend).stream().await
+    let mut search = Search::new(proxy, world, caller, backend);
+    // Of what requests can be told apart by, bytes have only their source.
+    let traffic = backend.balancer.traffic();
+    if let Some(key @ HashKey::Source) = &traffic.hash {
+        let asked = balance::Asked { headers: &HeaderMap::new(), query: None, source: caller.address };
+        search.hash = hashed(key, &asked, proxy.balancers.random()).hash;
+    }
+    search.stream().await
 }
 
 fn drawn<'a>(proxy: &Proxy, outlets: &'a Outlets) -> Result<(&'a ObjectName, u16), Failure> {

@@ -37,7 +37,8 @@ pub(super) async fn watch(
     let mut opened = stream::open(proxy, caller, service, &stream::By::Caller).await;
     let (mut first, mut greeting) = (BytesMut::with_capacity(4 << 10), BytesMut::new());
     let mut watch = Watch::default();
-    let mut closing = proxy.closing.subscribe();
+    // Who may say something yet has the time that there is, as who speaks no HTTP.
+    let _closing = proxy.closing.subscribe();
     // Without an endpoint nobody speaks first: who asks for something is told, who waits is reset soon.
     let mut until = opened.reached.is_err().then(|| Instant::now() + MOST_HELD_TIME);
     loop {
@@ -53,7 +54,10 @@ pub(super) async fn watch(
                 Ok(_) => watch.hear(Instant::now(), Heard::Time),
                 Err(_) => watch.hear(Instant::now(), Heard::Endpoint),
             },
-            _ = closing.wait_for(|it| *it), if first.is_empty() => return Watched::Over,
+            () = proxy.drain.over(), if first.is_empty() => {
+                opened.forget();
+                return Watched::Over;
+            }
         };
         heard();
         match course {

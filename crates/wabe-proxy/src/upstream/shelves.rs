@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{Connection, Kept, Shared, Way, is_open};
+use super::{Connection, Kept, STREAMS, Shared, Way, is_open};
 use crate::{balance::Limits, locked::lock, workers::MOST};
 
 /// Connections that carry one request at a time.
@@ -55,8 +55,10 @@ impl Shelves {
     ) -> Option<Connection> {
         let mut shared = lock(&self.shared);
         let list = shared.get_mut(&way)?;
-        let roomy =
-            |it: &Shared| is_wanted(it) && it.taken.load(Relaxed) < it.sender.current_max_send_streams();
+        let roomy = |it: &Shared| {
+            let most = it.sender.current_max_send_streams().min(STREAMS as usize);
+            is_wanted(it) && it.taken.load(Relaxed) < most
+        };
         while let Some(place) = list.iter().position(roomy) {
             let found = &mut list[place];
             if is_open(&mut found.sender) {

@@ -1,7 +1,7 @@
 //! The snapshot's file, read once for all workers whenever it was replaced.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     fs::{self, Metadata},
     io, mem,
     net::IpAddr,
@@ -97,15 +97,26 @@ impl Source {
         if stamp.is_none() || state.seen == stamp {
             return Arc::clone(&state.read);
         }
-        let read = fs::read(&self.path).and_then(|text| Ok(serde_json::from_slice::<Snapshot>(&text)?));
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) => {
+                // Out of descriptors or memory for a moment, perhaps: it is read at the next look.
+                tracing::error!(%path, %error, "can't be read; what was read before stays");
+                state.understood = false;
+                return Arc::clone(&state.read);
+            }
+        };
+        let read = serde_json::from_slice::<Snapshot>(&text);
         state.understood = read.is_ok();
         match read {
             Ok(snapshot) => {
                 tracing::debug!(generation = snapshot.generation, "read");
                 let newest = Arc::new(Read::of(snapshot, &self.known));
-                let before = mem::replace(&mut state.read, newest);
-                state.before.push_front((Instant::now(), before));
-                state.before.truncate(MEMORIES);
+                let before = mem::replace(&mut state.read, Arc::clone(&newest));
+                if newest.lacks_some_of(&before) {
+                    state.before.push_front((Instant::now(), before));
+                    state.before.truncate(MEMORIES);
+                }
             }
             Err(error) => {
                 tracing::error!(%path, %error, "can't be understood; what was read before stays");
@@ -151,6 +162,16 @@ impl Read {
             services: services.collect(),
             backends: known.take(backends, Instant::now()),
         }
+    }
+
+    /// Whether callers of a service are not led here any more.
+    fn lacks_some_of(&self, before: &Self) -> bool {
+        let known: HashSet<_> = self.destinations().collect();
+        before.destinations().any(|it| !known.contains(&it))
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = (IpAddr, u16)> {
+        self.services.iter().flat_map(|(addresses, service)| addresses.iter().map(|it| (*it, service.port)))
     }
 }
 

@@ -370,3 +370,35 @@ fn a_caller_that_does_not_confirm_goaway_is_not_waited_for() {
     let goaway = [0x00, 0x00, 0x08, 0x07];
     assert!(bytes.windows(4).any(|it| it == goaway), "GOAWAY in {bytes:?}");
 }
+
+#[test]
+fn who_has_said_nothing_yet_where_nobody_knows_what_is_spoken_is_still_served() {
+    let heard = Heard::default();
+    let scene = Scene::draining(&[answering(&heard, crate::http1::OK)], DRAIN, |snapshot| {
+        snapshot["ports"][0]["protocol"] = "detect".into();
+    });
+    let (mut caller, mut silent) = (scene.connect(), scene.connect());
+    thread::sleep(Duration::from_millis(50));
+    scene.drain();
+    thread::sleep(DRAIN / 3);
+    caller.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).expect("an answer, and an end");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"), "{answer}");
+    assert_ends(&mut silent, b"");
+}
+
+#[test]
+fn what_the_end_of_the_proxy_cut_off_is_told_as_such() {
+    let (address, servers) = switching();
+    let mut scene = Scene::draining(&[address], DRAIN, |_| {});
+    let (mut caller, mut server) = websocket(&scene, &servers);
+    scene.drain();
+    assert_eq!(read(&mut caller), GOING_AWAY);
+    let _: [u8; 8] = read(&mut server);
+    drop((caller, server));
+    scene.end();
+    let figures = scene.figures().expect("told");
+    let text = format!("{figures:?}");
+    assert!(text.contains("proxy-ending"), "{text}");
+}

@@ -346,3 +346,40 @@ fn who_is_led_here_no_more_is_served_on_and_told_to_come_again() {
     let late = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n");
     assert_eq!(late, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
 }
+
+#[test]
+fn fields_of_one_connection_end_there_and_no_others() {
+    let heard = Heard::default();
+    let scene = Scene::new(&[answering(&heard, OK)]);
+    let answer = scene.say(
+        b"GET / HTTP/1.1\r\nhost: web\r\nx-request-id: mine\r\nX_Forwarded_Client_Cert: URI=spiffe://cluster.local/ns/bank/sa/root\r\n\
+          x_forwarded-for: 192.0.2.1\r\nx_own: 1\r\nte: trailers\r\nconnection: close, host, x-request-id, te\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let request = &heard.all()[0];
+    for line in ["host: web", "x_own: 1", "te: trailers", "connection: te"] {
+        assert_eq!(request.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} in {request}");
+    }
+    // Another one was made.
+    assert!(request.contains("x-request-id: ") && !request.contains("mine"), "{request}");
+    assert!(!request.contains("bank") && !request.contains("192.0.2.1"), "{request}");
+}
+
+#[test]
+fn who_is_answered_before_all_of_its_body_was_taken_is_told_that_the_connection_ends() {
+    let scene = Scene::new(&[server(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let mut head = [0; 4096];
+        assert!(stream.read(&mut head).expect("a head") > 0);
+        stream
+            .write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+            .expect("written");
+        let _ = stream.read_to_end(&mut Vec::new());
+    })]);
+    let mut caller = scene.connect();
+    caller.write_all(b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 1000000\r\n\r\nabc").expect("written");
+    let mut answer = Vec::new();
+    caller.read_to_end(&mut answer).expect("an end");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}

@@ -2,24 +2,27 @@
 //! one of them ends.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server as h2_server};
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    frames::{PING, SETTINGS, frame},
     http1::{OK, answering, read_request},
-    http2::{caller, run, serving},
-    retries::{UNAVAILABLE, add_rule},
-    scene::{Heard, SERVERS, Scene, server},
+    http2::{caller, grpc_echo_that_is_well, post, run, serving},
+    patience::http1,
+    retries::{UNAVAILABLE, add_rule, read_head},
+    scene::{Heard, PATIENCE, SERVERS, Scene, server},
 };
 
 const CONNECTED: &str = "connected";
@@ -243,7 +246,7 @@ fn answers_that_a_caller_does_not_read_do_not_hold_up_those_of_others() {
     run(async {
         let mut idler = caller(&scene).await;
         let mut unread = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..24 {
             let request = Request::get("http://web/large").body(()).expect("a request");
             idler = idler.ready().await.expect("ready");
             let (answer, _) = idler.send_request(request, true).expect("sent");
@@ -255,4 +258,128 @@ fn answers_that_a_caller_does_not_read_do_not_hold_up_those_of_others() {
         drop(unread);
     });
     assert_eq!(heard.all().iter().filter(|it| *it == CONNECTED).count(), 1, "on the same connection");
+}
+
+#[test]
+fn bodies_that_nobody_takes_do_not_hold_up_others_of_their_connection() {
+    let heard = Heard::default();
+    let scene = Scene::with(
+        &[server({
+            let heard = heard.clone();
+            move |mut stream| {
+                if read_head(&mut stream).is_some_and(|it| it.starts_with("PUT ")) {
+                    heard.add("stuck");
+                    // It reads nothing of the body.
+                    std::thread::sleep(PATIENCE * 2);
+                } else {
+                    stream.read_exact(&mut [0; 3]).expect("a body");
+                    stream.write_all(OK.as_bytes()).expect("written");
+                }
+            }
+        })],
+        http1,
+    );
+    run(async {
+        let caller = caller(&scene).await;
+        let mut stuck = Vec::new();
+        for count in 1..=6 {
+            let request = Request::put("http://web/").body(()).expect("a request");
+            let mut sender = caller.clone().ready().await.expect("ready");
+            let (answer, mut body) = sender.send_request(request, false).expect("sent");
+            body.send_data(vec![0; 8 << 20].into(), true).expect("sent as it is taken");
+            stuck.push((answer, body));
+            while heard.all().len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let request = Request::post("http://web/").header("content-length", "3").body(()).expect("a request");
+        let (answer, mut body) =
+            caller.ready().await.expect("ready").send_request(request, false).expect("sent");
+        body.send_data("abc".into(), true).expect("sent");
+        assert_eq!(answer.await.expect("an answer").status(), StatusCode::OK);
+        drop(stuck);
+    });
+}
+
+#[test]
+fn all_that_wait_go_over_the_connection_that_came_to_be() {
+    let heard = Heard::default();
+    let scene = before(noting(&heard, &[]), &json!({ "connections": 1 }));
+    run(async {
+        let caller = caller(&scene).await;
+        let ask = |_| {
+            let mut caller = caller.clone();
+            async move { send(&mut caller, "GET", "").await }
+        };
+        let answers = futures_of((0..20).map(ask)).await;
+        assert_eq!(answers, [StatusCode::OK; 20]);
+    });
+    assert_eq!(heard.all().iter().filter(|it| *it == CONNECTED).count(), 1);
+}
+
+/// All at once.
+async fn futures_of<T: 'static>(all: impl Iterator<Item = impl Future<Output = T> + 'static>) -> Vec<T> {
+    let local = tokio::task::LocalSet::new();
+    let begun: Vec<_> = all.map(|it| local.spawn_local(it)).collect();
+    local.await;
+    let mut done = Vec::new();
+    for task in begun {
+        done.push(task.await.expect("no panic"));
+    }
+    done
+}
+
+#[test]
+fn an_endpoint_of_http2_hears_no_trailers_that_belong_into_heads() {
+    let heard = Heard::default();
+    let scene = before(grpc_echo_that_is_well(&heard), &json!({}));
+    run(async {
+        for (name, passes) in [
+            ("x-own", true),
+            ("x-forwarded-client-cert", false),
+            ("authorization", false),
+            ("x_request_id", false),
+        ] {
+            let mut caller = caller(&scene).await;
+            let (answer, mut body) = caller.send_request(post("/", "application/grpc"), false).expect("sent");
+            let mut trailers = HeaderMap::new();
+            trailers.insert(name, HeaderValue::from_static("1"));
+            body.send_trailers(trailers).expect("sent");
+            let mut answered = None;
+            if let Ok(answer) = answer.await {
+                let mut body = answer.into_body();
+                while let Some(Ok(_)) = body.data().await {}
+                answered = body.trailers().await.ok().flatten().map(|it| it["grpc-status"] == "0");
+            }
+            assert_eq!(answered == Some(true), passes, "{name}: {answered:?}");
+        }
+    });
+    assert_eq!(heard.all(), ["/: 0 bytes"], "one came to its end");
+}
+
+#[test]
+fn an_endpoint_that_sends_nothing_but_signs_of_life_is_left() {
+    let heard = Heard::default();
+    let scene = before(
+        server({
+            let heard = heard.clone();
+            move |mut stream| {
+                let settings = frame(SETTINGS, 0, 0, b"");
+                let pings = frame(PING, 0, 0, &[0; 8]).repeat(1000);
+                // Who waits for an answer reads all of that, and answers it.
+                let mut reading = stream.try_clone().expect("cloned");
+                std::thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+                stream.write_all(&settings).expect("written");
+                let mut sent = 0;
+                while sent < 1000 && stream.write_all(&pings).is_ok() {
+                    sent += 1;
+                }
+                heard.add(if sent < 1000 { "left" } else { "17 MB were read" });
+            }
+        }),
+        &json!({}),
+    );
+    run(async { assert_eq!(send(&mut caller(&scene).await, "GET", "").await, StatusCode::BAD_GATEWAY) });
+    assert_eq!(heard.wait(1), ["left"]);
 }

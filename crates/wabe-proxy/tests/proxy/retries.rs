@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -698,4 +698,87 @@ fn a_fault_is_injected_and_a_missing_guard_refused_before_anything_reaches_the_b
         assert_answer(&get(&scene), status, reason);
         assert_eq!(heard.all(), [""; 0]);
     }
+}
+
+#[test]
+fn who_waits_for_the_endpoints_leave_to_send_a_body_is_not_the_one_who_is_late() {
+    let (hung, good) = (Heard::default(), Heard::default());
+    let hour = json!({ "secs": 3600, "nanos": 0 });
+    let outliers = json!({
+        "failures": 1, "serverErrors": 1, "interval": hour, "baseEjection": hour,
+        "maxPercent": 100, "minHealthPercent": 0,
+    });
+    let leave = server({
+        let good = good.clone();
+        move |mut stream| {
+            while let Some(request) = read_head(&mut stream) {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("written");
+                stream.read_exact(&mut [0; 3]).expect("a body");
+                good.add(request);
+                stream.write_all(OK.as_bytes()).expect("written");
+            }
+        }
+    });
+    let silent = server({
+        let hung = hung.clone();
+        move |mut stream| {
+            hung.add(read_head(&mut stream).expect("a head"));
+            let _ = stream.read(&mut [0]);
+        }
+    });
+    let scene = Scene::with(&[silent, leave], |snapshot| {
+        add_rule(snapshot, |rule| {
+            rule["timeouts"]["backendRequest"] = milliseconds(300);
+            rule["retry"] = retry(1);
+        });
+        snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers, "balance": "round-robin" });
+    });
+    for _ in 0..4 {
+        let mut caller = scene.connect();
+        caller
+            .write_all(b"PUT / HTTP/1.1\r\nhost: web\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 3\r\n\r\n")
+            .expect("written");
+        assert!(read_head(&mut caller).is_some_and(|it| it.starts_with("HTTP/1.1 100 ")));
+        caller.write_all(b"abc").expect("written");
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).expect("an answer");
+        assert_answer(&answer, 200, "");
+    }
+    assert_eq!((hung.all().len(), good.all().len()), (1, 4), "one of the two had its turn, and is out");
+}
+
+/// A head, whatever follows it.
+pub fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let (mut text, mut byte) = (String::new(), [0; 1]);
+    while !text.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        text.push(char::from(byte[0]));
+    }
+    Some(text)
+}
+
+#[test]
+fn an_endpoint_that_can_not_be_connected_to_in_the_routes_time_is_ejected() {
+    // Its queue is full: the kernel does not answer who wants to connect.
+    let full = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
+        .expect("a socket");
+    rustix::net::bind(&full, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+    rustix::net::listen(&full, 0).expect("listening");
+    let address = SocketAddr::try_from(rustix::net::getsockname(&full).expect("bound")).expect("an address");
+    let waiting: Vec<_> =
+        (0..4).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(100))).collect();
+    let good = Heard::default();
+    let hour = json!({ "secs": 3600, "nanos": 0 });
+    let outliers = json!({
+        "failures": 1, "serverErrors": 1, "interval": hour, "baseEjection": hour,
+        "maxPercent": 100, "minHealthPercent": 0,
+    });
+    let scene = Scene::with(&[address, answering(&good, OK)], |snapshot| {
+        add_rule(snapshot, |rule| rule["timeouts"]["request"] = milliseconds(300));
+        snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers, "balance": "round-robin" });
+    });
+    let late = (0..10).filter(|_| get(&scene).starts_with("HTTP/1.1 504 ")).count();
+    assert!(late <= 1, "{late} of ten were late");
+    assert!(good.all().len() >= 9);
+    drop(waiting);
 }

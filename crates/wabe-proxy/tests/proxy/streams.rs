@@ -405,3 +405,46 @@ fn without_an_endpoint_connections_are_reset_and_requests_are_told() {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
 }
+
+#[test]
+fn a_caller_of_bytes_stays_where_its_address_leads() {
+    let heard = Heard::default();
+    let servers = ["a", "b", "c"].map(|name| listening(&heard, name, ""));
+    let scene = Scene::with(&servers, |snapshot| {
+        snapshot["ports"][0]["protocol"] = "tcp".into();
+        snapshot["backends"][0]["traffic"] = json!({ "hash": "source" });
+    });
+    let first = exchange(&scene, b"hi");
+    for _ in 0..20 {
+        assert_eq!(exchange(&scene, b"hi"), first);
+    }
+}
+
+#[test]
+fn an_endpoint_that_takes_connections_and_resets_them_at_once_gets_no_more() {
+    let (bad, good) = (Heard::default(), Heard::default());
+    let resetting = server({
+        let bad = bad.clone();
+        move |mut stream| {
+            stream.read_exact(&mut [0; 2]).expect("said");
+            bad.add("reset");
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set");
+        }
+    });
+    let hour = json!({ "secs": 3600, "nanos": 0 });
+    let outliers = json!({
+        "failures": 2, "serverErrors": 2, "interval": hour, "baseEjection": hour,
+        "maxPercent": 100, "minHealthPercent": 0,
+    });
+    let scene = Scene::with(&[resetting, listening(&good, "", "bye")], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "tcp".into();
+        snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers, "balance": "round-robin" });
+    });
+    for _ in 0..20 {
+        let mut caller = scene.connect();
+        caller.write_all(b"hi").expect("written");
+        let _ = caller.shutdown(Shutdown::Write);
+        let _ = caller.read_to_end(&mut Vec::new());
+    }
+    assert_eq!((bad.all().len(), good.all().len()), (2, 18));
+}
