@@ -46,6 +46,7 @@ fn layer7() {
             a_service_without_rules_never_touches_the_proxy,
             what_the_caller_may_not_reach_the_proxy_may_not_either,
             weights_change_under_load_without_a_failed_request,
+            routes_and_what_they_lead_to_change_under_load_without_a_failed_request,
             no_endpoint_is_said_at_once,
             browsers_are_told_whose_pages_may_read_answers,
             calls_of_grpc_are_limited_and_fail_on_purpose,
@@ -141,25 +142,7 @@ fn what_the_caller_may_not_reach_the_proxy_may_not_either(mesh: &TestMesh) {
 }
 
 fn weights_change_under_load_without_a_failed_request(mesh: &TestMesh) {
-    let url = format!("http://{}/all", SocketAddr::from((Facts::of(mesh).service("shop/web")[0], 80)));
-    let program = wabe();
-    let program = program.to_str().expect("a path in UTF-8");
-    let load = [
-        program,
-        "lab",
-        "load",
-        &url,
-        "--rate",
-        "1000",
-        "--duration",
-        "6s",
-        "--connections",
-        "16",
-        "-o",
-        "json",
-    ];
-    let done = thread::scope(|scope| {
-        let running = scope.spawn(|| mesh.exec(CALLER, &load));
+    nothing_fails_while(mesh, 6, || {
         for (v1, v2) in [(90, 10), (50, 50), (0, 100), (100, 0), (0, 100)] {
             thread::sleep(Duration::from_millis(700));
             let _ = mesh.apply(&canary(v1, v2).to_string()).success();
@@ -167,12 +150,55 @@ fn weights_change_under_load_without_a_failed_request(mesh: &TestMesh) {
         eventually("all go to version 2", || {
             (told(mesh, CALLER, &["http://web.shop/all"])["workload"] == "v2").then_some(())
         });
+    });
+    let _ = mesh.apply(&canary(100, 0).to_string()).success();
+}
+
+fn routes_and_what_they_lead_to_change_under_load_without_a_failed_request(mesh: &TestMesh) {
+    let selecting = |app: &str| Service::new("shop/v1").with("selector", json!({ "app": app })).to_string();
+    let header = json!([{ "name": "x-changed", "value": "yes" }]);
+    let filter = json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": header } });
+    let rule = json!({ "filters": [filter], "backendRefs": [Route::backend("v1", 1)] });
+    let changed = Route::new("shop/web", json!([rule])).to_string();
+    let unchanged = canary(100, 0).to_string();
+    let pause = || thread::sleep(Duration::from_millis(500));
+    nothing_fails_while(mesh, 8, || {
+        for turn in 0..2 {
+            pause();
+            // What the route leads to is another workload, and the route has other rules.
+            let _ = mesh.apply(&selecting("v2")).success();
+            pause();
+            let _ = mesh.apply(&changed).success();
+            eventually("the changed rule holds", || {
+                let asked = told(mesh, CALLER, &["http://web.shop/all"]);
+                (asked["workload"] == "v2" && asked.to_string().contains("x-changed")).then_some(())
+            });
+            let _ = mesh.apply(&selecting("v1")).success();
+            pause();
+            // Callers go to the service itself, and back to the proxy.
+            let _ = mesh.delete(&changed).success();
+            pause();
+            let _ = mesh.apply(&unchanged).success();
+            println!("turn {turn} is over");
+        }
+    });
+}
+
+/// Calls version 1 and 2 a thousand times a second for so long.
+fn nothing_fails_while(mesh: &TestMesh, seconds: u32, work: impl FnOnce()) {
+    let url = format!("http://{}/all", SocketAddr::from((Facts::of(mesh).service("shop/web")[0], 80)));
+    let (program, duration) = (wabe(), format!("{seconds}s"));
+    let program = program.to_str().expect("a path in UTF-8");
+    let rate = ["--rate", "1000", "--duration", &duration, "--connections", "16", "-o", "json"];
+    let load = [&[program, "lab", "load", &url][..], &rate].concat();
+    let done = thread::scope(|scope| {
+        let running = scope.spawn(|| mesh.exec(CALLER, &load));
+        work();
         running.join().expect("no panic").success()
     });
     let said = done.json();
     assert_eq!(said["failed"], json!({}), "{done}");
-    assert!(said["answered"] == 6_000, "{done}");
-    let _ = mesh.apply(&canary(100, 0).to_string()).success();
+    assert!(said["answered"] == 1_000 * seconds, "{done}");
 }
 
 fn no_endpoint_is_said_at_once(mesh: &TestMesh) {

@@ -147,7 +147,8 @@ fn deviations_are_read_as_thousandths() {
 fn what_is_refused_names_the_nearest() {
     const TABLE: &str = "the table is Maglev's";
     for (text, wanted) in [
-        ("{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 101}}}}", TABLE),
+        ("{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 101}}}}", "leave it out; the proxy's table"),
+        ("{loadBalancer: {consistentHash: {maglev: {}}}}", "nothing says what is hashed"),
         ("{loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {}}}}", TABLE),
         ("{loadBalancer: {consistentHash: {}}}", "nothing says what is hashed"),
         (
@@ -216,6 +217,7 @@ fn what_needs_requests_is_warned_about_where_none_come() {
     assert_eq!(warned(&policy("{loadBalancer: {consistentHash: {httpHeaderName: a}}}")).len(), 1);
     for fine in [
         "{loadBalancer: {consistentHash: {useSourceIp: true}}}",
+        "{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {}}}}",
         "{loadBalancer: {simple: RANDOM, warmup: {duration: 9s}}, outlierDetection: {consecutive5xxErrors: 1}}",
     ] {
         assert!(warned(&policy(fine)).is_empty(), "{fine}");

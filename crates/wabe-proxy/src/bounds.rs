@@ -10,7 +10,8 @@ pub struct Bounds {
     pub first: Duration,
     /// For a request's head, once it has begun, and for a connection of HTTP/2 to begin.
     pub head: Duration,
-    /// For more of a request's body. Not of gRPC, whose streams may be silent; its calls have deadlines of their own.
+    /// For more of a request's body (not of gRPC, whose streams may be silent; its calls have deadlines of their own), and to take more
+    /// of what they are sent.
     pub body: Duration,
     /// For the next request, at least; twice as long at most.
     pub idle: Duration,

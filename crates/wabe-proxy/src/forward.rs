@@ -242,7 +242,13 @@ pub(crate) async fn forward(
                 let Connection::Http1(connection) = connection else { return Forwarded::Forsaken };
                 return Forwarded::Switched { connection, endpoint, counted: (under_way, request) };
             }
-            Tried::Forsaken => return Forwarded::Forsaken,
+            Tried::Forsaken => {
+                // Calls of gRPC may have nothing to say for as long as they like.
+                if told.grpc.is_none() && !kept.is_awaited() {
+                    under_way.left(Instant::now());
+                }
+                return Forwarded::Forsaken;
+            }
             Tried::Revoked(refused) => {
                 let failure = refused.failure;
                 record.refused(refused);

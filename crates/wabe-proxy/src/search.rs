@@ -97,8 +97,9 @@ impl<'a> Search<'a> {
             if let Some(connection) = (!self.anew).then(|| pool.used(way)).flatten() {
                 return Ok(Reached { connection, endpoint, way, used: true, under_way });
             }
+            let begins = || under_way.begins(Instant::now());
             let why = loop {
-                match pool.connect(way, self.balancer().limits(), &traffic.pool, by).await {
+                match pool.connect(way, self.balancer().limits(), &traffic.pool, by, &begins).await {
                     Ok((connection, used)) => {
                         return Ok(Reached { connection, endpoint, way, used, under_way });
                     }

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     future::pending,
-    io,
+    io, mem,
     os::fd::{AsRawFd as _, RawFd},
     time::{Duration, Instant},
 };
@@ -43,7 +43,7 @@ pub(crate) struct Moved {
     pub(crate) whole: bool,
     /// They did not, as the proxy's time was up.
     pub(crate) ending: bool,
-    /// The endpoint broke it off without having said anything.
+    /// The endpoint broke it off without having said anything, while the caller had not ended.
     pub(crate) refused: bool,
 }
 
@@ -55,6 +55,8 @@ struct Gone<'a> {
     holds: Cell<bool>,
     /// No more could be taken.
     fails: Cell<bool>,
+    /// There was no more.
+    ended: Cell<bool>,
     /// Asked to do something once there are bytes, or their end.
     comes: Option<&'a dyn Fn()>,
 }
@@ -113,7 +115,7 @@ async fn carry(
         back: back.bytes.get(),
         whole: end == End::Whole,
         ending: matches!(end, End::Parted | End::CutOff),
-        refused: back.fails.get() && back.bytes.get() == 0,
+        refused: back.fails.get() && back.bytes.get() == 0 && !there.ended.get(),
     };
     match end {
         End::Whole => {}
@@ -169,11 +171,13 @@ async fn lull(there: &Gone<'_>, back: &Gone<'_>, drain: &Drain) -> bool {
 }
 
 async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd) -> io::Result<()> {
+    let mut may_have_a_pipe = true;
     loop {
         if from.buffer.is_empty() {
             let filled = from.fill().await;
             gone.fails.set(filled.is_err());
             if filled? == 0 {
+                gone.ended.set(true);
                 gone.come();
                 return to.end().await;
             }
@@ -185,6 +189,7 @@ async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd)
         gone.holds.set(false);
         // Whoever sends so much goes on to do so. Without a pipe it works as well.
         if from.fills_its_room()
+            && mem::take(&mut may_have_a_pipe)
             && let Some(pipe) = pipe_below(pipes)
         {
             move_all(from.stream(), &pipe, to.stream(), gone).await?;

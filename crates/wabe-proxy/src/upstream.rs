@@ -41,11 +41,13 @@ use heeded::Heeded;
 
 /// How long an endpoint has for the handshake, unless its service's rule says otherwise.
 const CONNECT: Duration = Duration::from_secs(1);
+/// Who waits for a connection looks so often whether there is one, whatever it hears.
+const LOOK: Duration = Duration::from_millis(100);
 /// An endpoint that has less is not held to have failed.
 const FAIR: Duration = Duration::from_millis(10);
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
-/// Requests at once on a connection that carries many, whatever the endpoint grants.
+/// Requests at once on a connection that carries many, whatever the endpoint grants, if there may be another one.
 const STREAMS: u32 = 256;
 /// The same before the endpoint has said what it grants: as much as it should at least (RFC 9113, section 6.5.2).
 const STREAMS_AT_FIRST: usize = 100;
@@ -56,7 +58,7 @@ const WINDOWS: u32 = STREAMS * WINDOW;
 /// What waits on a stream to be written, however much the endpoint says that it would take.
 pub(crate) const SENT: usize = 64 << 10;
 /// Of all headers of an answer together, as HTTP/2 counts them.
-pub(crate) const HEADERS: u32 = 64 << 10;
+pub(crate) const HEADERS: u32 = 128 << 10;
 /// How long a request waits for its turn on a connection where no more of them may be made, or for the keeper, if nothing limits its
 /// time.
 const QUEUE: Duration = Duration::from_secs(15);
@@ -199,7 +201,7 @@ impl Pool {
             }
             Speech::Http2 => {
                 let is_wanted = |it: &Shared| it.worker == self.worker && !self.is_outdated(way, it.since);
-                self.shelves.place(way, self.swept.get(), is_wanted)
+                self.shelves.place(way, self.swept.get(), STREAMS as usize, is_wanted)
             }
         }
     }
@@ -208,21 +210,30 @@ impl Pool {
     fn lent(&self, way: Way) -> Option<Connection> {
         match way.speech {
             Speech::Http1 => None,
-            Speech::Http2 => self.shelves.place(way, self.swept.get(), |it| !self.is_outdated(way, it.since)),
+            // And as many as it takes.
+            Speech::Http2 => {
+                self.shelves.place(way, self.swept.get(), usize::MAX, |it| !self.is_outdated(way, it.since))
+            }
         }
     }
 
-    /// A new one, once there may be one more; or one that comes free meanwhile (and true). The endpoint has until `by` at most.
+    /// A new one, once there may be one more; or one that comes free meanwhile (and true). The endpoint has until `by` at most;
+    /// what it does `begins` once it was not waited for any more that others make room.
     pub(crate) async fn connect(
         &self,
         way: Way,
         limits: &Arc<Limits>,
         terms: &ConnectionPool,
         by: Option<Instant>,
+        begins: &dyn Fn(),
     ) -> Result<(Connection, bool), NoConnection> {
         let room = match self.room(way, limits) {
             Ok(room) => Ok(room),
-            Err(_) => timeout(QUEUE, self.wait(way, limits)).await.unwrap_or(Err(Overflow::Connections)),
+            Err(_) => {
+                let room = timeout(QUEUE, self.wait(way, limits)).await;
+                begins();
+                room.unwrap_or(Err(Overflow::Connections))
+            }
         };
         let permit = match room {
             Ok(Room::New(permit)) => permit,
@@ -295,13 +306,14 @@ impl Pool {
             let mut freed = pin!(limits.freed());
             // What another worker frees after the look is heard of.
             freed.as_mut().enable();
-            if let Some(connection) = self.used(way) {
-                return Ok(Room::Used(connection));
-            }
-            if let Ok(room) = self.room(way, limits) {
+            let room = self.used(way).map(Room::Used).or_else(|| self.room(way, limits).ok());
+            if let Some(room) = room {
+                // One that carries many may have room for the next, too.
+                limits.returned();
                 return Ok(room);
             }
-            freed.await;
+            // An endpoint may also say by itself that it takes more.
+            let _ = timeout(LOOK, freed).await;
         }
     }
 

@@ -254,6 +254,10 @@ impl Prefixed {
         Self { first, stream }
     }
 
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }

@@ -102,9 +102,10 @@ impl Outlets {
         sound
     }
 
-    /// The listener inside a workload.
+    /// The listener inside a workload, if it still is one.
     pub(crate) fn listener(&self, id: u32) -> Option<Arc<OwnedFd>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.proxy.clone()
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(&id)?.proxy.clone().filter(|it| is_sound(it))
     }
 
     /// Unconnected sockets in a workload's namespace, over which only what is judged by the policies of this generation is to be

@@ -45,14 +45,13 @@ struct Endpoint {
     own: Arc<Own>,
 }
 
-/// A request under way at an endpoint; ends when dropped. Without [`UnderWay::done`] the caller left: it tells
-/// how long it waited at least, and nothing else.
+/// A request under way at an endpoint; ends when dropped. Without [`UnderWay::done`] it counts for nothing.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct UnderWay {
     balancer: Rc<Balancer>,
     endpoint: Option<Rc<Endpoint>>,
-    begun: Instant,
+    begun: Cell<Instant>,
     /// How long it took is known.
     timed: Cell<bool>,
     done: Cell<bool>,
@@ -178,7 +177,7 @@ impl Balancer {
         UnderWay {
             balancer: Rc::clone(self),
             endpoint,
-            begun: now,
+            begun: Cell::new(now),
             timed: Cell::default(),
             done: Cell::default(),
         }
@@ -283,7 +282,7 @@ impl UnderWay {
             return;
         }
         if !self.timed.replace(true) {
-            let took = now.saturating_duration_since(self.begun);
+            let took = now.saturating_duration_since(self.begun.get());
             match outcome {
                 Outcome::Answered(_) => endpoint.load.answered(took, now),
                 // How soon it would answer that does not tell.
@@ -293,12 +292,21 @@ impl UnderWay {
                 }
             }
         }
-        self.balancer.record(endpoint, outcome, self.begun, now);
+        self.balancer.record(endpoint, outcome, self.begun.get(), now);
     }
 
-    /// How long it lasts says nothing about the endpoint.
-    pub(crate) fn is_untimed(&self) {
-        self.timed.set(true);
+    /// It gets to the endpoint only now: what was before is not the endpoint's time.
+    pub(crate) fn begins(&self, now: Instant) {
+        self.begun.set(now);
+    }
+
+    /// Its caller left while only the endpoint's answer was waited for.
+    pub(crate) fn left(&self, now: Instant) {
+        if let Some(endpoint) = &self.endpoint
+            && !self.timed.replace(true)
+        {
+            endpoint.load.unanswered(now.saturating_duration_since(self.begun.get()), now);
+        }
     }
 
     /// It is being answered, which took so long; how it fares is still to be said.
@@ -306,7 +314,7 @@ impl UnderWay {
         if let Some(endpoint) = &self.endpoint
             && !self.timed.replace(true)
         {
-            endpoint.load.answered(now.saturating_duration_since(self.begun), now);
+            endpoint.load.answered(now.saturating_duration_since(self.begun.get()), now);
         }
     }
 }
@@ -315,10 +323,6 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(endpoint) = &self.endpoint {
             endpoint.load.end();
-            if !self.timed.get() {
-                let now = Instant::now();
-                endpoint.load.unanswered(now.saturating_duration_since(self.begun), now);
-            }
         }
     }
 }

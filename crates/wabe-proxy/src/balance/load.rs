@@ -69,8 +69,10 @@ impl Load {
     pub(super) fn unanswered(&self, took: Duration, now: Instant) {
         let mut latency = lock(&self.latency);
         let known = latency.map_or(LEAST, |it| it.decayed(now));
-        if took.as_secs_f64() > known {
-            *latency = Some(Latency { peak: took.as_secs_f64(), at: now });
+        // Some answers are meant to be waited for, which says nothing about others.
+        let took = took.as_secs_f64().min(MOST);
+        if took > known {
+            *latency = Some(Latency { peak: took, at: now });
         }
     }
 
@@ -162,7 +164,9 @@ mod tests {
             10,
             "no answer after 5 ms does not say that there would have been none after 10"
         );
-        for minute in 0..3 {
+        load.unanswered(Duration::from_secs(3600), start);
+        assert_eq!(about(&load, start), 10_000);
+        for minute in 3..6 {
             let now = start + Duration::from_secs(60 * minute);
             load.unanswered(milliseconds(1000), now);
             assert_eq!(about(&load, now), 1000);

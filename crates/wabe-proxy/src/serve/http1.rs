@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::Version;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     net::TcpStream,
     select,
@@ -41,6 +42,7 @@ pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// Serves until the caller leaves, an answer says that it is the last, or the proxy is to end. `first` was read already.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream, first: bytes::BytesMut) {
+    expect_to_read(&stream, Some(proxy.bounds.body));
     let (mut reader, mut writer) = split(stream);
     reader.buffer = first;
     let (idle, lingering) = (pin!(sleep(proxy.bounds.idle)), pin!(lingering(proxy.closing.subscribe())));
@@ -114,6 +116,8 @@ async fn carry_on(
     let Switched { connection, endpoint, mut head, mut record, counted: _counted, is_websocket } = switched;
     let case = Case { proxy, caller, endpoint: &endpoint, news };
     let revoked = async { record.refused(case.revoked(&mut head).await) };
+    // Whoever talks something else may let the other end wait for as long as it likes.
+    expect_to_read(ours.0.stream(), None);
     let Http1 { reader, writer, .. } = *connection;
     let theirs = (reader, writer);
     let moved = if is_websocket {
@@ -122,6 +126,13 @@ async fn carry_on(
         tunnel::between(ours, theirs, proxy.tunnel_limits(), revoked).await
     };
     record.tunnelled(moved);
+}
+
+/// Has the kernel end a connection whose other end takes nothing of what it is sent for so long.
+pub(super) fn expect_to_read(stream: &TcpStream, patience: Option<Duration>) {
+    let milliseconds = patience.map_or(0, |it| u32::try_from(it.as_millis()).unwrap_or(u32::MAX));
+    // Without it, it may take its time.
+    let _ = set_tcp_user_timeout(stream, milliseconds);
 }
 
 /// Completes once the proxy is to end and a while has gone by.

@@ -20,7 +20,10 @@ use crate::{
     body::Source,
     drain::is_true,
     exchange::exchange,
-    serve::{Caller, Proxy, http1::LINGER},
+    serve::{
+        Caller, Proxy,
+        http1::{LINGER, expect_to_read},
+    },
     wire::{Prefixed, close, split},
 };
 
@@ -46,6 +49,7 @@ const LAST_STREAMS: Duration = Duration::from_millis(500);
 
 /// Serves until the caller leaves or the proxy is to end.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) {
+    expect_to_read(stream.stream(), Some(proxy.bounds.body));
     let mut settings = server::Builder::new();
     settings
         .max_concurrent_streams(STREAMS)

@@ -95,8 +95,6 @@ pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Servic
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;
     record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload);
-    // Its caller may take all the time in the world.
-    reached.iter().for_each(|it| it.under_way.is_untimed());
     Opened { record, reached }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{Connection, Kept, STREAMS, Shared, Way, is_open};
+use super::{Connection, Kept, Shared, Way, is_open};
 use crate::{balance::Limits, locked::lock, workers::MOST};
 
 /// Connections that carry one request at a time.
@@ -46,17 +46,18 @@ impl Shelves {
         lock(&self.shared).entry(way).or_default().push(connection);
     }
 
-    /// A place on a connection of one of these workers.
+    /// A place on a connection of one of these workers, if it has fewer than `most`.
     pub(super) fn place(
         &self,
         way: Way,
         now: Instant,
+        most: usize,
         is_wanted: impl Fn(&Shared) -> bool,
     ) -> Option<Connection> {
         let mut shared = lock(&self.shared);
         let list = shared.get_mut(&way)?;
         let roomy = |it: &Shared| {
-            let most = it.sender.current_max_send_streams().min(STREAMS as usize);
+            let most = it.sender.current_max_send_streams().min(most);
             is_wanted(it) && it.taken.load(Relaxed) < most
         };
         while let Some(place) = list.iter().position(roomy) {

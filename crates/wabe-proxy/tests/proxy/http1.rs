@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, mpsc},
 };
 
+use http::Request;
+
 use crate::{
+    http2::{caller, run},
     patience::http1,
     scene::{Heard, PATIENCE, Scene, server},
 };
@@ -382,4 +385,36 @@ fn who_is_answered_before_all_of_its_body_was_taken_is_told_that_the_connection_
     caller.read_to_end(&mut answer).expect("an end");
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+#[test]
+fn trace_contexts_go_through_as_they_are() {
+    let fields = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"),
+        ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90"),
+        ("x-b3-traceid", "80f198ee56343ba864fe8b2a57d3eff7"),
+        ("x-b3-sampled", "1"),
+        ("baggage", "user=alice"),
+    ];
+    let heard = Heard::default();
+    let scene = Scene::with(&[answering(&heard, OK)], http1);
+    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    // In one piece, and taken apart.
+    for more in ["", "x-request-id: 1\r\n"] {
+        let said = format!("GET / HTTP/1.1\r\nhost: web\r\n{lines}{more}connection: close\r\n\r\n");
+        assert!(scene.say(said.as_bytes()).starts_with("HTTP/1.1 200 "));
+    }
+    run(async {
+        let request =
+            fields.iter().fold(Request::get("http://web/"), |it, (name, value)| it.header(*name, *value));
+        let (answer, _) =
+            caller(&scene).await.send_request(request.body(()).expect("a request"), true).expect("sent");
+        assert_eq!(answer.await.expect("an answer").status(), 200);
+    });
+    let all = heard.all();
+    assert_eq!(all.len(), 3);
+    for (request, (name, value)) in all.iter().flat_map(|it| fields.iter().map(move |field| (it, field))) {
+        assert!(request.contains(&format!("\r\n{name}: {value}\r\n")), "{name} in {request}");
+    }
 }

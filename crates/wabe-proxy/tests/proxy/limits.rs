@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::{Request, StatusCode};
+use wabe_proxy::Bounds;
 
 use crate::{
     frames::{
@@ -19,6 +20,7 @@ use crate::{
     },
     http1::{OK, answering, read_request},
     http2::{caller, run},
+    patience::http1,
     scene::{Heard, PATIENCE, Scene, server},
 };
 
@@ -249,6 +251,34 @@ fn what_a_caller_does_not_read_is_not_taken_from_the_endpoint() {
     let mut idle = scene.connect();
     idle.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
     assert_bounded(&heard);
+}
+
+#[test]
+fn a_caller_that_reads_nothing_of_what_it_is_sent_is_left() {
+    for streams in [false, true] {
+        let ended = Heard::default();
+        let unending = server({
+            let ended = ended.clone();
+            move |mut stream| {
+                let _ = read_request(&mut stream);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+                while stream.write_all(&[b'a'; 1 << 16]).is_ok() {}
+                ended.add("ended");
+            }
+        });
+        let bounds = Bounds { body: Duration::from_millis(300), ..Bounds::default() };
+        let scene = Scene::bounded(&[unending], bounds, http1);
+        let mut idle = if streams { begun(&scene) } else { scene.connect() };
+        if streams {
+            let largest = u32::MAX >> 1;
+            let asked = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
+            let windows = [settings(&[(INITIAL_WINDOW_SIZE, largest)]), window_update(0, largest - 65_535)];
+            idle.write_all(&[windows.concat(), asked].concat()).expect("written");
+        } else {
+            idle.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        }
+        ended.wait(1);
+    }
 }
 
 #[test]

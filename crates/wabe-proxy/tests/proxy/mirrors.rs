@@ -100,3 +100,19 @@ fn a_mirror_that_fails_or_is_silent_does_not_matter() {
         scene.end();
     }
 }
+
+#[test]
+fn a_fraction_of_requests_is_copied() {
+    let (heard, copies) = (Heard::default(), Heard::default());
+    let scene = mirrored_as(answering(&heard, OK), answering(&copies, OK), |rule| {
+        rule["filters"][0]["mirror"]["numerator"] = 1.into();
+        rule["filters"][0]["mirror"]["denominator"] = 4.into();
+    });
+    for _ in 0..400 {
+        assert_answer(&get(&scene), 200, "");
+    }
+    // A hundred, give or take five standard deviations.
+    copies.wait(57);
+    thread::sleep(Duration::from_millis(100));
+    assert!(copies.all().len() < 144, "{} of 400 were copied", copies.all().len());
+}

@@ -388,3 +388,17 @@ fn an_endpoint_that_sends_nothing_but_signs_of_life_is_left() {
     run(async { assert_eq!(send(&mut caller(&scene).await, "GET", "").await, StatusCode::BAD_GATEWAY) });
     assert_eq!(heard.wait(1), ["left"]);
 }
+
+#[test]
+fn requests_of_http1_go_by_http2_where_the_rule_says_so() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[noting(&heard, &[])], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["traffic"] = json!({ "pool": { "http2": true } });
+    });
+    for _ in 0..2 {
+        let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\r\n0\r\n\r\n"), "{answer}");
+    }
+    assert_eq!(heard.all(), [CONNECTED, "GET ", "GET "]);
+}

@@ -436,15 +436,46 @@ fn an_endpoint_that_takes_connections_and_resets_them_at_once_gets_no_more() {
         "failures": 2, "serverErrors": 2, "interval": hour, "baseEjection": hour,
         "maxPercent": 100, "minHealthPercent": 0,
     });
-    let scene = Scene::with(&[resetting, listening(&good, "", "bye")], |snapshot| {
+    let answering = server({
+        let good = good.clone();
+        move |mut stream| {
+            stream.read_exact(&mut [0; 2]).expect("said");
+            good.add("answered");
+            stream.write_all(b"bye").expect("written");
+        }
+    });
+    let scene = Scene::with(&[resetting, answering], |snapshot| {
         snapshot["ports"][0]["protocol"] = "tcp".into();
         snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers, "balance": "round-robin" });
     });
     for _ in 0..20 {
         let mut caller = scene.connect();
         caller.write_all(b"hi").expect("written");
-        let _ = caller.shutdown(Shutdown::Write);
         let _ = caller.read_to_end(&mut Vec::new());
     }
     assert_eq!((bad.all().len(), good.all().len()), (2, 18));
+}
+
+#[test]
+fn routes_of_bytes_split_by_weight() {
+    let heard = Heard::default();
+    let servers = ["a", "b"].map(|name| listening(&heard, name, ""));
+    for (kind, table) in [("TCPRoute", "tcp"), ("TLSRoute", "tls")] {
+        let scene = Scene::with(&servers, |snapshot| {
+            split(snapshot, &["a", "b"]);
+            let mut both = outlets(kind, "a");
+            both["backends"][0]["weight"] = 3.into();
+            let other = outlets(kind, "b")["backends"][0].clone();
+            both["backends"].as_array_mut().expect("a list").push(other);
+            snapshot["ports"][0]["protocol"] = table.into();
+            snapshot["ports"][0][table] = match kind {
+                "TCPRoute" => json!({ "producer": both, "consumers": {} }),
+                _ => json!({ "producer": { "exact": {}, "below": {}, "any": both }, "consumers": {} }),
+            };
+        });
+        let said = hello("web.example.com");
+        let to_a = (0..200).filter(|_| exchange(&scene, &said) == "a").count();
+        // 150, give or take five standard deviations.
+        assert!((120..180).contains(&to_a), "{kind}: {to_a} of 200");
+    }
 }

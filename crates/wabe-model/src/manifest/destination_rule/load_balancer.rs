@@ -20,15 +20,19 @@ const LOAD_BALANCER: Shape = Shape {
     refused: &[],
 };
 const HASH: Shape = Shape {
-    known: KEYS,
+    known: &["useSourceIp", "httpHeaderName", "httpCookie", "httpQueryParameterName", "maglev"],
     ignored: &[],
     refused: &[
         ("ringHash", NOT_YET, "leave it out; the table is Maglev's"),
-        ("maglev", NOT_YET, "leave it out; the table is Maglev's, of a size that fits its endpoints"),
         ("minimumRingSize", NOT_YET, "leave it out; the table is Maglev's"),
     ],
 };
 const KEYS: &[&str] = &["useSourceIp", "httpHeaderName", "httpCookie", "httpQueryParameterName"];
+const MAGLEV: Shape = Shape {
+    known: &[],
+    ignored: &[],
+    refused: &[("tableSize", NOT_YET, "leave it out; the proxy's table has 16381 places")],
+};
 const COOKIE: Shape = Shape {
     known: &["name", "path", "ttl"],
     ignored: &[],
@@ -96,6 +100,8 @@ fn consistent_hash(field: &Field<'_>) -> Option<Option<HashKey>> {
             if written == 0 { "nothing says what is hashed" } else { "several things are to be hashed" };
         return field.error(message, format!("write one of {}", KEYS.join(", ")));
     }
+    // It is Maglev's in any case.
+    let maglev = fields.or("maglev", (), |it| it.fields(&MAGLEV).map(drop));
     let source = fields.or("useSourceIp", None, |it| Some(it.boolean()?.then_some(HashKey::Source)));
     let header = fields.or("httpHeaderName", None, |it| {
         token(it, "a header").map(|name| Some(HashKey::Header(name.to_ascii_lowercase())))
@@ -105,6 +111,7 @@ fn consistent_hash(field: &Field<'_>) -> Option<Option<HashKey>> {
         name => Some(Some(HashKey::Query(name.to_owned()))),
     });
     let cookie = fields.or("httpCookie", None, |it| cookie(it).map(|it| Some(HashKey::Cookie(it))));
+    maglev?;
     Some(source?.or(header?).or(query?).or(cookie?))
 }
 
