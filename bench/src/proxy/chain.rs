@@ -115,9 +115,11 @@ impl Chain {
         own.flat_map(place::with_children).collect()
     }
 
+    /// In a session of its own, as each workload of a mesh is: the kernel shares processors out among sessions first
+    /// (`sched_autogroup_enabled`), as among containers.
     fn inside(&self, end: &str, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &format!("{}-{end}", self.name)]).arg(program);
+        let mut command = Command::new("setsid");
+        command.args(["ip", "netns", "exec", &format!("{}-{end}", self.name)]).arg(program);
         command
     }
 

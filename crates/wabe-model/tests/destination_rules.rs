@@ -147,7 +147,10 @@ fn deviations_are_read_as_thousandths() {
 fn what_is_refused_names_the_nearest() {
     const TABLE: &str = "the table is Maglev's";
     for (text, wanted) in [
-        ("{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 101}}}}", "leave it out; the proxy's table"),
+        (
+            "{loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 101}}}}",
+            "leave it out; the proxy's table",
+        ),
         ("{loadBalancer: {consistentHash: {maglev: {}}}}", "nothing says what is hashed"),
         ("{loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {}}}}", TABLE),
         ("{loadBalancer: {consistentHash: {}}}", "nothing says what is hashed"),
