@@ -157,7 +157,30 @@ fn marked(domain: Domain, id: u32) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
+
+    #[test]
+    fn a_listener_has_a_port_that_nobody_gets_by_chance_and_is_looked_at_before_it_is_given() {
+        let (here, ()) = namespace::create(|| ()).expect("a namespace");
+        let port = |listener: &OwnedFd| {
+            let address = rustix::net::getsockname(listener).expect("bound");
+            SocketAddr::try_from(address).expect("an address").port()
+        };
+        let (one, other) =
+            (listen(here.as_fd(), 7).expect("listens"), listen(here.as_fd(), 8).expect("listens"));
+        assert!(PORTS.contains(&port(&one)) && PORTS.contains(&port(&other)));
+        assert_ne!(port(&one), port(&other), "who is there stays");
+        assert!(is_sound(&one) && is_sound(&other));
+        // As a proxy might that somebody took over.
+        rustix::io::ioctl_fionbio(&other, false).expect("set");
+        assert!(is_sound(&other));
+        let flags = rustix::fs::fcntl_getfl(&other).expect("flags");
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK), "nobody waits in `accept`");
+        rustix::net::shutdown(&one, rustix::net::Shutdown::Both).expect("ended");
+        assert!(!is_sound(&one) && is_sound(&other));
+    }
 
     #[test]
     fn the_sockets_of_a_namespace_are_counted_with_those_that_are_not_connected() {

@@ -402,3 +402,25 @@ fn requests_of_http1_go_by_http2_where_the_rule_says_so() {
     }
     assert_eq!(heard.all(), [CONNECTED, "GET ", "GET "]);
 }
+
+#[test]
+fn a_head_of_an_endpoint_of_http2_that_is_too_large_is_none() {
+    for (octets, status) in [(64 << 10, StatusCode::OK), (192 << 10, StatusCode::BAD_GATEWAY)] {
+        let scene = before(
+            serving(move |mut connection| async move {
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let field = HeaderValue::try_from("a".repeat(octets)).expect("a value");
+                    let head = Response::builder().header("x-large", field).body(()).expect("a head");
+                    let _ = respond.send_response(head, true);
+                }
+            }),
+            &json!({}),
+        );
+        run(async {
+            let mut caller = caller(&scene).await;
+            let request = Request::get("http://web/").body(()).expect("a request");
+            let (answer, _) = caller.send_request(request, true).expect("sent");
+            assert_eq!(answer.await.expect("an answer").status(), status, "{octets}");
+        });
+    }
+}
