@@ -9,7 +9,7 @@ mod nginx;
 mod peer;
 
 pub(crate) use chain::{Chain, Side};
-pub(crate) use mesh::{add, up};
+pub(crate) use mesh::{UNREAD, add, up};
 pub(crate) use peer::{Peer, Setting, Way};
 
 /// The core of the proxy that is measured.

@@ -17,7 +17,8 @@ use super::{
 };
 
 /// `proxy-requests`. With nginx and HAProxy once more with the headers that Wabe's proxy adds, once more in the client's namespace, where
-/// that is reached, and with all peers as workloads of the mesh: so that nobody has to believe what each of these makes of it.
+/// that is reached, and with all peers as workloads of the mesh: so that nobody has to believe what each of these makes of it. And with Wabe's own
+/// that does not look at what it passes on.
 pub(super) fn requests(place: &Place) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut arms = proxies::http(place, "requests", &mut prepared)?;
@@ -39,6 +40,7 @@ pub(super) fn requests(place: &Place) -> Result<Prepared> {
     }));
     arms.extend(inside);
     let polling = proxies::polling(place, "requests", &arms, &mut prepared);
+    arms.extend(proxies::unread(&arms)?);
     let title = "proxy-requests: HTTP/1.1 on 32 connections".to_owned();
     proxies::compare(&mut prepared, title, Work::Wrk, arms, polling);
     Ok(prepared)
@@ -54,12 +56,14 @@ pub(super) fn grpc(place: &Place) -> Result<Prepared> {
     streams(place, "proxy-grpc", Way::Grpc, GRPC_PORT, Work::Grpc)
 }
 
-/// 32 under way at once, spread wide and narrow: what a connection costs, and what a stream does.
+/// 32 under way at once, spread wide and narrow: what a connection costs, and what a stream does. With Wabe's own that does not look at
+/// what it passes on.
 fn streams(place: &Place, name: &str, way: Way, port: u16, work: fn(u32, u32) -> Work) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let wanted = Wanted { name, way, routes: 0, peers: &Peer::ALL };
     let mut arms = proxies::arms(place, wanted, &mut prepared)?;
     let direct = proxies::direct(&arms, port)?;
+    arms.extend(proxies::unread(&arms)?);
     arms.extend(direct);
     for (connections, streams) in [(32, 1), (2, 16)] {
         let title = format!("{name}: {connections} connections, requests under way on each: {streams}");

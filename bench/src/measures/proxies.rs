@@ -17,6 +17,9 @@ use super::Prepared;
 pub(crate) const CABLE: &str = "no proxy, a cable";
 pub(crate) const MESH: &str = "no proxy, the mesh";
 
+/// The name of [`unread`]'s arm.
+pub(crate) const UNREAD: &str = "wabe, passing bytes on";
+
 /// What the names of peers end with that are workloads of Wabe's mesh.
 pub(crate) const INSIDE: &str = ", a workload of the mesh";
 
@@ -59,6 +62,22 @@ pub(crate) fn arms(place: &Place, wanted: Wanted<'_>, prepared: &mut Prepared) -
         arms.push(Arm::new(peer.word(), From::Chain(chain.clone()), to).through(chain.processes(peer)));
     }
     Ok(arms)
+}
+
+/// Wabe's proxy once more, where it passes on what comes without a look at it: two `recv` and two `send` for what is asked and answered,
+/// and hardly anything else. What a proxy does about requests comes on top of that. None without a mesh among `arms`.
+///
+/// # Errors
+/// The mesh does not tell its services.
+pub(crate) fn unread(arms: &[Arm]) -> Result<Option<Arm>> {
+    let Some((mesh, arm)) = arms.iter().find_map(|arm| match &arm.from {
+        From::Mesh(mesh) => Some((mesh, arm)),
+        From::Bridge(_) | From::Chain(_) => None,
+    }) else {
+        return Ok(None);
+    };
+    let to = mesh.service(proxy::UNREAD, 80)?;
+    Ok(Some(Arm::mesh(UNREAD, mesh, to).through(arm.proxy.clone())))
 }
 
 /// Peers again, as workloads of the mesh that is among `arms`: what they cost there, where a mesh's work is done for them too.

@@ -13,7 +13,10 @@ use crate::{
     server,
 };
 
-/// A mesh with one service that goes this way, and where that answers. With `routes`, so many by prefix lead to it besides
+/// A service with the endpoints of `proxied`, whose bytes the proxy passes on without a look at them.
+pub(crate) const UNREAD: &str = "unread";
+
+/// A mesh with a service that goes this way, and where that answers. With `routes`, so many by prefix lead to it besides
 /// the one for all (of HTTP/1.1). Its proxy polls for `busy_poll` microseconds before it sleeps.
 ///
 /// # Errors
@@ -58,7 +61,7 @@ pub(crate) fn add(place: &Place, mesh: &Mesh, peer: Peer, way: Way) -> Result<(S
     });
     let file =
         place.write(&format!("{}/{}.yaml", mesh.name(), peer.word()), &workload(peer.word(), &spec))?;
-    run(mesh.wabe(&["apply", "-f"]).arg(file))?;
+    run(mesh.wabe(&["apply", "--wait", "-f"]).arg(file))?;
     let to = mesh.workload(peer.word(), port)?;
     accepts(place, || mesh.client(&place.program()), &to)?;
     Ok((to, place::with_children(mesh.process(peer.word())?)))
@@ -107,13 +110,16 @@ fn manifests(place: &Place, way: Way, routes: usize) -> String {
     }
 }
 
-/// The service `proxied`.
+/// The services `proxied` and [`UNREAD`].
 fn proxied(app: &str, target: u16, protocol: Option<&str>) -> String {
     let mut port = json!({"name": "bench", "port": 80, "targetPort": target});
+    let mut unread = port.clone();
+    unread["appProtocol"] = "tcp".into();
     if let Some(protocol) = protocol {
         port["appProtocol"] = protocol.into();
     }
-    service("proxied", app, &json!([port]))
+    let to_all = attached_to(UNREAD, "v1alpha2", "TCPRoute", "unread", &json!({}));
+    service("proxied", app, &json!([port])) + &service(UNREAD, app, &json!([unread])) + &to_all
 }
 
 fn http_route(name: &str, prefix: Option<&str>) -> String {
@@ -124,11 +130,15 @@ fn http_route(name: &str, prefix: Option<&str>) -> String {
     attached("v1", "HTTPRoute", name, &rule)
 }
 
-/// A route of the service with one rule, which leads to the service itself.
+/// A route of the service `proxied` with one rule, which leads to the service itself.
 fn attached(version: &str, kind: &str, name: &str, rule: &Value) -> String {
+    attached_to("proxied", version, kind, name, rule)
+}
+
+fn attached_to(service: &str, version: &str, kind: &str, name: &str, rule: &Value) -> String {
     let mut rule = rule.clone();
-    rule["backendRefs"] = json!([{"name": "proxied", "port": 80}]);
-    let parent = json!({"group": "", "kind": "Service", "name": "proxied", "port": 80});
+    rule["backendRefs"] = json!([{"name": service, "port": 80}]);
+    let parent = json!({"group": "", "kind": "Service", "name": service, "port": 80});
     let metadata = json!({"name": name, "namespace": "bench"});
     let spec = json!({"parentRefs": [parent], "rules": [rule]});
     document(&format!("gateway.networking.k8s.io/{version}"), kind, &metadata, &spec)
