@@ -209,7 +209,13 @@ mod tests {
         (durations[0], durations[14]) = (2, 1);
         let answers =
             vec![told(None, 2), Answers { code: 503, grpc: None, reason: Some("overflow".into()), count: 1 }];
-        let requests = Requests { answers: answers.clone(), retries: 4, durations, microseconds: 12_500_250 };
+        let requests = Requests {
+            answers: answers.clone(),
+            retries: 4,
+            durations,
+            microseconds: 12_500_250,
+            ..Requests::default()
+        };
         let backend = BackendFigures {
             service: name("shop", "web"),
             port: 80,

@@ -2,22 +2,25 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    io::{self, Write as _},
-    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use http::{HeaderMap, Method, StatusCode, Uri};
-use serde::Serialize;
-use wabe_model::{AccessLog, ObjectName};
+use memchr::{memchr, memrchr};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, write},
+    stdio::stdout,
+};
+use wabe_model::AccessLog;
 use wabe_policy::http::TableRule;
 
 use crate::{
+    answer::Protocol,
     failure::Failure,
-    figures::{Ended, NO_ANSWER, Sums, Tally},
+    figures::{Ended, Sums, Tally},
     grpc,
     identity::RequestId,
     policy::Refused,
@@ -26,11 +29,18 @@ use crate::{
     world::{Service, World},
 };
 
-/// Lines that wait to be written: at most some, and not for long.
+mod line;
+mod marks;
+
+pub(crate) use marks::Marks;
+
+/// Lines that wait to be written: so many octets of them, unless nobody takes them.
 const LINES: usize = 64 << 10;
-/// Longer paths and request ids are cut.
-const PATH: usize = 256;
-const ID: usize = 64;
+/// So many then. Further lines are lost, and counted.
+const MOST_LINES: usize = 1 << 20;
+/// What a pipe takes in one piece (`PIPE_BUF`), so that lines of several processes do not mix; and what it has room for when it says
+/// that it has some.
+const PIECE: usize = 4096;
 
 /// Where one worker's lines go.
 #[derive(Debug)]
@@ -79,129 +89,18 @@ pub(crate) struct Record {
     pub(crate) endpoint: Option<u32>,
     /// How often it was tried.
     pub(crate) tries: u32,
+    /// What the caller speaks, of requests.
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) marks: Marks,
     /// Of the answer's body.
     pub(crate) bytes: Cell<u64>,
+    /// Of the request's.
+    pub(crate) received: Cell<u64>,
+    /// When the head of the endpoint's answer came.
+    pub(crate) answered: Cell<Option<Instant>>,
     /// The answer came to its end.
     pub(crate) complete: bool,
     forgotten: bool,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    /// Seconds since 1970.
-    time: f64,
-    /// `namespace/name` of the caller.
-    caller: Name<'a>,
-    /// `namespace/name:port` that was dialled.
-    service: Shown<ServicePort<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<Shown<RouteName<'a>>>,
-    /// The rule's name, or its number from 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<RuleName<'a>>,
-    /// Of a copy of a request: where it went.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mirror: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
-    /// Without its query, which may hold secrets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    /// Of a call of gRPC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grpc_status: Option<u8>,
-    /// Why the proxy answered itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blame: Option<&'a str>,
-    /// Of what a policy that looks at requests refused: the rule, or that none admits it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<Name<'a>>,
-    /// The endpoint's, which tells replicas apart.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
-    /// Only if it was tried more than once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tries: Option<u32>,
-    bytes: u64,
-    complete: bool,
-    /// From the request's head to the end of the answer.
-    microseconds: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-/// `namespace/name`.
-struct Name<'a> {
-    id: u32,
-    names: Option<(&'a str, &'a str)>,
-}
-
-impl Serialize for Name<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.names {
-            Some((namespace, name)) => serializer.collect_str(&format_args!("{namespace}/{name}")),
-            None => serializer.collect_str(&self.id),
-        }
-    }
-}
-
-/// A service's port, or the address if it is none.
-struct ServicePort<'a> {
-    service: Option<&'a Service>,
-    dialled: SocketAddr,
-}
-
-impl fmt::Display for ServicePort<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.service {
-            Some(service) => write!(formatter, "{}:{}", service.name, service.port),
-            None => self.dialled.fmt(formatter),
-        }
-    }
-}
-
-/// As people write it.
-struct Shown<T>(T);
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-enum RouteName<'a> {
-    Of(&'a ObjectName),
-    Written(&'a str),
-}
-
-impl fmt::Display for RouteName<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Of(name) => name.fmt(formatter),
-            Self::Written(text) => formatter.write_str(text),
-        }
-    }
-}
-
-enum RuleName<'a> {
-    Of(&'a TableRule),
-    Written(&'a str),
-}
-
-impl Serialize for RuleName<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Of(TableRule { name: Some(name), .. }) => serializer.serialize_str(name),
-            Self::Of(rule) => serializer.collect_str(&rule.rule),
-            Self::Written(name) => serializer.serialize_str(name),
-        }
-    }
 }
 
 impl Log {
@@ -228,20 +127,63 @@ impl Log {
             refused_by: None,
             endpoint: None,
             tries: 0,
+            protocol: None,
+            marks: Marks::default(),
             bytes: Cell::new(0),
+            received: Cell::new(0),
+            answered: Cell::default(),
             complete: false,
             forgotten: false,
         }
     }
 
-    /// Writes what waits.
+    /// Writes what waits, as far as it is taken: no request is to wait for who reads it.
     pub(crate) fn flush(&self) {
-        let lines = std::mem::take(&mut *self.lines.borrow_mut());
-        if !lines.is_empty() {
-            // Nobody could be told if it fails.
-            let _ = io::stdout().lock().write_all(&lines);
+        let mut lines = self.lines.borrow_mut();
+        let mut written = 0;
+        while let Some(piece) = piece(&lines[written..])
+            && has_room()
+        {
+            match write(stdout(), piece) {
+                Ok(bytes) => written += bytes,
+                Err(Errno::INTR) => {}
+                // Nobody could be told.
+                Err(_) => written = lines.len(),
+            }
+        }
+        if written == lines.len() {
+            // What many lines needed at one time is given back.
+            *lines = Vec::new();
+        } else {
+            lines.drain(..written);
         }
     }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+        let left = self.lines.borrow().iter().filter(|it| **it == b'\n').count();
+        self.tally.lose(left as u64);
+        self.tally.end();
+    }
+}
+
+/// As many whole lines as fit, or one that does not.
+fn piece(lines: &[u8]) -> Option<&[u8]> {
+    let window = &lines[..lines.len().min(PIECE)];
+    let end = match memrchr(b'\n', window) {
+        Some(end) => end + 1,
+        None => memchr(b'\n', lines).map_or(lines.len(), |end| end + 1),
+    };
+    Some(&lines[..end]).filter(|it| !it.is_empty())
+}
+
+/// Whether standard output takes a piece at once.
+fn has_room() -> bool {
+    let mut room = [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)];
+    // Whoever has no room for long may lose lines; who has gone, all of them.
+    poll(&mut room, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 impl Record {
@@ -258,10 +200,9 @@ impl Record {
     /// What went by after both ends changed to something else.
     pub(crate) fn tunnelled(mut self, moved: Moved) {
         self.bytes.set(self.bytes.get() + moved.back);
+        self.received.set(self.received.get() + moved.there);
         self.complete = moved.whole;
-        if moved.ending {
-            self.failure.get_or_insert(Failure::Ending);
-        }
+        self.failure = self.failure.or(moved.why);
     }
 
     /// Nothing is told of it.
@@ -278,10 +219,11 @@ impl Record {
         }
     }
 
-    /// What became of a call of gRPC. Of a whole answer that does not say so, what its caller takes it for.
+    /// What became of a call of gRPC. Of a whole answer that does not say so, and of one that broke off, what its caller takes it for.
     pub(crate) fn grpc_code(&self) -> Option<grpc::Code> {
         let told = self.grpc.as_ref()?.get();
-        told.or_else(|| self.status.filter(|_| self.complete).map(grpc::untold))
+        let untold = || self.status.filter(|_| self.complete).map(grpc::untold);
+        told.or_else(untold).or_else(|| self.failure.map(Failure::grpc_status))
     }
 
     /// Whether it ended as it should.
@@ -301,9 +243,11 @@ impl Record {
         }
     }
 
-    /// Requests only, and no copies of them.
+    /// Requests only, and no copies of them; and what came of connections that could have been some.
     fn count(&self) {
-        if self.mirror.is_none() && (self.asked.method.is_some() || self.status.is_some()) {
+        let is_request = self.asked.method.is_some() || self.status.is_some();
+        let is_counted = is_request || self.failure.is_some_and(Failure::is_of_connection);
+        if self.mirror.is_none() && is_counted {
             self.log.tally.count(&Ended {
                 world: self.world.as_ref(),
                 caller: self.caller.workload,
@@ -316,58 +260,8 @@ impl Record {
                 failure: self.failure,
                 tries: self.tries,
                 took: self.began.elapsed(),
+                bytes: (self.received.get(), self.bytes.get()),
             });
-        }
-    }
-
-    /// The endpoint's, of the family that was dialled.
-    fn address(&self) -> Option<IpAddr> {
-        let facts = self.world.as_ref()?.workloads.get(&self.endpoint?)?;
-        Some(if self.caller.dialled.is_ipv4() { facts.v4.into() } else { facts.v6.into() })
-    }
-
-    fn line(&self) -> Line<'_> {
-        let name = |id: u32| Name {
-            id,
-            names: self
-                .world
-                .as_ref()
-                .and_then(|world| world.workloads.get(&id))
-                .map(|it| (it.namespace.as_str(), it.name.as_str())),
-        };
-        let service = self.service.as_ref();
-        let took = self.began.elapsed();
-        let began = SystemTime::now().checked_sub(took).and_then(|it| it.duration_since(UNIX_EPOCH).ok());
-        let left = (self.asked.method.is_some() && self.status.is_none()).then_some((NO_ANSWER, "caller"));
-        Line {
-            time: began.map_or(0.0, |it| it.as_secs_f64()),
-            caller: name(self.caller.workload),
-            service: Shown(ServicePort { service: service.map(Rc::as_ref), dialled: self.caller.dialled }),
-            route: match (&self.rule, &self.outlets) {
-                (Some(rule), _) => Some(Shown(RouteName::Of(&rule.route))),
-                (None, Some((route, _))) => Some(Shown(RouteName::Written(route))),
-                (None, None) => None,
-            },
-            rule: match (&self.rule, &self.outlets) {
-                (Some(rule), _) => Some(RuleName::Of(rule)),
-                (None, Some((_, name))) => name.as_deref().map(RuleName::Written),
-                (None, None) => None,
-            },
-            mirror: self.mirror.as_deref(),
-            method: self.asked.method.as_ref().map(Method::as_str),
-            path: self.asked.target.as_ref().map(|it| cut(it.path(), PATH)),
-            status: self.status.map(|it| it.as_u16()),
-            grpc_status: self.grpc_code().map(grpc::Code::number),
-            reason: self.failure.map(Failure::reason).or(left.map(|it| it.0)),
-            blame: self.failure.map(Failure::blame).or(left.map(|it| it.1)),
-            policy: self.refused_by.as_deref(),
-            endpoint: self.endpoint.map(name),
-            address: self.address(),
-            tries: (self.tries > 1).then_some(self.tries),
-            bytes: self.bytes.get(),
-            complete: self.complete,
-            microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            request_id: self.request_id.as_ref().and_then(RequestId::as_str).map(|it| cut(it, ID)),
         }
     }
 }
@@ -383,6 +277,9 @@ impl Drop for Record {
         }
         let full = {
             let mut lines = self.log.lines.borrow_mut();
+            if lines.len() > MOST_LINES {
+                return self.log.tally.lose(1);
+            }
             if serde_json::to_writer(&mut *lines, &self.line()).is_ok() {
                 lines.push(b'\n');
             }

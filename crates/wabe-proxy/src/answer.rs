@@ -9,6 +9,7 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, HeaderValue},
     response,
 };
+use serde::Serialize;
 use wabe_http1::{BodyEncoder, Framing, write_response_head};
 
 use crate::{
@@ -32,6 +33,17 @@ pub(crate) enum Answerer<'a> {
     Nobody { method: Method },
     /// On a stream.
     Http2 { respond: SendResponse<Bytes>, method: Method },
+}
+
+/// What a caller speaks, as logs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Protocol {
+    #[serde(rename = "HTTP/1.0")]
+    Http10,
+    #[serde(rename = "HTTP/1.1")]
+    Http11,
+    #[serde(rename = "HTTP/2")]
+    Http2,
 }
 
 impl<'a> Answerer<'a> {
@@ -59,6 +71,10 @@ impl<'a> Answerer<'a> {
             Self::Nobody { .. } => Ok(Sink::Nothing),
             Self::Http1 { writer, method, version, closes, unread: _ } => {
                 let switches = switches_protocol(&method, head.status);
+                if method == Method::CONNECT && !switches && !head.status.is_informational() {
+                    // What follows was meant for somebody else, perhaps, and is no request.
+                    closes.set(true);
+                }
                 let bodyless = has_no_body(&method, head.status);
                 let framing = match framing {
                     Framing::Chunked | Framing::UntilClose if version == Version::HTTP_10 => {
@@ -95,7 +111,16 @@ impl<'a> Answerer<'a> {
 
     /// Whether [`Self::begin_plain`] can begin it.
     pub(crate) fn takes_plain(&self) -> bool {
-        matches!(self, Self::Http1 { version: Version::HTTP_11, .. })
+        matches!(self, Self::Http1 { version: Version::HTTP_11, method, .. } if method != Method::CONNECT)
+    }
+
+    /// What its caller speaks.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http1 { version: Version::HTTP_10, .. } => Protocol::Http10,
+            Self::Http1 { .. } | Self::Nobody { .. } => Protocol::Http11,
+            Self::Http2 { .. } => Protocol::Http2,
+        }
     }
 
     /// The answer's head as [`wabe_http1::plain_response`] gives it: for callers of HTTP/1.1.
@@ -120,7 +145,7 @@ impl<'a> Answerer<'a> {
     /// Looks again whether the caller leaves, as before something came of which nobody knew what it is.
     pub(crate) fn heed(&mut self) {
         match self {
-            Self::Http1 { writer, .. } => writer.heeds = true,
+            Self::Http1 { writer, .. } => writer.heed(),
             Self::Nobody { .. } | Self::Http2 { .. } => {}
         }
     }

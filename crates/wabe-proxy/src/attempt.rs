@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, pin::pin, task::Poll, time::Instant};
 use h2::client::ResponseFuture;
 use http::{
     Method, Request, StatusCode,
-    header::{CONNECTION, EXPECT, HOST, UPGRADE},
+    header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
     request, response,
 };
 use tokio::{select, task::unconstrained, time::sleep_until};
@@ -137,7 +137,8 @@ pub(crate) async fn attempt<'a>(
             done = &mut sending, if !sent => {
                 sent = true;
                 match done {
-                    Ok(()) => {}
+                    // What comes from now on is no part of the body, and hides no longer that the caller leaves.
+                    Ok(()) => callers.heed(),
                     Err(Broken::Source(BodyError::Gone(_))) => return Tried::Forsaken,
                     Err(Broken::Source(BodyError::Malformed(refusal))) => return Tried::Malformed(refusal),
                     Err(Broken::Source(BodyError::Slow)) => {
@@ -194,9 +195,11 @@ pub(crate) async fn attempt<'a>(
         return Tried::Unwanted;
     }
     let callers = answerer.take().expect("invariant: taken once");
+    // A caller that waits for leave need not send the body now (RFC 9110, section 10.1.1).
+    let waits_for_leave = asks_for_leave && !heard;
     // What is left of the body will not be taken: the caller has to know before it asks for more on that connection.
     let tell_end = |persistent: bool| {
-        if !sent && !persistent {
+        if !sent && (!persistent || waits_for_leave) {
             callers.is_last();
         }
     };
@@ -223,23 +226,48 @@ pub(crate) async fn attempt<'a>(
     let switches = switches_protocol(head.method(), status);
     let relayed = async {
         let mut carrying = pin!(carry(&mut source, &mut to_caller, terms.carried));
+        // All of the answer went to the caller; only the body is still under way.
+        let mut answered = false;
         loop {
             select! {
                 biased;
-                done = &mut carrying => break done,
+                done = &mut carrying, if !answered => {
+                    // An endpoint may have answered before it has all that it goes on to take, and may change the protocol
+                    // only behind that.
+                    answered = done.is_ok() && !sent && persistent && !waits_for_leave;
+                    if !answered {
+                        break done;
+                    }
+                }
                 done = &mut sending, if !sent => {
                     sent = true;
-                    // The endpoint would wait for what does not come, which is not its fault.
-                    if let Err(Broken::Source(_)) = done {
-                        break Err(Broken::Sink { unsent: false });
-                    }
                     sound &= done.is_ok();
+                    match done {
+                        Ok(()) if answered => break Ok(()),
+                        // What was answered is whole all the same, but another protocol may not begin here.
+                        Err(_) if answered && !switches => break Ok(()),
+                        // The endpoint would wait for what does not come, which is not its fault.
+                        Err(broken) if answered || matches!(broken, Broken::Source(_)) => {
+                            break Err(Broken::Sink { unsent: false });
+                        }
+                        Ok(()) | Err(_) => {}
+                    }
                 }
                 ended = unconstrained(terms.case.ended(head)) => break Err(match ended {
                     Ended::Revoked(refused) => Broken::Refused(refused),
+                    Ended::Over if answered && !switches => {
+                        sound = false;
+                        break Ok(());
+                    }
                     Ended::Over => Broken::Ending,
                 }),
-                () = unconstrained(&mut late) => break Err(Broken::Late(terms.late())),
+                () = unconstrained(&mut late) => {
+                    if answered && !switches {
+                        sound = false;
+                        break Ok(());
+                    }
+                    break Err(Broken::Late(terms.late()));
+                }
             }
         }
     }
@@ -311,6 +339,8 @@ fn streamed(head: &request::Parts) -> Request<()> {
     let headers = request.headers_mut();
     *headers = head.headers.clone();
     let host = headers.remove(HOST);
+    // Of HTTP/1's connection alone: h2 refuses it. A head that came in one piece still has it.
+    headers.remove(TRANSFER_ENCODING);
     // Never indexed, as it comes once: in the table of headers it would take the place of those that come again, and h2 walks
     // through all that have one name.
     headers.get_mut(&REQUEST_ID).into_iter().for_each(|it| it.set_sensitive(true));
@@ -456,9 +486,11 @@ mod tests {
 
     #[test]
     fn a_head_of_http2_has_its_host_in_the_target_and_a_name_that_takes_no_place() {
-        let head = Request::get("/a?b").header("host", "web:80").header("x-request-id", "1").body(());
+        let head = Request::get("/a?b").header("host", "web:80").header("transfer-encoding", "chunked");
+        let head = head.header("x-request-id", "1").body(());
         let sent = streamed(&head.expect("a request").into_parts().0);
         assert_eq!(sent.uri(), "http://web:80/a?b");
-        assert!(!sent.headers().contains_key("host") && sent.headers()["x-request-id"].is_sensitive());
+        assert_eq!(sent.headers().len(), 1);
+        assert!(sent.headers()["x-request-id"].is_sensitive());
     }
 }

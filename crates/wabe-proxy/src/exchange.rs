@@ -1,6 +1,6 @@
 //! One request and its answer: what is to become of it, and who says so.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
@@ -10,8 +10,8 @@ use http::{
 use tokio::{select, time::sleep};
 
 use crate::{
-    access::{Asked, Record},
-    answer::Answerer,
+    access::{Asked, Marks, Record},
+    answer::{Answerer, Protocol},
     attempt::until,
     balance::{Permit, UnderWay},
     body::Source,
@@ -25,7 +25,7 @@ use crate::{
     replay::Replay,
     route::{Decided, Decision, decide, normalise},
     serve::{Caller, Proxy, refuse},
-    snapshot::EndpointFacts,
+    snapshot::{EndpointFacts, Speaks},
     upstream::Http1,
     world::News,
 };
@@ -66,6 +66,7 @@ pub(crate) async fn exchange(
     let asked = Asked { method: Some(head.method().clone()), target: Some(head.target().clone()) };
     let mut record = proxy.log.record(caller, asked);
     record.world = Some(Rc::clone(&world));
+    record.protocol = Some(answerer.protocol());
     let is_grpc = head.is_grpc();
     record.grpc = is_grpc.then(Cell::default);
     let Some(service) = service else {
@@ -75,14 +76,16 @@ pub(crate) async fn exchange(
     if let Some(Err(failure)) = head.parts().map(|it| normalise(it, caller.dialled)) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
-    // Of HTTP/2 h2 refuses what has fields of one connection.
+    record.marks = Marks::of(&head);
+    // Of HTTP/2 h2 refuses what has fields of one connection, and HTTP/1.0 has no other protocols (RFC 9110, section 7.8).
     let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
+    let upgrade = upgrade.filter(|_| answerer.protocol() != Protocol::Http10);
     head.fields_mut().into_iter().for_each(unmask);
     record.request_id = Some(RequestId::of(&mut head, proxy.balancers.random()));
     // Requests within it would be seen by no rule and no policy.
     let upgrade = upgrade.filter(|it| !offers_h2c(it));
     let namespace = world.namespace_of(caller.workload);
-    let Decided { decision, rule, answer, mirrors } =
+    let Decided { decision, rule, answer, mirrors, mirrors_of_rule, before_backend } =
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
     record.rule = rule.cloned();
     let patience = if is_grpc { head.fields().and_then(grpc::patience) } else { None };
@@ -98,6 +101,8 @@ pub(crate) async fn exchange(
                 () = sleep(delay) => {}
                 () = until(deadline.map(|it| it.0)) => {
                     let late = deadline.map_or(Failure::Ending, |it| it.1);
+                    // No endpoint was asked.
+                    let late = if late.is_routes_time() { Failure::Injected(504) } else { late };
                     return over(refuse(record, answerer, late, is_grpc).await);
                 }
                 () = answerer.forsaken() => return Over::Broken,
@@ -125,6 +130,12 @@ pub(crate) async fn exchange(
         }
         Decision::Forward { service, port } => (service, port),
     };
+    // Other protocols begin from HTTP/1 only; who asks for one may be answered as if it had not (RFC 9110, section 7.8).
+    let has_http2_only = world.backend(to.0, to.1).is_some_and(|it| it.speaks == Speaks::Http2);
+    if has_http2_only && *head.method() == Method::CONNECT {
+        return over(refuse(record, answerer, Failure::Unsupported, is_grpc).await);
+    }
+    let upgrade = upgrade.filter(|_| !has_http2_only);
     let changes_protocol = upgrade.is_some() || *head.method() == Method::CONNECT;
     if let Some(parts) = head.parts() {
         if let Some(protocol) = upgrade {
@@ -150,11 +161,23 @@ pub(crate) async fn exchange(
     let mut body = Replay::new(source, !changes_protocol, patience);
     let mut answerer = Some(answerer);
     let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
+    record.received.set(body.octets() as u64);
     if let Some(body) = body.all() {
         let patience = rule.and_then(|it| it.timeouts.request);
-        for mirror in mirrors {
-            mirror::send(proxy, &world, caller, head.apart(), body.clone(), mirror, patience);
+        let mut of_rule = before_backend.map(|it| Head::from(*it));
+        of_rule.iter_mut().for_each(|it| caller.introduction.give(it));
+        for (place, mirror) in mirrors.into_iter().enumerate() {
+            // What the rule has copied is not for the backend's filters to change.
+            let of_rule = of_rule.as_mut().filter(|_| place < mirrors_of_rule);
+            let head = of_rule.unwrap_or(&mut head).apart();
+            mirror::send(proxy, &world, caller, head, body.clone(), mirror, patience);
         }
+    }
+    if let (Some(rule), Forwarded::Failed(Failure::Policy | Failure::Forbidden | Failure::AmbiguousPath)) =
+        (rule, &forwarded)
+    {
+        // What may not pass leaves room for what may.
+        proxy.passed.give_back(rule, caller.workload, Instant::now());
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),

@@ -28,8 +28,14 @@ pub(crate) enum Failure {
     TooMany(Duration),
     /// A FaultInjection's, with this status.
     Injected(u16),
-    /// Nobody serves the backend, or nobody could be reached.
+    /// Nobody serves the backend.
     NoHealthyEndpoint,
+    /// None of the endpoints that were tried accepts connections, or what was asked for is HTTP/2 and none speaks it.
+    ConnectFailed,
+    /// The last of the endpoints that were tried did not accept within this time.
+    ConnectTimeout(Duration),
+    /// The kernel refused the connection: the caller, or the endpoint, has as many as its workload may, or the mesh.
+    ConnectionLimit,
     /// The kernel refused the connection: the caller itself could not have made it.
     Policy,
     /// A policy of the endpoint that looks at requests refuses this one, or bytes that are none.
@@ -44,6 +50,12 @@ pub(crate) enum Failure {
     Overflow,
     /// The backend closed the connection, or did not speak HTTP.
     BadAnswer,
+    /// The endpoint broke off in the middle of what it said. The log alone can tell.
+    UpstreamBroke,
+    /// The caller did, or left in the middle of its answer. The log alone can tell.
+    CallerLeft,
+    /// No bytes went by for as long as a DestinationRule lets a connection be silent. The log alone can tell.
+    StreamIdle(Duration),
     /// No answer within the time that the route grants.
     RequestTimeout(Duration),
     /// No answer of a backend within the time that the route grants.
@@ -58,6 +70,10 @@ pub(crate) enum Failure {
     SlowHead,
     /// More of the request's body took too long.
     SlowBody,
+    /// A caller that began with HTTP/2 broke its rules. The log alone can tell.
+    BadHttp2,
+    /// A caller makes more of HTTP/2 than anybody needs: frames without use, streams that it resets at once.
+    Http2Abuse,
     /// The request has no host, or several.
     BadHost,
     /// The request can't be routed as it is written.
@@ -75,37 +91,77 @@ impl Failure {
             Self::UnknownService
             | Self::TooManyConnections
             | Self::NoHealthyEndpoint
+            | Self::ConnectFailed
+            | Self::ConnectTimeout(_)
+            | Self::ConnectionLimit
             | Self::PolicyNewer
             | Self::NoSocket
             | Self::Overflow
             | Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BadAnswer => StatusCode::BAD_GATEWAY,
-            Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::BadAnswer | Self::UpstreamBroke => StatusCode::BAD_GATEWAY,
+            Self::StreamIdle(_)
+            | Self::RequestTimeout(_)
+            | Self::BackendTimeout(_)
+            | Self::CallerDeadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Malformed(refusal) => refusal.status(),
-            Self::SlowHead | Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::BadHost => StatusCode::BAD_REQUEST,
+            Self::SlowHead | Self::SlowBody | Self::CallerLeft => StatusCode::REQUEST_TIMEOUT,
+            Self::BadHost | Self::BadHttp2 | Self::Http2Abuse => StatusCode::BAD_REQUEST,
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
+    /// Nobody could be connected to, which another endpoint, or another time, may mend.
+    pub(crate) fn is_unconnected(self) -> bool {
+        matches!(self, Self::NoHealthyEndpoint | Self::ConnectFailed | Self::ConnectTimeout(_))
+    }
+
+    /// It is a connection's, of which no request is known, or was refused.
+    pub(crate) fn is_of_connection(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownService
+                | Self::TooManyConnections
+                | Self::SlowHead
+                | Self::BadHttp2
+                | Self::Http2Abuse
+        )
+    }
+
+    /// One of the times passed that the route grants.
+    pub(crate) fn is_routes_time(self) -> bool {
+        matches!(self, Self::RequestTimeout(_) | Self::BackendTimeout(_))
+    }
+
     /// As gRPC tells it (its statuscodes.md and http-grpc-status-mapping.md).
-    fn grpc_status(self) -> grpc::Code {
+    pub(crate) fn grpc_status(self) -> grpc::Code {
         use grpc::{
-            DEADLINE_EXCEEDED, INTERNAL, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED,
+            CANCELLED, DEADLINE_EXCEEDED, INTERNAL, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE,
+            UNIMPLEMENTED,
         };
         match self {
             Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
             Self::Policy | Self::Forbidden | Self::AmbiguousPath => PERMISSION_DENIED,
-            Self::Overflow | Self::TooMany(_) => RESOURCE_EXHAUSTED,
-            Self::RequestTimeout(_) | Self::BackendTimeout(_) | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
-            Self::Malformed(_) | Self::SlowHead | Self::SlowBody | Self::BadHost => INTERNAL,
+            Self::Overflow | Self::TooMany(_) | Self::ConnectionLimit => RESOURCE_EXHAUSTED,
+            Self::CallerLeft => CANCELLED,
+            Self::StreamIdle(_)
+            | Self::RequestTimeout(_)
+            | Self::BackendTimeout(_)
+            | Self::CallerDeadline(_) => DEADLINE_EXCEEDED,
+            // A stream that broke off is reset so, which callers take for that.
+            Self::UpstreamBroke => INTERNAL,
+            Self::Malformed(_)
+            | Self::SlowHead
+            | Self::SlowBody
+            | Self::BadHost
+            | Self::BadHttp2
+            | Self::Http2Abuse => INTERNAL,
             Self::UnknownService
             | Self::TooManyConnections
             | Self::InvalidBackend
             | Self::InvalidFilter
             | Self::NoHealthyEndpoint
+            | Self::ConnectFailed
+            | Self::ConnectTimeout(_)
             | Self::PolicyNewer
             | Self::NoSocket
             | Self::Ending
@@ -126,12 +182,18 @@ impl Failure {
             Self::TooMany(_) => "request-limit",
             Self::Injected(_) => "injected-fault",
             Self::NoHealthyEndpoint => "no-healthy-endpoint",
+            Self::ConnectFailed => "connect-failed",
+            Self::ConnectTimeout(_) => "connect-timeout",
+            Self::ConnectionLimit => "connection-limit",
             Self::Policy | Self::Forbidden => "policy",
             Self::AmbiguousPath => "ambiguous-path",
             Self::PolicyNewer => "policy-newer",
             Self::NoSocket => "no-socket",
             Self::Overflow => "overflow",
             Self::BadAnswer => "bad-upstream-answer",
+            Self::UpstreamBroke => "upstream-broke",
+            Self::CallerLeft => "caller-left",
+            Self::StreamIdle(_) => "stream-idle",
             Self::RequestTimeout(_) => "request-timeout",
             Self::BackendTimeout(_) => "backend-request-timeout",
             Self::CallerDeadline(_) => "caller-deadline",
@@ -139,6 +201,8 @@ impl Failure {
             Self::Malformed(refusal) => refusal.reason(),
             Self::SlowHead => "slow-head",
             Self::SlowBody => "slow-body",
+            Self::BadHttp2 => "bad-http2",
+            Self::Http2Abuse => "http2-abuse",
             Self::BadHost => "bad-host",
             Self::Unsupported => "unsupported",
         }
@@ -155,16 +219,27 @@ impl Failure {
             | Self::Malformed(_)
             | Self::SlowHead
             | Self::SlowBody
+            | Self::CallerLeft
+            | Self::BadHttp2
+            | Self::Http2Abuse
             | Self::BadHost
             | Self::Unsupported => "caller",
-            Self::NoRoute | Self::InvalidBackend | Self::InvalidFilter | Self::Injected(_) => "route",
+            Self::NoRoute
+            | Self::InvalidBackend
+            | Self::InvalidFilter
+            | Self::Injected(_)
+            | Self::StreamIdle(_) => "route",
             Self::NoHealthyEndpoint
+            | Self::ConnectFailed
+            | Self::ConnectTimeout(_)
             | Self::Overflow
             | Self::BadAnswer
+            | Self::UpstreamBroke
             | Self::RequestTimeout(_)
             | Self::BackendTimeout(_) => "upstream",
             Self::UnknownService
             | Self::TooManyConnections
+            | Self::ConnectionLimit
             | Self::PolicyNewer
             | Self::NoSocket
             | Self::Ending => "mesh",
@@ -236,7 +311,19 @@ impl fmt::Display for Failure {
                 );
             }
             Self::Injected(_) => "the route's FaultInjection answers so",
-            Self::NoHealthyEndpoint => "no endpoint of the service could be reached",
+            Self::NoHealthyEndpoint => "the service has no endpoint, or none that is in use now",
+            Self::ConnectFailed => {
+                "none of the service's endpoints that were tried accepts connections, or HTTP/2 where that is spoken"
+            }
+            Self::ConnectTimeout(time) => {
+                return write!(
+                    formatter,
+                    "the endpoint that was tried last accepts no connection within {time:?}"
+                );
+            }
+            Self::ConnectionLimit => {
+                "a limit of the caller's or the endpoint's workload, or the mesh's, has no room for the connection: `wabe flows --refused` tells which"
+            }
             Self::Policy => "the caller may not connect to the endpoint; `wabe explain` tells the rule",
             Self::Forbidden => "a policy refuses this request; `wabe explain --http` tells the rule",
             Self::AmbiguousPath => {
@@ -246,6 +333,11 @@ impl fmt::Display for Failure {
             Self::NoSocket => "the keeper gives no socket for this workload",
             Self::Overflow => "the service has as many requests or connections as its DestinationRule allows",
             Self::BadAnswer => "the endpoint closed the connection, or its answer is no HTTP",
+            Self::UpstreamBroke => "the endpoint broke off",
+            Self::CallerLeft => "the caller broke off, or left",
+            Self::StreamIdle(time) => {
+                return write!(formatter, "neither end said anything within the DestinationRule's {time:?}");
+            }
             Self::RequestTimeout(time) => {
                 return write!(formatter, "no answer within the route's timeouts.request of {time:?}");
             }
@@ -259,6 +351,8 @@ impl fmt::Display for Failure {
             Self::Malformed(refusal) => return refusal.fmt(formatter),
             Self::SlowHead => "the request's head did not come to its end in time",
             Self::SlowBody => "no more of the request's body came in time",
+            Self::BadHttp2 => "the caller broke the rules of HTTP/2",
+            Self::Http2Abuse => "the caller makes more of HTTP/2 than anybody needs",
             Self::TooManyConnections => {
                 "callers' connections hold 60 % of the proxy's descriptors: raise the hard limit of `wabe up`, or close some"
             }
@@ -283,6 +377,9 @@ pub(crate) fn one_of_each() -> impl Iterator<Item = Failure> {
         Failure::TooMany(second),
         Failure::Injected(503),
         Failure::NoHealthyEndpoint,
+        Failure::ConnectFailed,
+        Failure::ConnectTimeout(second),
+        Failure::ConnectionLimit,
         Failure::Policy,
         Failure::Forbidden,
         Failure::AmbiguousPath,
@@ -290,12 +387,17 @@ pub(crate) fn one_of_each() -> impl Iterator<Item = Failure> {
         Failure::NoSocket,
         Failure::Overflow,
         Failure::BadAnswer,
+        Failure::UpstreamBroke,
+        Failure::CallerLeft,
+        Failure::StreamIdle(second),
         Failure::RequestTimeout(second),
         Failure::BackendTimeout(second),
         Failure::CallerDeadline(second),
         Failure::Ending,
         Failure::SlowHead,
         Failure::SlowBody,
+        Failure::BadHttp2,
+        Failure::Http2Abuse,
         Failure::BadHost,
         Failure::Unsupported,
     ])

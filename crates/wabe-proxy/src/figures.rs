@@ -4,7 +4,7 @@
 //! handed over lasts as long as its writer: who can take it knows that nobody writes any more. Whoever reads trusts nothing in
 //! it: [`read`] bounds and checks everything but the numbers, and names are for the reader to compare with those that it knows.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ mod sums;
 mod tally;
 
 pub use halves::{FILE, framed, read};
-pub(crate) use sums::Sums;
+pub(crate) use sums::{About, Sums};
 pub(crate) use tally::{Ended, Tally};
 
 /// How often the file is written at least.
@@ -38,10 +38,13 @@ pub const DURATIONS: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
     5_000_000, 10_000_000,
 ];
+/// Upper ends of the sizes of bodies that are told apart, in bytes; longer ones are in one more class.
+pub const SIZES: [u64; 11] =
+    [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
 /// The caller left before there was an answer.
 pub(crate) const NO_ANSWER: &str = "no-answer";
 /// Why there was no good answer. All but the last three are those of `x-wabe-reason`, which has many for requests that are none.
-pub const REASONS: [&str; 25] = [
+pub const REASONS: [&str; 33] = [
     "unknown-service",
     "no-route",
     "invalid-backend",
@@ -49,17 +52,25 @@ pub const REASONS: [&str; 25] = [
     "request-limit",
     "injected-fault",
     "no-healthy-endpoint",
+    "connect-failed",
+    "connect-timeout",
+    "connection-limit",
     "policy",
     "ambiguous-path",
     "policy-newer",
     "no-socket",
     "overflow",
     "bad-upstream-answer",
+    "upstream-broke",
+    "caller-left",
+    "stream-idle",
     "request-timeout",
     "backend-request-timeout",
     "caller-deadline",
     "slow-head",
     "slow-body",
+    "bad-http2",
+    "http2-abuse",
     "proxy-ending",
     "too-many-connections",
     "bad-host",
@@ -67,13 +78,14 @@ pub const REASONS: [&str; 25] = [
     // What came is no request; the access log has the precise reason.
     "malformed",
     NO_ANSWER,
-    // See MOST_ANSWERS.
-    "other",
+    // See MOST_ANSWERS; and what a newer proxy calls by a name that is not known here.
+    OTHER,
 ];
+/// The last of [`REASONS`].
+const OTHER: &str = "other";
 
-/// All that a proxy tells.
+/// All that a proxy tells. What a newer one tells besides is passed over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Figures {
     /// Since it began.
     pub requests: Vec<(Subject, Requests)>,
@@ -81,11 +93,19 @@ pub struct Figures {
     pub other: Requests,
     /// How those are that requests go to.
     pub backends: Vec<BackendFigures>,
+    /// The generation of the snapshot that it goes by; 0 before there is one.
+    #[serde(default)]
+    pub generation: u64,
+    /// Callers' connections that are open.
+    #[serde(default)]
+    pub connections: u64,
+    /// Lines of the access log that nobody took in time, since it began.
+    #[serde(default)]
+    pub lost_lines: u64,
 }
 
 /// Which requests are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Subject {
     /// The caller's workload, if it is known.
     pub source: Option<ObjectName>,
@@ -103,7 +123,6 @@ pub struct Subject {
 
 /// A rule of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// `HTTPRoute` or `GRPCRoute`.
     pub kind: String,
@@ -115,7 +134,6 @@ pub struct Rule {
 
 /// What became of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Requests {
     /// By code, status of gRPC and reason.
     pub answers: Vec<Answers>,
@@ -125,11 +143,25 @@ pub struct Requests {
     pub durations: [u64; DURATIONS.len() + 1],
     /// How long all took together.
     pub microseconds: u64,
+    /// Their bodies.
+    #[serde(default)]
+    pub received: Sizes,
+    /// The answers' bodies.
+    #[serde(default)]
+    pub sent: Sizes,
+}
+
+/// How long bodies were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// How many were so long, by [`SIZES`].
+    pub counts: [u64; SIZES.len() + 1],
+    /// How long all were together.
+    pub bytes: u64,
 }
 
 /// Answers of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Answers {
     /// 100 to 999; 0 if there was none.
     pub code: u16,
@@ -144,7 +176,6 @@ pub struct Answers {
 
 /// A port of a service that requests go to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BackendFigures {
     /// The service.
     pub service: ObjectName,
@@ -166,7 +197,6 @@ pub struct BackendFigures {
 
 /// What the choice of an endpoint goes by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EndpointFigures {
     /// The workload there.
     pub workload: u32,
@@ -191,6 +221,8 @@ impl Requests {
         for (mine, more) in self.durations.iter_mut().zip(more.durations) {
             *mine = mine.saturating_add(more);
         }
+        self.received.add(&more.received);
+        self.sent.add(&more.sent);
     }
 
     /// Counts answers of a kind: a look at the few that there were.
@@ -200,24 +232,56 @@ impl Requests {
         let mut same = self.answers.iter_mut().filter(is_same);
         if let Some(same) = same.next() {
             same.count = same.count.saturating_add(count);
-        } else if self.answers.len() < MOST_ANSWERS || (code, grpc, reason) == (0, None, Some("other")) {
+        } else if self.answers.len() < MOST_ANSWERS || (code, grpc, reason) == (0, None, Some(OTHER)) {
             self.answers.push(Answers { code, grpc, reason: reason.map(str::to_owned), count });
         } else {
-            self.answer(0, None, Some("other"), count);
+            self.answer(0, None, Some(OTHER), count);
+        }
+    }
+
+    /// Has reasons that are not known here told as [`OTHER`].
+    fn forget_unknown_reasons(&mut self) {
+        let unknown = |it: &String| !REASONS.contains(&it.as_str());
+        if self.answers.iter().any(|it| it.reason.as_ref().is_some_and(unknown)) {
+            for mut it in mem::take(&mut self.answers) {
+                if it.reason.as_ref().is_some_and(unknown) {
+                    it.reason = Some(OTHER.to_owned());
+                }
+                self.answer(it.code, it.grpc, it.reason.as_deref(), it.count);
+            }
         }
     }
 
     fn is_sound(&self) -> bool {
         let sound = |it: &Answers| {
-            (it.code == 0 || (100..=999).contains(&it.code))
-                && it.grpc.is_none_or(|it| it <= grpc::LARGEST)
-                && it.reason.as_ref().is_none_or(|reason| REASONS.contains(&reason.as_str()))
+            (it.code == 0 || (100..=999).contains(&it.code)) && it.grpc.is_none_or(|it| it <= grpc::LARGEST)
         };
         self.answers.len() <= MOST_ANSWERS + 1 && self.answers.iter().all(sound)
     }
 }
 
+impl Sizes {
+    /// Counts one.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.counts[SIZES.partition_point(|most| *most < bytes)] += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.bytes = self.bytes.saturating_add(more.bytes);
+        for (mine, more) in self.counts.iter_mut().zip(more.counts) {
+            *mine = mine.saturating_add(more);
+        }
+    }
+}
+
 impl Figures {
+    /// As [`Requests::forget_unknown_reasons`].
+    fn forget_unknown_reasons(&mut self) {
+        let all = self.requests.iter_mut().map(|it| &mut it.1);
+        all.chain([&mut self.other]).for_each(Requests::forget_unknown_reasons);
+    }
+
     /// Whether a proxy of ours could have said so.
     fn is_sound(&self) -> bool {
         let endpoints: usize = self.backends.iter().map(|it| it.endpoints.len()).sum();

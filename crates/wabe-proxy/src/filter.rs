@@ -4,7 +4,7 @@ use http::{
     HeaderMap, Uri,
     header::{HOST, HeaderName, HeaderValue},
     request,
-    uri::PathAndQuery,
+    uri::{Authority, PathAndQuery},
 };
 use wabe_model::{HeaderChange, PathChange, PathMatch, Redirect, Rewrite};
 
@@ -27,11 +27,18 @@ pub(crate) fn change(headers: &mut HeaderMap, change: &HeaderChange) {
 /// Another path, another host. `None` if there can't be such a path: it would be longer than any may be, as what the rule says was
 /// looked at when it was read.
 pub(crate) fn rewrite(head: &mut request::Parts, matched: &PathMatch, rewrite: &Rewrite) -> Option<()> {
-    if let Some(path) = &rewrite.path {
+    // `*` and the target of CONNECT have no path.
+    if let Some(path) = rewrite.path.as_ref().filter(|_| head.uri.path().starts_with('/')) {
         head.uri = Uri::from(target(&head.uri, matched, path)?);
     }
-    let host = rewrite.hostname.as_ref();
-    if let Some(host) = host.and_then(|it| HeaderValue::from_str(it).ok()) {
+    let Some(name) = &rewrite.hostname else { return Some(()) };
+    // What CONNECT asks for is its target; all others have none here, see `route::normalise`.
+    let asked =
+        head.uri.authority().map(|it| it.port_u16().map_or(name.clone(), |port| format!("{name}:{port}")));
+    if let Some(authority) = asked.as_ref().and_then(|it| it.parse::<Authority>().ok()) {
+        head.uri = Uri::from(authority);
+    }
+    if let Ok(host) = HeaderValue::from_str(asked.as_ref().unwrap_or(name)) {
         head.headers.insert(HOST, host);
     }
     Some(())
@@ -81,9 +88,12 @@ pub(crate) fn location(
     let port = redirect.port.unwrap_or(if redirect.scheme.is_some() { usual } else { port });
     let name = redirect.hostname.as_deref().unwrap_or(name);
     let port = if port == usual { String::new() } else { format!(":{port}") };
-    let path = match &redirect.path {
-        Some(change) => path(asked, matched, change),
-        None => asked.path_and_query().map_or("/", PathAndQuery::as_str).to_owned(),
+    let path = match (&redirect.path, asked.path_and_query()) {
+        // `*`, and CONNECT.
+        (_, None) => "/".to_owned(),
+        (_, Some(asked)) if !asked.as_str().starts_with('/') => "/".to_owned(),
+        (Some(change), Some(_)) => path(asked, matched, change),
+        (None, Some(asked)) => asked.as_str().to_owned(),
     };
     format!("{scheme}://{name}{port}{path}")
 }
@@ -148,6 +158,30 @@ mod tests {
             to(&Redirect { hostname: None, ..moved }, "[fd00::1]", 80),
             "http://[fd00::1]/new/page?a=1"
         );
+    }
+
+    #[test]
+    fn what_has_no_path_gets_none() {
+        let matched = PathMatch::Prefix("/".into());
+        let change = Rewrite { hostname: Some("b.c".into()), path: Some(PathChange::Prefix("/v2".into())) };
+        for (method, asked, want, host) in [
+            ("OPTIONS", "*", "*", "b.c"),
+            ("CONNECT", "a:443", "b.c:443", "b.c:443"),
+            ("GET", "/a", "/v2/a", "b.c"),
+        ] {
+            let head = http::Request::builder().method(method).uri(asked).body(()).expect("a request");
+            let (mut head, ()) = head.into_parts();
+            rewrite(&mut head, &matched, &change).expect("short");
+            assert_eq!(
+                (head.uri.to_string().as_str(), &head.headers[HOST]),
+                (want, &host.parse().expect("a value"))
+            );
+        }
+        let plain = Redirect { scheme: None, hostname: None, path: None, port: None, status: 302 };
+        let moved = Redirect { path: Some(PathChange::Prefix("/v2".into())), ..plain.clone() };
+        for redirect in [plain, moved] {
+            assert_eq!(location(&redirect, &Uri::from_static("*"), &matched, "web", 80), "http://web/");
+        }
     }
 
     #[test]

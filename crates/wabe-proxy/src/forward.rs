@@ -143,8 +143,11 @@ pub(crate) async fn forward(
             Ok(reached) => reached,
             // The standard has connections that fail repeated, too: each time to as many endpoints as without. Nothing was sent,
             // whatever the method.
-            Err(Failure::NoHealthyEndpoint)
-                if !search.tried.is_empty() && body.is_whole() && may_retry(balancer, &left, &permit) =>
+            Err(failure)
+                if failure.is_unconnected()
+                    && !search.tried.is_empty()
+                    && body.is_whole()
+                    && may_retry(balancer, &left, &permit) =>
             {
                 search.tried.clear();
                 record.tries += 1;
@@ -157,9 +160,12 @@ pub(crate) async fn forward(
             }
             Err(failure) => {
                 // A repetition that could connect to nobody was one, too.
-                let connects_to_nobody = failure == Failure::NoHealthyEndpoint && !search.tried.is_empty();
+                let connects_to_nobody = failure.is_unconnected() && !search.tried.is_empty();
                 record.tries += u32::from(record.tries > 0 && connects_to_nobody);
-                return Forwarded::Failed(failure);
+                record.endpoint = search.last.or(record.endpoint);
+                // While others were waited for the endpoint had no part in it.
+                let overflows = failure.is_routes_time() && search.waits.get();
+                return Forwarded::Failed(if overflows { Failure::Overflow } else { failure });
             }
         };
         record.endpoint = Some(endpoint.workload);
@@ -205,10 +211,14 @@ pub(crate) async fn forward(
                 change(head, errand.answer, set_cookie.as_deref());
             },
             unchanged: errand.answer.is_empty() && set_cookie.is_none() && told.grpc.is_none(),
-            heard: &|status| match told.grpc {
-                // The end tells how it fared.
-                Some(_) if status.is_success() => under_way.answers(Instant::now()),
-                Some(_) | None => under_way.done(Instant::now(), Outcome::Answered(status)),
+            heard: &|status| {
+                let now = Instant::now();
+                told.answered.set(Some(now));
+                match told.grpc {
+                    // The end tells how it fared.
+                    Some(_) if status.is_success() => under_way.answers(now),
+                    Some(_) | None => under_way.done(now, Outcome::Answered(status)),
+                }
             },
             carried: &|piece| match piece {
                 Piece::Data(data) => told.bytes.set(told.bytes.get() + data.len() as u64),
@@ -225,8 +235,11 @@ pub(crate) async fn forward(
                         let fared = record.grpc_code().map(|it| Outcome::Answered(it.as_http()));
                         fared.into_iter().for_each(|it| under_way.done(Instant::now(), it));
                     }
-                    End::Broken => under_way.done(Instant::now(), Outcome::Reset),
-                    End::Cut => {}
+                    End::Broken => {
+                        under_way.done(Instant::now(), Outcome::Reset);
+                        record.failure = Some(Failure::UpstreamBroke);
+                    }
+                    End::Cut => record.failure = Some(Failure::CallerLeft),
                     End::Over => record.failure = Some(Failure::Ending),
                     End::Revoked(refused) => record.refused(refused),
                     // Not held against the endpoint: else a caller that reads slowly could have it ejected.
@@ -266,11 +279,14 @@ pub(crate) async fn forward(
                     && failure == Failure::BadAnswer
                 {
                     search.anew = true;
+                    record.tries -= 1;
                     body.rewind();
                     continue;
                 }
                 // A caller that keeps its body back is not held against the endpoint, and comes no sooner to another one.
                 let is_callers = reach == Reach::Waiting;
+                let failure =
+                    if is_callers && failure.is_routes_time() { Failure::SlowBody } else { failure };
                 if let Some(outcome) = outcome(failure).filter(|_| !is_callers) {
                     under_way.done(Instant::now(), outcome);
                 }
@@ -280,6 +296,7 @@ pub(crate) async fn forward(
                         Failure::RequestTimeout(_)
                             | Failure::CallerDeadline(_)
                             | Failure::SlowBody
+                            | Failure::Unsupported
                             | Failure::Ending
                     );
                 if !again || spent || !may_retry(balancer, &left, &permit) {
@@ -344,8 +361,7 @@ fn change(head: &mut response::Parts, changes: &[AnswerChange<'_>], set_cookie: 
 
 /// What an endpoint is blamed for. A caller that hurries is not its fault.
 fn outcome(failure: Failure) -> Option<Outcome> {
-    let timed_out = matches!(failure, Failure::RequestTimeout(_) | Failure::BackendTimeout(_));
-    let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Reset };
+    let outcome = if failure.is_routes_time() { Outcome::TimedOut } else { Outcome::Reset };
     (failure.blame() == "upstream").then_some(outcome)
 }
 

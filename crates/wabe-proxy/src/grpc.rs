@@ -25,6 +25,7 @@ pub(crate) struct Code(u8);
 /// The last of the list.
 pub(crate) const LARGEST: u8 = 16;
 const UNKNOWN: Code = Code(2);
+pub(crate) const CANCELLED: Code = Code(1);
 pub(crate) const DEADLINE_EXCEEDED: Code = Code(4);
 pub(crate) const PERMISSION_DENIED: Code = Code(7);
 pub(crate) const RESOURCE_EXHAUSTED: Code = Code(8);

@@ -21,6 +21,16 @@ struct Account {
     caller: Option<u32>,
 }
 
+impl Account {
+    fn of(limit: &RequestLimit, (kind, route): (Kind, &ObjectName), caller: u32) -> Self {
+        let caller = match limit.each {
+            LimitScope::Route => None,
+            LimitScope::Caller => Some(caller),
+        };
+        Self { limit: limit.name.clone(), route: (kind, route.clone()), caller }
+    }
+}
+
 /// What passed lately, by all limits and whichever worker took it. It outlives snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
@@ -56,6 +66,16 @@ pub(crate) fn guard(
 }
 
 impl Passed {
+    /// Counts one less of those that passed by this rule's limit: it got nowhere.
+    pub(crate) fn give_back(&self, rule: &TableRule, caller: u32, now: Instant) {
+        let Some(limit) = &rule.guards.limit else { return };
+        if let Some(even) =
+            lock(&self.accounts).get_mut(&Account::of(limit, (rule.kind, &rule.route), caller))
+        {
+            *even = even.checked_sub(limit.per / limit.requests.max(1)).map_or(now, |it| it.max(now));
+        }
+    }
+
     /// Lets a request pass, or tells after which time one may.
     ///
     /// The generic cell rate algorithm (ITU-T I.371): an account is a bucket that runs full by one request in each `per /
@@ -63,15 +83,11 @@ impl Passed {
     fn admit(
         &self,
         limit: &RequestLimit,
-        (kind, route): (Kind, &ObjectName),
+        route: (Kind, &ObjectName),
         caller: u32,
         now: Instant,
     ) -> Result<(), Duration> {
-        let caller = match limit.each {
-            LimitScope::Route => None,
-            LimitScope::Caller => Some(caller),
-        };
-        let account = Account { limit: limit.name.clone(), route: (kind, route.clone()), caller };
+        let account = Account::of(limit, route, caller);
         let each = limit.per / limit.requests.max(1);
         let ahead = each * limit.burst.saturating_sub(1);
         let mut accounts = lock(&self.accounts);

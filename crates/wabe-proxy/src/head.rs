@@ -5,6 +5,7 @@
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+use memchr::memchr;
 use wabe_http1::{EncodeError, Framing, Limits, PlainRequest, write_request_head};
 
 use crate::{grpc, identity::is_of_identity};
@@ -84,6 +85,23 @@ impl Head {
     /// For rules and other choices, which see and change fields only if they look at them.
     pub(crate) fn for_rules(&mut self, looks_at_fields: bool) -> &mut request::Parts {
         if looks_at_fields { self.apart() } else { &mut self.parts }
+    }
+
+    /// Shows all fields, their names in lower case.
+    pub(crate) fn each_field(&self, mut see: impl FnMut(&[u8], &[u8])) {
+        let Some(Lines { text, .. }) = &self.lines else {
+            return self.parts.headers.iter().for_each(|(name, value)| see(name.as_ref(), value.as_bytes()));
+        };
+        let mut rest = text.as_ref();
+        while let Some(end) = memchr(b'\n', rest) {
+            let line = rest[..end].trim_ascii_end();
+            if let Some(colon) = memchr(b':', line)
+                && rest.len() < text.len()
+            {
+                see(&line[..colon], line[colon + 1..].trim_ascii_start());
+            }
+            rest = &rest[end + 1..];
+        }
     }
 
     pub(crate) fn is_grpc(&self) -> bool {

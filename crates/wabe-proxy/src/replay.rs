@@ -118,6 +118,11 @@ impl<'a> Replay<'a> {
         self.kept.is_all() || (self.ended.is_none() && self.bytes == 0)
     }
 
+    /// So many octets of it came.
+    pub(crate) fn octets(&self) -> usize {
+        self.bytes
+    }
+
     /// Begins anew.
     pub(crate) fn rewind(&mut self) {
         self.kept.place.set(0);

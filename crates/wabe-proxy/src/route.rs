@@ -34,6 +34,10 @@ pub(crate) struct Decided<'a> {
     pub(crate) answer: Vec<AnswerChange<'a>>,
     /// Who else gets this request.
     pub(crate) mirrors: Vec<&'a Mirror>,
+    /// So many of them, the first, get it as the rule's filters left it.
+    pub(crate) mirrors_of_rule: usize,
+    /// That, where the backend's may have changed it since and somebody gets it.
+    pub(crate) before_backend: Option<Box<request::Parts>>,
 }
 
 /// What is done to an answer's head.
@@ -74,6 +78,11 @@ pub(crate) fn normalise(head: &mut request::Parts, dialled: SocketAddr) -> Resul
         return Err(Failure::BadHost);
     }
     if head.method == Method::CONNECT {
+        // Rules and policies look there for what it asks for, and HTTP/1.0 need not say it twice.
+        if let Some(authority) = head.uri.authority().filter(|_| hosts == 0) {
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Failure::BadHost)?;
+            head.headers.insert(HOST, host);
+        }
         // Streams can't be handed to a connection that has one request at a time.
         return if head.version == Version::HTTP_2 { Err(Failure::Unsupported) } else { Ok(()) };
     }
@@ -133,6 +142,10 @@ pub(crate) fn decide<'a>(
     let Some(backend) = random.draw(weights).map(|place| &rule.backends[place]) else { return decided };
     if backend.invalid.is_some() {
         return decided;
+    }
+    decided.mirrors_of_rule = decided.mirrors.len();
+    if !decided.mirrors.is_empty() && !backend.filters.is_empty() {
+        decided.before_backend = Some(Box::new(head.clone()));
     }
     let mut change = Change { head, matched, random, decided: &mut decided };
     let redirect = match change.apply(&backend.filters) {
@@ -214,7 +227,14 @@ impl<'f> Change<'_, 'f> {
 
 impl<'a> Decided<'a> {
     fn of(decision: Decision<'a>) -> Self {
-        Self { decision, rule: None, answer: Vec::new(), mirrors: Vec::new() }
+        Self {
+            decision,
+            rule: None,
+            answer: Vec::new(),
+            mirrors: Vec::new(),
+            mirrors_of_rule: 0,
+            before_backend: None,
+        }
     }
 
     /// Whether a browser asks for leave, which is for the route to give, whoever would serve the request.

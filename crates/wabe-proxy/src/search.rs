@@ -1,6 +1,7 @@
 //! The look-out for an endpoint of a service that can be reached.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use crate::{
     policy,
     serve::{Caller, Proxy},
     snapshot::{EndpointFacts, Speaks},
-    upstream::{Connection, NoConnection, Speech, Way},
+    upstream::{Connection, NoConnection, Queue, Speech, Way},
     world::{Backend, World},
 };
 
@@ -41,6 +42,10 @@ pub(crate) struct Search<'a> {
     pub(crate) anew: bool,
     /// Workloads that were tried.
     pub(crate) tried: Vec<u32>,
+    /// The last of them, or the one that is being tried.
+    pub(crate) last: Option<u32>,
+    /// It is waited for that others make room for a connection.
+    pub(crate) waits: Cell<bool>,
 }
 
 /// A connection, and whose it is.
@@ -76,6 +81,8 @@ impl<'a> Search<'a> {
             grpc: false,
             anew: false,
             tried: Vec::new(),
+            last: None,
+            waits: Cell::default(),
         }
     }
 
@@ -90,50 +97,55 @@ impl<'a> Search<'a> {
             Speaks::Http2 => true,
         };
         let speech = if (streams || self.grpc) && !self.plain { Speech::Http2 } else { Speech::Http1 };
-        let mut outdated = 0;
-        for unreachable in 0..TRIES {
-            let (endpoint, under_way) = self.next(unreachable)?;
+        let (mut outdated, mut why) = (0, None);
+        for _ in 0..TRIES {
+            let (endpoint, under_way) = self.next(why)?;
             let way = Way { caller: self.caller.workload, to: self.address(&endpoint), speech };
             if let Some(connection) = (!self.anew).then(|| pool.used(way)).flatten() {
                 return Ok(Reached { connection, endpoint, way, used: true, under_way });
             }
-            let begins = || under_way.begins(Instant::now());
-            let why = loop {
-                match pool.connect(way, self.balancer().limits(), &traffic.pool, by, &begins).await {
+            let queue = |step| {
+                self.waits.set(step == Queue::Entered);
+                if step == Queue::Left {
+                    under_way.begins(Instant::now());
+                }
+            };
+            let no_connection = loop {
+                match pool.connect(way, self.balancer().limits(), &traffic.pool, by, &queue).await {
                     Ok((connection, used)) => {
                         return Ok(Reached { connection, endpoint, way, used, under_way });
                     }
                     Err(NoConnection::PolicyNewer) => self.read_policies(&mut outdated).await?,
-                    Err(why) => break why,
+                    Err(no_connection) => break no_connection,
                 }
             };
-            self.failed(&endpoint, &under_way, why)?;
+            why = Some(self.failed(&endpoint, &under_way, no_connection)?);
         }
-        Err(Failure::NoHealthyEndpoint)
+        Err(why.unwrap_or(Failure::NoHealthyEndpoint))
     }
 
     /// A connection that can carry anything.
     pub(crate) async fn stream(&mut self) -> Result<Stream, Failure> {
         let traffic = self.balancer().traffic();
         let permit = self.balancer().limits().connection().map_err(|_| Failure::Overflow)?;
-        let mut outdated = 0;
-        for unreachable in 0..TRIES {
-            let (endpoint, under_way) = self.next(unreachable)?;
+        let (mut outdated, mut why) = (0, None);
+        for _ in 0..TRIES {
+            let (endpoint, under_way) = self.next(why)?;
             let to = self.address(&endpoint);
             let patience = traffic.pool.connect_timeout;
-            let why = loop {
+            let no_connection = loop {
                 match self.proxy.pool.stream(self.caller.workload, to, patience).await {
                     Ok(stream) => {
                         let idle = traffic.pool.stream_idle;
                         return Ok(Stream { stream, endpoint, under_way, permit, idle });
                     }
                     Err(NoConnection::PolicyNewer) => self.read_policies(&mut outdated).await?,
-                    Err(why) => break why,
+                    Err(no_connection) => break no_connection,
                 }
             };
-            self.failed(&endpoint, &under_way, why)?;
+            why = Some(self.failed(&endpoint, &under_way, no_connection)?);
         }
-        Err(Failure::NoHealthyEndpoint)
+        Err(why.unwrap_or(Failure::NoHealthyEndpoint))
     }
 
     /// Policies are written for the proxy before they are in force, so one look is enough, unless it can't be understood.
@@ -147,37 +159,47 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    fn next(&mut self, unreachable: usize) -> Result<(Rc<EndpointFacts>, UnderWay), Failure> {
+    /// Another endpoint; `why` is what became of the one before, if there was one.
+    fn next(&mut self, why: Option<Failure>) -> Result<(Rc<EndpointFacts>, UnderWay), Failure> {
         let now = Instant::now();
         loop {
             let wish = Wish { hash: self.hash, tried: &self.tried, locality: self.locality };
             match self.balancer().choose(now, &wish) {
                 Ok(endpoint) => {
                     let under_way = self.balancer().begin(endpoint.workload, now);
+                    self.last = Some(endpoint.workload);
                     return Ok((endpoint, under_way));
                 }
                 // Who failed once may do better the next time; who can't be reached will not.
-                Err(NoChoice::AllTried) if unreachable == 0 && !self.tried.is_empty() => self.tried.clear(),
-                Err(NoChoice::Empty | NoChoice::AllTried) => return Err(Failure::NoHealthyEndpoint),
+                Err(NoChoice::AllTried) if why.is_none() && !self.tried.is_empty() => self.tried.clear(),
+                Err(NoChoice::Empty | NoChoice::AllTried) => {
+                    return Err(why.unwrap_or(Failure::NoHealthyEndpoint));
+                }
             }
         }
     }
 
+    /// What is said if no other endpoint does better.
+    ///
+    /// # Errors
+    /// None can.
     fn failed(
         &mut self,
         endpoint: &EndpointFacts,
         under_way: &UnderWay,
         why: NoConnection,
-    ) -> Result<(), Failure> {
-        match why {
-            NoConnection::Failed(failure) => Err(failure),
-            NoConnection::PolicyNewer => Err(Failure::PolicyNewer),
-            NoConnection::Unreachable => {
+    ) -> Result<Failure, Failure> {
+        let failure = match why {
+            NoConnection::Failed(failure) => return Err(failure),
+            NoConnection::PolicyNewer => return Err(Failure::PolicyNewer),
+            NoConnection::Limited => Failure::ConnectionLimit,
+            NoConnection::Unreachable(failure) => {
                 under_way.done(Instant::now(), Outcome::ConnectFailed);
-                self.tried.push(endpoint.workload);
-                Ok(())
+                failure
             }
-        }
+        };
+        self.tried.push(endpoint.workload);
+        Ok(failure)
     }
 
     fn balancer(&self) -> &'a Rc<Balancer> {

@@ -29,7 +29,7 @@ use crate::{
     detect::{Detected, PREFACE},
     drain::Drain,
     failure::Failure,
-    figures::Sums,
+    figures::{About, Sums},
     guard::Passed,
     identity::Introduction,
     keeper::Link,
@@ -87,7 +87,7 @@ impl Proxy {
             worker,
             workers,
             watched: world::Watched::new(source, Rc::clone(&balancers)),
-            pool: Pool::new(link, shelves, worker),
+            pool: Pool::new(link, shelves, worker, bounds.body),
             balancers,
             passed,
             copies: Rc::default(),
@@ -96,6 +96,11 @@ impl Proxy {
             drain,
             bounds,
         }
+    }
+
+    /// How it is.
+    pub(crate) fn about(&self) -> About {
+        About { generation: self.watched.world().policies.generations().0, connections: self.workers.open() }
     }
 
     pub(crate) fn tunnel_limits(&self) -> tunnel::Limits<'_> {
@@ -167,7 +172,8 @@ fn turn_away(proxy: &Proxy, workload: u32, stream: &TcpStream, peer: SocketAddr)
 async fn connection(proxy: &Rc<Proxy>, workload: u32, mut stream: TcpStream, peer: SocketAddr) {
     let Ok(mut caller) = caller(workload, &stream, peer) else { return };
     let Some(service) = known(proxy, caller.dialled) else {
-        tracing::debug!(?caller, "dialled no service that is led here");
+        let mut record = proxy.log.record(&caller, Asked::unknown());
+        (record.world, record.failure) = (Some(proxy.watched.world()), Some(Failure::UnknownService));
         return;
     };
     // A caller that has gone is noticed soon enough.
@@ -239,6 +245,7 @@ pub(crate) async fn refuse(mut record: Record, answerer: Answerer<'_>, why: Fail
     let (head, text) = why.answer(grpc);
     record.hear(&head.headers);
     (record.status, record.failure) = (Some(head.status), Some(why));
+    record.bytes.set(text.len() as u64);
     if why == Failure::Ending {
         answerer.is_last();
     }

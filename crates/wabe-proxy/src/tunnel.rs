@@ -17,6 +17,7 @@ use tokio::{io::Interest, join, net::TcpStream, select, time::sleep, try_join};
 
 use crate::{
     drain::Drain,
+    failure::Failure,
     wire::{Reader, Writer, close, split},
     workers::busy_poll::heard,
 };
@@ -41,8 +42,8 @@ pub(crate) struct Moved {
     pub(crate) back: u64,
     /// Both directions came to their end.
     pub(crate) whole: bool,
-    /// They did not, as the proxy's time was up.
-    pub(crate) ending: bool,
+    /// Why they did not, if that is known here.
+    pub(crate) why: Option<Failure>,
     /// The endpoint broke it off without having said anything, while the caller had not ended.
     pub(crate) refused: bool,
 }
@@ -100,26 +101,36 @@ async fn carry(
     let (there, back) = (Gone::default(), Gone { comes: Some(answers), ..Gone::default() });
     let both = async {
         try_join!(
-            pour(&mut from_caller, &mut to_endpoint, &there, pipes),
-            pour(&mut from_endpoint, &mut to_caller, &back, pipes)
+            async {
+                let poured = pour(&mut from_caller, &mut to_endpoint, &there, pipes).await;
+                poured.map_err(|stop| stop.blames(Failure::CallerLeft, Failure::UpstreamBroke))
+            },
+            async {
+                let poured = pour(&mut from_endpoint, &mut to_caller, &back, pipes).await;
+                poured.map_err(|stop| stop.blames(Failure::UpstreamBroke, Failure::CallerLeft))
+            }
         )
     };
     let end = select! {
-        ended = both => if ended.is_ok() { End::Whole } else { End::Broken },
-        () = silence(&there, &back, idle) => End::Broken,
-        () = unwanted => End::Broken,
+        ended = both => ended.map_or_else(End::Broken, |_| End::Whole),
+        failure = silence(&there, &back, idle) => End::Broken(failure),
+        () = unwanted => End::Unwanted,
         parted = lull(&there, &back, drain) => if parted { End::Parted } else { End::CutOff },
     };
     let moved = Moved {
         there: there.bytes.get(),
         back: back.bytes.get(),
         whole: end == End::Whole,
-        ending: matches!(end, End::Parted | End::CutOff),
+        why: match end {
+            End::Whole | End::Unwanted => None,
+            End::Broken(failure) => Some(failure),
+            End::Parted | End::CutOff => Some(Failure::Ending),
+        },
         refused: back.fails.get() && back.bytes.get() == 0 && !there.ended.get(),
     };
     match end {
         End::Whole => {}
-        End::Broken | End::CutOff => {
+        End::Broken(_) | End::Unwanted | End::CutOff => {
             to_caller.reset();
             to_endpoint.reset();
         }
@@ -135,21 +146,39 @@ async fn carry(
 enum End {
     Whole,
     /// What was carried is not whole, and must not look so.
-    Broken,
+    Broken(Failure),
+    /// Nor is it here: it may not go on.
+    Unwanted,
     /// In order, when the proxy's time was up.
     Parted,
     /// Then, too, but in the middle of what was carried.
     CutOff,
 }
 
+/// Where bytes could not be carried on.
+enum Stop {
+    From,
+    To,
+}
+
+impl Stop {
+    /// Whose fault it is.
+    fn blames(&self, from: Failure, to: Failure) -> Failure {
+        match self {
+            Self::From => from,
+            Self::To => to,
+        }
+    }
+}
+
 /// Completes once nothing went by for so long; looked at each time that has passed.
-async fn silence(there: &Gone<'_>, back: &Gone<'_>, idle: Option<Duration>) {
+async fn silence(there: &Gone<'_>, back: &Gone<'_>, idle: Option<Duration>) -> Failure {
     let Some(idle) = idle else { return pending().await };
     let mut before = None;
     loop {
         let now = (there.bytes.get(), back.bytes.get());
         if before == Some(now) {
-            return;
+            return Failure::StreamIdle(idle);
         }
         before = Some(now);
         sleep(idle).await;
@@ -170,22 +199,22 @@ async fn lull(there: &Gone<'_>, back: &Gone<'_>, drain: &Drain) -> bool {
     false
 }
 
-async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd) -> io::Result<()> {
+async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd) -> Result<(), Stop> {
     let mut may_have_a_pipe = true;
     loop {
         if from.buffer.is_empty() {
             let filled = from.fill().await;
             gone.fails.set(filled.is_err());
-            if filled? == 0 {
+            if filled.map_err(|_| Stop::From)? == 0 {
                 gone.ended.set(true);
                 gone.come();
-                return to.end().await;
+                return to.end().await.map_err(|_| Stop::To);
             }
         }
         let data = from.buffer.split().freeze();
         gone.take(data.len());
-        to.data(data).await?;
-        to.flush().await?;
+        to.data(data).await.map_err(|_| Stop::To)?;
+        to.flush().await.map_err(|_| Stop::To)?;
         gone.holds.set(false);
         // Whoever sends so much goes on to do so. Without a pipe it works as well.
         if from.fills_its_room()
@@ -193,7 +222,7 @@ async fn pour(from: &mut Reader, to: &mut Writer, gone: &Gone<'_>, pipes: RawFd)
             && let Some(pipe) = pipe_below(pipes)
         {
             move_all(from.stream(), &pipe, to.stream(), gone).await?;
-            return to.end().await;
+            return to.end().await.map_err(|_| Stop::To);
         }
     }
 }
@@ -210,26 +239,26 @@ async fn move_all(
     (out, into): &(OwnedFd, OwnedFd),
     to: &TcpStream,
     gone: &Gone<'_>,
-) -> io::Result<()> {
+) -> Result<(), Stop> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     loop {
-        from.readable().await?;
+        from.readable().await.map_err(|_| Stop::From)?;
         // The pipe is empty here, so only the connection can have nothing.
         let mut left =
             match from.try_io(Interest::READABLE, || Ok(splice(from, None, into, None, PIPE, flags)?)) {
                 Ok(0) => return Ok(()),
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error),
+                Err(_) => return Err(Stop::From),
             };
         heard();
         gone.take(left);
         while left > 0 {
-            to.writable().await?;
+            to.writable().await.map_err(|_| Stop::To)?;
             match to.try_io(Interest::WRITABLE, || Ok(splice(out, None, to, None, left, flags)?)) {
                 Ok(gone) => left -= gone,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Err(_) => return Err(Stop::To),
             }
         }
         gone.holds.set(false);
@@ -317,7 +346,7 @@ mod tests {
             let bytes = bytes as u64;
             assert_eq!(
                 moved,
-                Moved { there: bytes + 5, back: bytes, whole: true, ending: false, refused: false }
+                Moved { there: bytes + 5, back: bytes, whole: true, why: None, refused: false }
             );
         }
     }
@@ -335,6 +364,7 @@ mod tests {
         assert_eq!(endpoint.read(&mut [0; 1]).await.unwrap_or(0), 0);
         let moved = relayed.await.expect("no panic");
         assert!(!moved.whole && !moved.refused, "{moved:?}: it was the caller");
+        assert_eq!(moved.why, Some(Failure::CallerLeft));
     }
 
     #[tokio::test]
@@ -352,6 +382,7 @@ mod tests {
             drop(endpoint);
             let moved = relayed.await.expect("no panic");
             assert_eq!((moved.whole, moved.refused), (false, says.is_empty()));
+            assert_eq!(moved.why, Some(Failure::UpstreamBroke));
         }
     }
 }

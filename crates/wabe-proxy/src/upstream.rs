@@ -28,7 +28,7 @@ use crate::{
     failure::Failure,
     keeper::Link,
     locked::lock,
-    wire::{Prefixed, Reader, Writer, split},
+    wire::{Prefixed, Reader, Writer, expect_to_read, split},
     world::World,
 };
 
@@ -139,6 +139,8 @@ pub(crate) struct Pool {
     link: Arc<Link>,
     shelves: Arc<Shelves>,
     worker: usize,
+    /// How long an endpoint may take nothing of what it is sent.
+    patience: Duration,
     /// Under which limits requests of this worker wait.
     waiting: RefCell<Vec<Arc<Limits>>>,
     /// When [`Pool::sweep`] was called last: near enough to now, and no look at the clock for each request.
@@ -155,6 +157,13 @@ struct Kept {
     since: Instant,
 }
 
+/// What is told of the wait for others to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    Entered,
+    Left,
+}
+
 /// What was waited for.
 enum Room {
     New(Permit),
@@ -165,7 +174,9 @@ enum Room {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoConnection {
     /// Another endpoint may be better.
-    Unreachable,
+    Unreachable(Failure),
+    /// There may be no more connections to this endpoint, or of this caller, which is not the endpoint's fault.
+    Limited,
     /// The endpoint's policies are newer than those that the socket bears.
     PolicyNewer,
     /// No other endpoint helps.
@@ -173,11 +184,12 @@ pub(crate) enum NoConnection {
 }
 
 impl Pool {
-    pub(crate) fn new(link: Arc<Link>, shelves: Arc<Shelves>, worker: usize) -> Self {
+    pub(crate) fn new(link: Arc<Link>, shelves: Arc<Shelves>, worker: usize, patience: Duration) -> Self {
         Self {
             link,
             shelves,
             worker,
+            patience,
             waiting: RefCell::default(),
             swept: Cell::new(Instant::now()),
             followed: Cell::default(),
@@ -217,21 +229,22 @@ impl Pool {
         }
     }
 
-    /// A new one, once there may be one more; or one that comes free meanwhile (and true). The endpoint has until `by` at most;
-    /// what it does `begins` once it was not waited for any more that others make room.
+    /// A new one, once there may be one more; or one that comes free meanwhile (and true). The endpoint has until `by` at most.
+    /// `queue` hears whether it is waited for that others make room.
     pub(crate) async fn connect(
         &self,
         way: Way,
         limits: &Arc<Limits>,
         terms: &ConnectionPool,
         by: Option<Instant>,
-        begins: &dyn Fn(),
+        queue: &dyn Fn(Queue),
     ) -> Result<(Connection, bool), NoConnection> {
         let room = match self.room(way, limits) {
             Ok(room) => Ok(room),
             Err(_) => {
+                queue(Queue::Entered);
                 let room = timeout(QUEUE, self.wait(way, limits)).await;
-                begins();
+                queue(Queue::Left);
                 room.unwrap_or(Err(Overflow::Connections))
             }
         };
@@ -243,6 +256,8 @@ impl Pool {
         let patience = patience(terms.connect_timeout.unwrap_or(CONNECT), by, Instant::now());
         let since = self.link.oldest();
         let stream = self.stream(way.caller, way.to, Some(patience)).await?;
+        // One that is there and takes nothing is left, as a caller is.
+        expect_to_read(&stream, Some(self.patience));
         let left = terms.requests_per_connection.unwrap_or(u32::MAX);
         let idle = terms.idle.unwrap_or(IDLE);
         match way.speech {
@@ -269,7 +284,8 @@ impl Pool {
                     settings.handshake::<_, Bytes>(Heeded::new(Prefixed::new(stream, Bytes::new())));
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,
-                    Ok(Err(_)) | Err(_) => return Err(NoConnection::Unreachable),
+                    Ok(Err(_)) => return Err(NoConnection::Unreachable(Failure::ConnectFailed)),
+                    Err(_) => return Err(NoConnection::Unreachable(Failure::ConnectTimeout(patience))),
                 };
                 spawn_local(async move {
                     if let Err(error) = connection.await {
@@ -342,17 +358,20 @@ impl Pool {
     ) -> Result<TcpStream, NoConnection> {
         let socket = timeout(QUEUE, self.link.socket(caller, to.is_ipv6())).await;
         let socket = socket.unwrap_or(Err(Failure::NoSocket)).map_err(NoConnection::Failed)?;
-        match timeout(patience.unwrap_or(CONNECT), connected(socket, to)).await {
+        let patience = patience.unwrap_or(CONNECT);
+        match timeout(patience, connected(socket, to)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 tracing::debug!(caller, %to, %error, "no connection");
                 Err(match Errno::from_io_error(&error) {
                     Some(Errno::PERM) => NoConnection::Failed(Failure::Policy),
                     Some(Errno::STALE) => NoConnection::PolicyNewer,
-                    _ => NoConnection::Unreachable,
+                    // The mesh's limits have the former; a workload without a free port the latter.
+                    Some(Errno::AGAIN | Errno::ADDRNOTAVAIL) => NoConnection::Limited,
+                    _ => NoConnection::Unreachable(Failure::ConnectFailed),
                 })
             }
-            Err(_) => Err(NoConnection::Unreachable),
+            Err(_) => Err(NoConnection::Unreachable(Failure::ConnectTimeout(patience))),
         }
     }
 

@@ -6,6 +6,7 @@ use std::{io, mem::swap, pin::pin, time::Duration};
 use tokio::{join, select, sync::watch, time::timeout, try_join};
 
 use crate::{
+    failure::Failure,
     serve::Proxy,
     tunnel::Moved,
     wire::{Reader, Writer, close},
@@ -29,6 +30,10 @@ struct Direction {
     to: Writer,
     frames: Frames,
     moved: u64,
+    /// More could not be read.
+    fails: bool,
+    /// More could not be written.
+    stuck: bool,
     /// Its end was passed on.
     ended: bool,
 }
@@ -49,7 +54,13 @@ pub(crate) async fn between(
     let mut back = Direction::new(server.0, caller.1, false);
     let end = select! {
         ended = async { try_join!(there.pour(), back.pour()) } => {
-            if ended.is_ok() { End::Whole } else { End::Broken }
+            if ended.is_ok() {
+                End::Whole
+            } else if there.fails || back.stuck {
+                End::Broken(Failure::CallerLeft)
+            } else {
+                End::Broken(Failure::UpstreamBroke)
+            }
         }
         () = unwanted => End::Unwanted,
         () = proxy.drain.turn(closing, share) => End::Turn,
@@ -57,7 +68,7 @@ pub(crate) async fn between(
     let mask = ((random.next() >> 32) as u32).to_be_bytes();
     let (told_caller, told_server) = match end {
         End::Whole => return moved(&there, &back, end),
-        End::Broken => (false, false),
+        End::Broken(_) => (false, false),
         End::Unwanted => {
             let told = (back.says_close(Why::Policy, None), there.says_close(Why::Policy, Some(mask)));
             let flushed = async { join!(back.to.flush(), there.to.flush()) };
@@ -81,7 +92,11 @@ fn moved(there: &Direction, back: &Direction, end: End) -> Moved {
         there: there.moved,
         back: back.moved,
         whole: end == End::Whole,
-        ending: end == End::Turn,
+        why: match end {
+            End::Whole | End::Unwanted => None,
+            End::Broken(failure) => Some(failure),
+            End::Turn => Some(Failure::Ending),
+        },
         refused: false,
     }
 }
@@ -99,7 +114,7 @@ async fn end_one(from: Reader, to: Writer, told: bool) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Whole,
-    Broken,
+    Broken(Failure),
     /// It may not go on.
     Unwanted,
     /// The proxy is to end, and it was this one's turn.
@@ -136,16 +151,22 @@ async fn beside(
 /// Each of these can be dropped and called again: no byte is lost, or written twice.
 impl Direction {
     fn new(from: Reader, to: Writer, masked: bool) -> Self {
-        Self { from, to, frames: Frames::new(masked), moved: 0, ended: false }
+        Self { from, to, frames: Frames::new(masked), moved: 0, fails: false, stuck: false, ended: false }
     }
 
     /// Carries all that comes, and its end.
     async fn pour(&mut self) -> io::Result<()> {
         loop {
-            self.to.flush().await?;
-            if self.from.buffer.is_empty() && self.from.fill().await? == 0 {
-                self.ended = true;
-                return self.to.end().await;
+            let flushed = self.to.flush().await;
+            self.stuck = flushed.is_err();
+            flushed?;
+            if self.from.buffer.is_empty() {
+                let filled = self.from.fill().await;
+                self.fails = filled.is_err();
+                if filled? == 0 {
+                    self.ended = true;
+                    return self.to.end().await;
+                }
             }
             self.frames.follow_all(&self.from.buffer);
             self.moved += self.from.buffer.len() as u64;

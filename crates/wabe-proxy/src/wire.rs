@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io::{self, IoSlice},
     pin::{Pin, pin},
     task::{Context, Poll, ready},
@@ -10,14 +10,20 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use rustix::net::{RecvFlags, recv, sockopt::set_socket_linger};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{
+        RecvFlags, recv,
+        sockopt::{set_socket_linger, set_tcp_user_timeout},
+    },
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::workers::busy_poll::heard;
@@ -26,6 +32,8 @@ use crate::workers::busy_poll::heard;
 const SMALL: usize = 8 << 10;
 /// The same once a whole [`SMALL`] came at a time.
 pub(crate) const LARGE: usize = 64 << 10;
+/// How often it is looked whether the other end is done, while what came before that waits.
+const BEHIND: Duration = Duration::from_secs(1);
 /// What is longer is not copied to what waits to be written.
 pub(crate) const COPIED: usize = 16 << 10;
 /// So much waits to be written at most.
@@ -33,6 +41,8 @@ pub(crate) const WAITING: usize = 64 << 10;
 /// How long, and for how many bytes, the other end is listened to once it was told that the connection ends: a reset would
 /// take from it the answer that it has not read yet.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+/// The same of one that has a body to send, and may not read before it has: how long it may be silent, and how long all may take.
+const LINGER_FOR_BODY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What comes.
 #[derive(Debug)]
@@ -52,10 +62,18 @@ pub(crate) struct Writer {
     half: OwnedWriteHalf,
     /// Not written yet.
     pub(crate) buffer: BytesMut,
-    /// Whether the other end is heeded that says that it is done.
-    pub(crate) heeds: bool,
+    heed: Heed,
     /// Something was written since this was set.
     pub(crate) wrote: bool,
+}
+
+/// Whether the other end is heeded that says that it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heed {
+    Nothing,
+    End,
+    /// Something came that nobody reads yet; its end may be behind that.
+    Behind,
 }
 
 /// Both directions.
@@ -63,7 +81,7 @@ pub(crate) fn split(stream: TcpStream) -> (Reader, Writer) {
     let (reading, writing) = stream.into_split();
     (
         Reader { half: reading, buffer: BytesMut::new(), much: false, large: false },
-        Writer { half: writing, buffer: BytesMut::new(), heeds: false, wrote: false },
+        Writer { half: writing, buffer: BytesMut::new(), heed: Heed::Nothing, wrote: false },
     )
 }
 
@@ -168,26 +186,43 @@ impl Writer {
         self.half.as_ref()
     }
 
-    /// Completes once the other end says that it is done, if that is heeded. Costs no system call as long as nothing comes; what
-    /// comes hides that. Can be dropped and called again.
+    /// Completes once the other end says that it is done, if that is heeded. Costs no system call as long as nothing comes. What
+    /// comes hides that, so it is looked behind it now and then. Can be dropped and called again.
     pub(crate) async fn left(&mut self) {
-        poll_fn(|context| self.poll_left(context)).await;
+        match self.heed {
+            Heed::Nothing => return pending().await,
+            Heed::End => {
+                if poll_fn(|context| self.poll_left(context)).await {
+                    return;
+                }
+                self.heed = Heed::Behind;
+            }
+            Heed::Behind => {}
+        }
+        while !has_ended(self.half.as_ref()) {
+            sleep(BEHIND).await;
+        }
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while self.heeds {
-            let stream = self.half.as_ref();
+    /// True if it is done, false if something else came.
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let stream = self.half.as_ref();
+        loop {
             if ready!(stream.poll_read_ready(context)).is_err() {
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             let peek = || Ok(recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1);
             match stream.try_io(Interest::READABLE, peek) {
-                Ok(1..) => self.heeds = false,
+                Ok(1..) => return Poll::Ready(false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(0) | Err(_) => return Poll::Ready(true),
             }
         }
-        Poll::Pending
+    }
+
+    /// Looks from now on whether the other end says that it is done.
+    pub(crate) fn heed(&mut self) {
+        self.heed = Heed::End;
     }
 
     /// Writes what waits, then says that no more comes.
@@ -224,6 +259,20 @@ impl Writer {
     }
 }
 
+/// Has the kernel end a connection whose other end takes nothing of what it is sent for so long.
+pub(crate) fn expect_to_read(stream: &TcpStream, patience: Option<Duration>) {
+    let milliseconds = patience.map_or(0, |it| u32::try_from(it.as_millis()).unwrap_or(u32::MAX));
+    // Without it, it may take its time.
+    let _ = set_tcp_user_timeout(stream, milliseconds);
+}
+
+/// Whether the other end has closed its direction, or all of the connection, whatever it said before.
+fn has_ended(stream: &TcpStream) -> bool {
+    // Errors and hang-ups are told unasked.
+    let mut ended = [PollFd::new(stream, PollFlags::RDHUP)];
+    poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
+
 /// Says that no more comes, and reads on for a while, so that the other end gets all that was written.
 pub(crate) async fn close(mut reader: Reader, mut writer: Writer) {
     if writer.end().await.is_err() {
@@ -240,6 +289,19 @@ pub(crate) async fn close(mut reader: Reader, mut writer: Writer) {
         }
     };
     let _ = timeout(LINGER.0, listen).await;
+}
+
+/// The same, where what comes is the rest of a body that nobody takes.
+pub(crate) async fn close_behind_body(mut reader: Reader, mut writer: Writer) {
+    if writer.end().await.is_err() {
+        return;
+    }
+    let listen = async {
+        while matches!(timeout(LINGER_FOR_BODY.0, reader.fill()).await, Ok(Ok(1..))) {
+            reader.buffer.clear();
+        }
+    };
+    let _ = timeout(LINGER_FOR_BODY.1, listen).await;
 }
 
 /// A connection of which something was read already.

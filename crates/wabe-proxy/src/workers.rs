@@ -91,6 +91,11 @@ impl Workers {
         (number, orders)
     }
 
+    /// Callers' connections that are open.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+
     fn count(&self) -> usize {
         self.count.load(Relaxed)
     }
@@ -150,6 +155,6 @@ mod tests {
         places.pop();
         assert!(workers.place(1, &closing).is_some());
         drop(places);
-        assert_eq!((workers.open.load(Relaxed), closing.receiver_count()), (0, 0));
+        assert_eq!((workers.open(), closing.receiver_count()), (0, 0));
     }
 }

@@ -4,7 +4,7 @@
 //! none has to wait for another's processor to let go of it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -14,6 +14,7 @@ use std::{
 
 use http::HeaderValue;
 use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 use wabe_model::{AccessLog, AppProtocol, ObjectName};
 use wabe_policy::{
     http::HttpRouter,
@@ -146,6 +147,9 @@ pub(crate) struct Watched {
     before: RefCell<VecDeque<(Instant, Rc<World>)>>,
     /// Who is told whenever there is a newer one.
     told: Told,
+    /// How often one came that lacks services of the one before, and who is told of that.
+    partings: Cell<u64>,
+    parted: Notify,
 }
 
 impl Watched {
@@ -159,7 +163,8 @@ impl Watched {
             memories.push_front((until, world(&before)));
         }
         let (world, read, before) = (RefCell::new(world(&read)), RefCell::new(read), RefCell::new(memories));
-        Self { source, balancers, read, world, before, told: Told::default() }
+        let (told, partings, parted) = (Told::default(), Cell::default(), Notify::new());
+        Self { source, balancers, read, world, before, told, partings, parted }
     }
 
     /// The newest that was understood.
@@ -196,6 +201,16 @@ impl Watched {
         self.world.borrow().service(dialled).is_some()
     }
 
+    /// How often there was a snapshot that lacks services of the one before.
+    pub(crate) fn partings(&self) -> u64 {
+        self.partings.get()
+    }
+
+    /// Completes at the next such one.
+    pub(crate) async fn parted(&self) {
+        self.parted.notified().await;
+    }
+
     /// Has all that is under way look whether it may go on.
     pub(crate) fn tell(&self) {
         self.told.tell();
@@ -214,6 +229,8 @@ impl Watched {
             let mut all = self.before.borrow_mut();
             all.push_front((Instant::now(), before));
             all.truncate(MEMORIES);
+            self.partings.set(self.partings.get() + 1);
+            self.parted.notify_waiters();
         }
         self.told.tell();
     }

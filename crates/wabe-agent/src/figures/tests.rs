@@ -88,7 +88,7 @@ fn subject() -> Subject {
 
 fn figures(subject: Subject, count: u64) -> Figures {
     let answers = vec![Answers { code: 200, grpc: None, reason: None, count }];
-    let requests = Requests { answers, retries: 1, durations: [0; 15], microseconds: 2500 };
+    let requests = Requests { answers, retries: 1, microseconds: 2500, ..Requests::default() };
     let backend = BackendFigures {
         service: ObjectName::new("shop", "web"),
         port: 80,
@@ -99,7 +99,7 @@ fn figures(subject: Subject, count: u64) -> Figures {
         ejected: 0,
         endpoints: Vec::new(),
     };
-    Figures { requests: vec![(subject, requests)], other: Requests::default(), backends: vec![backend] }
+    Figures { requests: vec![(subject, requests)], backends: vec![backend], ..Figures::default() }
 }
 
 #[test]

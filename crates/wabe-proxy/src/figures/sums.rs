@@ -18,6 +18,8 @@ pub(crate) struct Sums(Mutex<State>);
 pub(super) struct State {
     requests: HashMap<Subject, Requests>,
     other: Requests,
+    about: About,
+    lost_lines: u64,
     writer: Option<Writer>,
     written: Option<Instant>,
     /// How long that took.
@@ -25,6 +27,15 @@ pub(super) struct State {
     /// Something was counted since.
     news: bool,
     complained: bool,
+}
+
+/// How the proxy is, as a worker sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About {
+    /// Of the snapshot that it goes by.
+    pub(crate) generation: u64,
+    /// Callers' connections that are open.
+    pub(crate) connections: u64,
 }
 
 impl Sums {
@@ -66,8 +77,14 @@ impl State {
         }
     }
 
+    /// Adds lines that nobody took.
+    pub(super) fn lose(&mut self, lines: u64) {
+        self.lost_lines = self.lost_lines.saturating_add(lines);
+    }
+
     /// Writes, if it is time to: who is killed takes what was counted since along.
-    pub(super) fn tick(&mut self, balancers: &Balancers, now: Instant) {
+    pub(super) fn tick(&mut self, about: About, balancers: &Balancers, now: Instant) {
+        self.about = about;
         let passed = self.written.map(|it| now.saturating_duration_since(it));
         if passed.is_none_or(|it| it >= EVERY || (self.news && it >= self.took * REST)) {
             self.written = Some(now);
@@ -80,7 +97,14 @@ impl State {
         let requests = self.requests.iter().map(|(subject, it)| (subject.clone(), it.clone())).collect();
         let Some(writer) = &mut self.writer else { return };
         self.news = false;
-        let mut figures = Figures { requests, other: self.other.clone(), backends: balancers.figures(now) };
+        let mut figures = Figures {
+            requests,
+            other: self.other.clone(),
+            backends: balancers.figures(now),
+            generation: self.about.generation,
+            connections: self.about.connections,
+            lost_lines: self.lost_lines,
+        };
         let written = writer.write(&figures).or_else(|_| {
             // What was counted matters more.
             figures.backends.clear();
@@ -97,7 +121,7 @@ impl State {
     #[cfg(test)]
     pub(super) fn figures(&self) -> Figures {
         let requests = self.requests.iter().map(|(subject, it)| (subject.clone(), it.clone())).collect();
-        Figures { requests, other: self.other.clone(), backends: Vec::new() }
+        Figures { requests, other: self.other.clone(), ..Figures::default() }
     }
 }
 
@@ -143,7 +167,7 @@ mod tests {
         let tick = |milliseconds, took: Duration| {
             sums.change(|it| {
                 it.took = took;
-                it.tick(&balancers, now + Duration::from_millis(milliseconds));
+                it.tick(About::default(), &balancers, now + Duration::from_millis(milliseconds));
             });
         };
         let written = || {

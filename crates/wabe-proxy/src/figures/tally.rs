@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use wabe_model::ObjectName;
 use wabe_policy::http::TableRule;
 
-use super::{DURATIONS, EVERY, MOST_SUBJECTS, NO_ANSWER, Requests, Rule, Subject, Sums, sums};
+use super::{DURATIONS, EVERY, MOST_SUBJECTS, NO_ANSWER, Requests, Rule, Subject, Sums, sums, sums::About};
 use crate::{
     balance::Balancers,
     failure::Failure,
@@ -32,6 +32,7 @@ pub(crate) struct Tally {
     counted: RefCell<Counted>,
     /// When ways were forgotten last.
     cleared: Cell<Option<Instant>>,
+    lost_lines: Cell<u64>,
 }
 
 /// A request that is over.
@@ -50,6 +51,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) failure: Option<Failure>,
     pub(crate) tries: u32,
     pub(crate) took: Duration,
+    /// Of its body, and of the answer's.
+    pub(crate) bytes: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -100,10 +103,12 @@ impl Tally {
         requests.retries += u64::from(ended.tries.saturating_sub(1));
         requests.microseconds = requests.microseconds.saturating_add(took);
         requests.durations[DURATIONS.partition_point(|most| *most < took)] += 1;
+        requests.received.count(ended.bytes.0);
+        requests.sent.count(ended.bytes.1);
     }
 
     /// Hands over what was counted, and has it written if it is time to. What snapshots said before is let go of then.
-    pub(crate) fn tick(&self, balancers: &Balancers, now: Instant) {
+    pub(crate) fn tick(&self, about: About, balancers: &Balancers, now: Instant) {
         let mut counted = self.counted.borrow_mut();
         if self.cleared.get().is_none_or(|it| now.saturating_duration_since(it) >= EVERY) {
             self.cleared.set(Some(now));
@@ -111,13 +116,22 @@ impl Tally {
         }
         self.sums.unless_busy(|sums| {
             counted.hand_over(sums);
-            sums.tick(balancers, now);
+            sums.lose(self.lost_lines.take());
+            sums.tick(about, balancers, now);
         });
     }
 
     /// Hands over what was counted, for the last time.
     pub(crate) fn end(&self) {
-        self.sums.change(|sums| self.counted.borrow_mut().hand_over(sums));
+        self.sums.change(|sums| {
+            self.counted.borrow_mut().hand_over(sums);
+            sums.lose(self.lost_lines.take());
+        });
+    }
+
+    /// Counts lines of the access log that nobody took.
+    pub(crate) fn lose(&self, lines: u64) {
+        self.lost_lines.set(self.lost_lines.get() + lines);
     }
 }
 
@@ -198,6 +212,9 @@ fn reason(failure: Failure) -> &'static str {
         | Failure::TooMany(_)
         | Failure::Injected(_)
         | Failure::NoHealthyEndpoint
+        | Failure::ConnectFailed
+        | Failure::ConnectTimeout(_)
+        | Failure::ConnectionLimit
         | Failure::Policy
         | Failure::Forbidden
         | Failure::AmbiguousPath
@@ -205,11 +222,16 @@ fn reason(failure: Failure) -> &'static str {
         | Failure::NoSocket
         | Failure::Overflow
         | Failure::BadAnswer
+        | Failure::UpstreamBroke
+        | Failure::CallerLeft
+        | Failure::StreamIdle(_)
         | Failure::RequestTimeout(_)
         | Failure::BackendTimeout(_)
         | Failure::CallerDeadline(_)
         | Failure::SlowHead
         | Failure::SlowBody
+        | Failure::BadHttp2
+        | Failure::Http2Abuse
         | Failure::Ending
         | Failure::TooManyConnections
         | Failure::BadHost
@@ -248,6 +270,7 @@ mod tests {
             failure: None,
             tries: 1,
             took: Duration::from_millis(1),
+            bytes: (0, 0),
         }
     }
 

@@ -11,7 +11,6 @@ use std::{
 };
 
 use http::Version;
-use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     net::TcpStream,
     select,
@@ -24,7 +23,6 @@ use crate::{
     access,
     answer::Answerer,
     body::Source,
-    bounds::Bounds,
     exchange::{Over, Switched, exchange},
     failure::Failure,
     head::Head,
@@ -33,7 +31,7 @@ use crate::{
     tunnel,
     upstream::Http1,
     websocket,
-    wire::{Reader, Writer, close, split},
+    wire::{Reader, Writer, close, close_behind_body, expect_to_read, split},
     world::News,
 };
 
@@ -45,10 +43,15 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
     expect_to_read(&stream, Some(proxy.bounds.body));
     let (mut reader, mut writer) = split(stream);
     reader.buffer = first;
-    let (idle, lingering) = (pin!(sleep(proxy.bounds.idle)), pin!(lingering(proxy.closing.subscribe())));
-    let closing = proxy.closing.subscribe();
-    let mut patience =
-        Patience { bounds: proxy.bounds, idle, lingering, closing, served: false, asleep: false };
+    let (idle, closing) = (pin!(sleep(proxy.bounds.idle)), proxy.closing.subscribe());
+    let lingering = pin!(async {
+        select! {
+            () = lingering(proxy.closing.subscribe()) => {}
+            () = unled(proxy, caller) => {}
+        }
+    });
+    let parted = proxy.watched.partings();
+    let mut patience = Patience { proxy, parted, idle, lingering, closing, served: false, asleep: false };
     let limits = Limits::default();
     let (closes, news) = (Cell::new(false), proxy.watched.news());
     loop {
@@ -68,7 +71,7 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         };
         patience.served = true;
         // A caller that closes its direction waits for nothing: nginx and Envoy see it so, too.
-        writer.heeds = true;
+        writer.heed();
         let led_here = proxy.watched.is_led_here(caller.dialled);
         closes.set(!persistent || patience.is_closing() || !led_here);
         let mut decoder = BodyDecoder::new(framing, &limits);
@@ -88,6 +91,9 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         match over {
             Over::Answered if decoder.is_done() && !closes.get() => {}
             // What is left of the request's body would be taken for the next request.
+            Over::Answered if !decoder.is_done() => {
+                return Box::pin(close_behind_body(reader, writer)).await;
+            }
             Over::Answered => return Box::pin(close(reader, writer)).await,
             // Where the connection's end is the answer's, it would seem whole.
             Over::Broken if version == Version::HTTP_10 => return writer.reset(),
@@ -117,8 +123,8 @@ async fn carry_on(
     let case = Case { proxy, caller, endpoint: &endpoint, news };
     let revoked = async { record.refused(case.revoked(&mut head).await) };
     // Whoever talks something else may let the other end wait for as long as it likes.
-    expect_to_read(ours.0.stream(), None);
     let Http1 { reader, writer, .. } = *connection;
+    [&ours.0, &reader].iter().for_each(|it| expect_to_read(it.stream(), None));
     let theirs = (reader, writer);
     let moved = if is_websocket {
         websocket::between(proxy, &mut closing, ours, theirs, revoked).await
@@ -128,13 +134,6 @@ async fn carry_on(
     record.tunnelled(moved);
 }
 
-/// Has the kernel end a connection whose other end takes nothing of what it is sent for so long.
-pub(super) fn expect_to_read(stream: &TcpStream, patience: Option<Duration>) {
-    let milliseconds = patience.map_or(0, |it| u32::try_from(it.as_millis()).unwrap_or(u32::MAX));
-    // Without it, it may take its time.
-    let _ = set_tcp_user_timeout(stream, milliseconds);
-}
-
 /// Completes once the proxy is to end and a while has gone by.
 pub(super) async fn lingering(mut closing: watch::Receiver<bool>) {
     if closing.wait_for(|it| *it).await.is_ok() {
@@ -142,10 +141,27 @@ pub(super) async fn lingering(mut closing: watch::Receiver<bool>) {
     }
 }
 
+/// Completes some time after callers of what this one dialled are led here no more: long before that is forgotten, but not while what
+/// they asked for may be on its way.
+pub(super) async fn unled(proxy: &Proxy, caller: &Caller) {
+    loop {
+        proxy.watched.parted().await;
+        if !proxy.watched.is_led_here(caller.dialled) {
+            sleep(LINGER).await;
+            if !proxy.watched.is_led_here(caller.dialled) {
+                return;
+            }
+        }
+    }
+}
+
 /// What ends the wait for a request. Made once for each connection: timers of each request would cost more than they are for.
 struct Patience<'a, L> {
-    bounds: Bounds,
+    proxy: &'a Proxy,
+    /// As often had services gone when it was made.
+    parted: u64,
     idle: Pin<&'a mut Sleep>,
+    /// Of the proxy that is to end, and of callers that are led here no more.
     lingering: Pin<&'a mut L>,
     closing: watch::Receiver<bool>,
     /// There was a request since `idle` was set.
@@ -161,7 +177,9 @@ impl<L: Future<Output = ()>> Patience<'_, L> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // They wake this task; until then it is of no use to ask them.
-        if self.asleep && !self.idle.is_elapsed() && matches!(self.closing.has_changed(), Ok(false)) {
+        let is_quiet =
+            matches!(self.closing.has_changed(), Ok(false)) && self.proxy.watched.partings() == self.parted;
+        if self.asleep && !self.idle.is_elapsed() && is_quiet {
             return Poll::Pending;
         }
         self.asleep = true;
@@ -172,7 +190,7 @@ impl<L: Future<Output = ()>> Patience<'_, L> {
             if !mem::take(&mut self.served) {
                 return Poll::Ready(());
             }
-            self.idle.as_mut().reset(Instant::now() + self.bounds.idle);
+            self.idle.as_mut().reset(Instant::now() + self.proxy.bounds.idle);
         }
         Poll::Pending
     }
@@ -239,7 +257,7 @@ async fn next<L: Future<Output = ()>>(
                 () = patience.ends() => return Next::Over,
             }
         } else {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience.bounds.head);
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience.proxy.bounds.head);
             match timeout_at(deadline, reader.fill()).await {
                 Ok(got) => got,
                 Err(_) => return Next::Slow,

@@ -16,15 +16,17 @@ use tokio::{
 };
 
 use crate::{
-    answer::Answerer,
+    access::Asked,
+    answer::{Answerer, Protocol},
     body::Source,
     drain::is_true,
     exchange::exchange,
+    failure::Failure,
     serve::{
         Caller, Proxy,
-        http1::{LINGER, expect_to_read},
+        http1::{LINGER, unled},
     },
-    wire::{Prefixed, close, split},
+    wire::{Prefixed, close, expect_to_read, split},
 };
 
 mod lent;
@@ -63,8 +65,11 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
     let lent = Lent::new(&owned);
     let mut connection = match timeout(proxy.bounds.head, settings.handshake::<_, Bytes>(lent)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(?caller, %error, "no HTTP/2"),
-        Err(_) => return tracing::debug!(?caller, "HTTP/2 was not begun in time"),
+        Ok(Err(error)) => {
+            tracing::debug!(?caller, %error, "no HTTP/2");
+            return ended(proxy, caller, Failure::BadHttp2);
+        }
+        Err(_) => return ended(proxy, caller, Failure::SlowHead),
     };
     let mut closing = proxy.closing.subscribe();
     serve_streams(proxy, caller, &mut connection, &owned, &mut closing).await;
@@ -83,7 +88,7 @@ async fn serve_streams(
     owned: &Owned,
     closing: &mut watch::Receiver<bool>,
 ) {
-    let (mut told, mut ended) = (false, false);
+    let (mut told, mut over) = (false, false);
     let mut drains = pin!(is_true(closing));
     let mut late = pin!(async {
         proxy.drain.over().await;
@@ -93,6 +98,7 @@ async fn serve_streams(
     let (under_way, mut served) = (Rc::new(()), false);
     let mut idle = pin!(sleep(proxy.bounds.idle));
     let mut abused = pin!(owned.abused(proxy.bounds.head));
+    let mut unled = pin!(unled(proxy, caller));
     loop {
         // `accept` reads until nothing is left or tokio's budget is spent, so all else goes without: who never pauses would else
         // keep it from being heard.
@@ -101,6 +107,11 @@ async fn serve_streams(
             next = connection.accept() => next,
             () = unconstrained(&mut drains), if !told => {
                 // Those that are under way may end: the caller learns which these are (RFC 9113, section 6.8).
+                connection.graceful_shutdown();
+                told = true;
+                continue;
+            }
+            () = unconstrained(&mut unled), if !told => {
                 connection.graceful_shutdown();
                 told = true;
                 continue;
@@ -119,18 +130,18 @@ async fn serve_streams(
                 idle.as_mut().reset(Instant::now() + patience);
                 continue;
             }
-            abuse = unconstrained(&mut abused), if !ended => {
+            abuse = unconstrained(&mut abused), if !over => {
                 // Nothing else can come while a head does (section 4.3).
-                tracing::debug!(?caller, "{abuse}");
+                ended(proxy, caller, abuse);
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                (told, ended, served) = (true, true, false);
+                (told, over, served) = (true, true, false);
                 idle.as_mut().reset(Instant::now() + LINGER);
                 continue;
             }
-            () = unconstrained(&mut late), if !ended => {
+            () = unconstrained(&mut late), if !over => {
                 // Each was ended where it is answered. A caller that does not hear of that is not waited for.
                 connection.abrupt_shutdown(Reason::NO_ERROR);
-                ended = true;
+                over = true;
                 continue;
             }
         };
@@ -150,11 +161,24 @@ async fn serve_streams(
             }
             Some(Err(error)) => {
                 tracing::debug!(?caller, %error, "a caller's connection broke");
+                // Callers may go as they like; what they say must be HTTP/2.
+                if error.is_library() && !over {
+                    let is_flood = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                    ended(proxy, caller, if is_flood { Failure::Http2Abuse } else { Failure::BadHttp2 });
+                }
                 return;
             }
             None => return,
         }
     }
+}
+
+/// Tells why a connection is ended, which none of its requests can.
+fn ended(proxy: &Proxy, caller: &Caller, why: Failure) {
+    let (world, service) = proxy.watched.in_force(caller.dialled);
+    let mut record = proxy.log.record(caller, Asked::unknown());
+    (record.service, record.world, record.failure) = (service, Some(world), Some(why));
+    record.protocol = Some(Protocol::Http2);
 }
 
 async fn answer(

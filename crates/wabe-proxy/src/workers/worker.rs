@@ -93,7 +93,7 @@ async fn tick(proxy: Rc<Proxy>) {
             proxy.watched.tell();
         }
         proxy.log.flush();
-        proxy.log.tally.tick(&proxy.balancers, Instant::now());
+        proxy.log.tally.tick(proxy.about(), &proxy.balancers, Instant::now());
         proxy.pool.sweep();
         proxy.passed.sweep(Instant::now());
     }

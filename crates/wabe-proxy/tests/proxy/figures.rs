@@ -107,7 +107,7 @@ fn calls_of_grpc_are_counted_by_what_their_servers_say_of_them() {
         (grpc_echo(), "/fine", 0, None),
         (grpc_echo(), "/failing", 13, None),
         (grpc_echo(), "/failing/at-once", 5, None),
-        (nobody, "/fine", 14, Some("no-healthy-endpoint")),
+        (nobody, "/fine", 14, Some("connect-failed")),
     ] {
         let mut scene = Scene::new(&[server]);
         run(async {

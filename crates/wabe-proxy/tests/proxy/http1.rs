@@ -268,7 +268,7 @@ fn no_server_is_told_at_once() {
     let scene = Scene::new(&[nobody]);
     let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
+    assert!(answer.contains("x-wabe-reason: connect-failed\r\n"), "{answer}");
 }
 
 #[test]

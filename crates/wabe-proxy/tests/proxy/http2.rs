@@ -185,7 +185,7 @@ fn failures_are_told_in_grpcs_own_way() {
             (answer.status(), &answer.headers()["grpc-status"]),
             (StatusCode::OK, &HeaderValue::from_static("14"))
         );
-        assert_eq!(answer.headers()["x-wabe-reason"], "no-healthy-endpoint");
+        assert_eq!(answer.headers()["x-wabe-reason"], "connect-failed");
     });
 }
 

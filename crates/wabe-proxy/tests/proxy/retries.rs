@@ -174,7 +174,7 @@ fn a_get_is_repeated_when_the_endpoint_closes_instead_of_answering() {
 
 #[test]
 fn refused_connections_are_tried_again_if_the_rule_says_so_whatever_the_method() {
-    for (attempts, status, reason) in [(10, 200, ""), (0, 503, "no-healthy-endpoint")] {
+    for (attempts, status, reason) in [(10, 200, ""), (0, 503, "connect-failed")] {
         let heard = Heard::default();
         let address = nobody();
         // It comes back a moment later.
@@ -481,7 +481,9 @@ fn a_connection_of_many_requests_makes_room_too_once_it_has_none() {
     let mut first = scene.connect();
     let head = b"POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
     first.write_all(head).expect("written");
-    first.read_exact(&mut [0; 12]).expect("it is under way");
+    let mut status = [0; 12];
+    first.read_exact(&mut status).expect("it is under way");
+    assert_eq!(status, *b"HTTP/1.1 200");
     let mut second = scene.connect();
     second.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").expect("written");
     first.write_all(b"0\r\n\r\n").expect("written");
@@ -526,7 +528,7 @@ fn a_caller_that_keeps_its_body_back_has_no_endpoint_ejected() {
     });
     for _ in 0..2 {
         let part = b"POST / HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: 9\r\n\r\nnot all";
-        assert_answer(&scene.say(part), 504, "request-timeout");
+        assert_answer(&scene.say(part), 408, "slow-body");
     }
     let got = |heard: &Heard| heard.all().iter().any(|it| !it.is_empty());
     let both = || got(&one) && got(&other);
@@ -680,7 +682,7 @@ fn an_injected_delay_ends_with_the_time_of_the_request() {
         rule["timeouts"]["request"] = milliseconds(50);
         rule["guards"] = json!({ "limit": null, "fault": fault, "missing": false });
     });
-    assert_answer(&get(&scene), 504, "request-timeout");
+    assert_answer(&get(&scene), 504, "injected-fault");
     assert_eq!(heard.all(), [""; 0]);
 }
 

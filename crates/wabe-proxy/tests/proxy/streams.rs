@@ -403,7 +403,7 @@ fn without_an_endpoint_connections_are_reset_and_requests_are_told() {
     let scene = speaking("detect", &[nobody()]);
     let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    assert!(answer.contains("x-wabe-reason: no-healthy-endpoint\r\n"), "{answer}");
+    assert!(answer.contains("x-wabe-reason: connect-failed\r\n"), "{answer}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{http2_frames::Frames, wire::Prefixed};
+use crate::{failure::Failure, http2_frames::Frames, wire::Prefixed};
 
 /// What is lent.
 #[derive(Debug)]
@@ -55,11 +55,11 @@ impl Owned {
 
     /// Completes once the caller is no longer to be put up with, and says why: a head has been under way for so long, or frames
     /// come that carry nothing. To be polled by the task that has the connection read: nothing else wakes it.
-    pub(super) async fn abused(&self, patience: Duration) -> &'static str {
+    pub(super) async fn abused(&self, patience: Duration) -> Failure {
         let flooded = poll_fn(|_| if self.is_flooded.get() { Poll::Ready(()) } else { Poll::Pending });
         select! {
-            () = flooded => "next to nothing that came carries anything",
-            () = self.slow_head(patience) => "a head came too slowly",
+            () = flooded => Failure::Http2Abuse,
+            () = self.slow_head(patience) => Failure::SlowHead,
         }
     }
 
