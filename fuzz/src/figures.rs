@@ -59,6 +59,9 @@ pub fn seeds() -> Vec<Seed> {
         requests: vec![(subject, Requests { answers, retries: 1, ..Requests::default() })],
         other: Requests::default(),
         backends: vec![backend],
+        generation: 4,
+        connections: 9,
+        lost_lines: 1,
     };
     let text = |figures: &Figures| serde_json::to_vec(figures).expect("numbers and texts");
     vec![

@@ -285,8 +285,11 @@ pub(crate) async fn forward(
                 }
                 // A caller that keeps its body back is not held against the endpoint, and comes no sooner to another one.
                 let is_callers = reach == Reach::Waiting;
-                let failure =
-                    if is_callers && failure.is_routes_time() { Failure::SlowBody } else { failure };
+                let failure = if is_callers && failure.is_routes_time() && told.grpc.is_none() {
+                    Failure::SlowBody
+                } else {
+                    failure
+                };
                 if let Some(outcome) = outcome(failure).filter(|_| !is_callers) {
                     under_way.done(Instant::now(), outcome);
                 }

@@ -356,6 +356,22 @@ fn who_is_led_here_no_more_is_served_on_and_told_to_come_again() {
 }
 
 #[test]
+fn who_is_led_here_no_more_and_asks_for_nothing_is_left_before_it_is_forgotten() {
+    let scene = Scene::new(&[answering(&Heard::default(), OK)]);
+    let mut kept = scene.connect();
+    kept.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+    let mut answer = [0; OK.len()];
+    kept.read_exact(&mut answer).expect("an answer");
+    scene.lead_nobody();
+    let since = std::time::Instant::now();
+    assert_eq!(kept.read(&mut [0; 1]).expect("an end in order"), 0);
+    assert!(
+        since.elapsed() > std::time::Duration::from_secs(3),
+        "what it asked for might have been on its way"
+    );
+}
+
+#[test]
 fn fields_of_one_connection_end_there_and_no_others() {
     let heard = Heard::default();
     let scene = Scene::new(&[answering(&heard, OK)]);

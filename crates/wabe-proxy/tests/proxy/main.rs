@@ -18,4 +18,6 @@ mod retries;
 mod revoked;
 mod scene;
 mod streams;
+mod told;
+mod uploads;
 mod workers;

@@ -71,6 +71,24 @@ fn no_more_copies_are_under_way_than_there_may_be() {
 }
 
 #[test]
+fn a_mirror_of_the_rule_sees_nothing_of_what_is_for_one_backend() {
+    let (heard, copies) = (Heard::default(), Heard::default());
+    let changes = |value: &str| json!({ "requestHeaders": { "set": [["x-secret", value], ["x-of", value]], "add": [], "remove": [] } });
+    let scene = mirrored_as(answering(&heard, OK), answering(&copies, OK), |rule| {
+        rule["filters"].as_array_mut().expect("a list").push(changes("rule"));
+        rule["backends"][0]["filters"] = json!([
+            changes("backend"),
+            { "rewrite": { "hostname": null, "path": { "full": "/v1" } } },
+        ]);
+    });
+    assert_answer(&get(&scene), 200, "");
+    let (request, copy) = (&heard.all()[0], &copies.wait(1)[0]);
+    assert!(request.starts_with("GET /v1 ") && request.contains("x-secret: backend\r\n"), "{request}");
+    assert!(copy.starts_with("GET / ") && copy.contains("x-secret: rule\r\n"), "{copy}");
+    assert!(copy.contains("x-forwarded-for: 127.0.0.1\r\n"), "{copy}");
+}
+
+#[test]
 fn a_mirror_gets_a_call_of_grpc() {
     let copies = Heard::default();
     let scene = mirrored(grpc_echo(), grpc_echo_that_tells(&copies));

@@ -8,14 +8,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    recv, sendmsg, shutdown, socketpair,
+    bind, recv, sendmsg, shutdown, socketpair, sockopt::set_socket_reuseport,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,6 +47,8 @@ pub struct Scene {
     snapshot: Mutex<Value>,
     /// The generations for which it asked for sockets.
     asked: Arc<Mutex<Vec<u64>>>,
+    /// The sockets that it is given all have one port.
+    one_port: Arc<AtomicBool>,
 }
 
 /// Serves one connection.
@@ -98,7 +103,7 @@ impl Scene {
         change(&mut snapshot);
         let workers = snapshot["workers"].clone();
         let file = put(&folder, snapshot.clone());
-        let asked = Arc::<Mutex<Vec<u64>>>::default();
+        let (asked, one_port) = (Arc::<Mutex<Vec<u64>>>::default(), Arc::<AtomicBool>::default());
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("a pair");
@@ -107,13 +112,13 @@ impl Scene {
         give(&keeper, &json!("figures"), &[OwnedFd::from(figures)]);
         give(&keeper, &json!({ "listen": { "workload": CALLER } }), &[OwnedFd::from(listener)]);
         thread::spawn({
-            let (keeper, asked) = (Arc::clone(&keeper), Arc::clone(&asked));
-            move || vend(&keeper, &asked)
+            let (keeper, asked, one_port) = (Arc::clone(&keeper), Arc::clone(&asked), Arc::clone(&one_port));
+            move || vend(&keeper, &asked, &one_port)
         });
         let options = Options { snapshot: file, bounds, drain };
         let proxy = thread::spawn(move || wabe_proxy::run(&options, theirs).expect("it runs"));
         let snapshot = Mutex::new(snapshot);
-        Self { address, keeper, proxy: Some(proxy), folder, workers, snapshot, asked }
+        Self { address, keeper, proxy: Some(proxy), folder, workers, snapshot, asked, one_port }
     }
 
     /// The same, and it has this many workers then.
@@ -140,6 +145,11 @@ impl Scene {
     /// The generations for which it asked for sockets.
     pub fn asked_for(&self) -> Vec<u64> {
         self.asked.lock().expect("no panic").clone()
+    }
+
+    /// Has it given sockets with one port from now on: there can be one connection to each server.
+    pub fn give_one_port(&self) {
+        self.one_port.store(true, Ordering::Relaxed);
     }
 
     /// A caller.
@@ -230,7 +240,8 @@ fn snapshot(address: SocketAddr, servers: &[SocketAddr]) -> Value {
 }
 
 /// The keeper's part: sockets for who asks.
-fn vend(keeper: &OwnedFd, asked: &Mutex<Vec<u64>>) {
+fn vend(keeper: &OwnedFd, asked: &Mutex<Vec<u64>>, one_port: &AtomicBool) {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("bound");
     let mut packet = [0; 256];
     while let Ok((_, length @ 1..)) = recv(keeper, &mut packet, RecvFlags::empty()) {
         let Ok(wanted) = serde_json::from_slice::<Value>(&packet[..length]) else { return };
@@ -246,7 +257,13 @@ fn vend(keeper: &OwnedFd, asked: &Mutex<Vec<u64>>) {
             let made: Vec<OwnedFd> = (0..count)
                 .map(|_| {
                     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-                    rustix::net::socket_with(domain, SocketType::STREAM, flags, None).expect("a socket")
+                    let socket = rustix::net::socket_with(domain, SocketType::STREAM, flags, None);
+                    let socket = socket.expect("a socket");
+                    if one_port.load(Ordering::Relaxed) {
+                        set_socket_reuseport(&socket, true).expect("set");
+                        bind(&socket, &taken).expect("bound");
+                    }
+                    socket
                 })
                 .collect();
             let said = json!({ "workload": sockets["workload"], "v6": v6, "generation": generation });
