@@ -16,9 +16,10 @@ use wabe_policy::{
     stream::{tcp::TcpTable, tls::TlsTable},
 };
 
-/// All that the proxy goes by, as JSON in a file that is replaced by `rename`.
+/// All that the proxy goes by, as JSON in a file that is replaced by `rename`. `Table` is the table of routes of requests in the form
+/// that its reader wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct Snapshot<Table = HttpTable> {
     /// The generation that it was made for.
     pub generation: u64,
     /// What is logged.
@@ -33,7 +34,7 @@ pub struct Snapshot {
     /// Workloads by id.
     pub workloads: BTreeMap<u32, WorkloadFacts>,
     /// The ports of services whose callers are led here.
-    pub ports: Vec<ServiceFacts>,
+    pub ports: Vec<ServiceFacts<Table>>,
     /// Where requests may go.
     pub backends: Vec<BackendFacts>,
     /// Policies that look at requests.
@@ -76,7 +77,7 @@ pub struct WorkloadFacts {
 
 /// A port of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ServiceFacts {
+pub struct ServiceFacts<Table = HttpTable> {
     /// The service.
     pub service: ObjectName,
     /// Its virtual addresses.
@@ -90,13 +91,44 @@ pub struct ServiceFacts {
     #[serde(default)]
     pub consumers: BTreeMap<String, AppProtocol>,
     /// The routes of requests that hold for it. For one caller at most one of this, `tls` and `tcp` holds: by its protocol.
-    pub table: HttpTable,
+    pub table: Table,
     /// The routes of TLS connections that hold for it.
     #[serde(default)]
     pub tls: Option<TlsTable>,
     /// The routes of connections that hold for it.
     #[serde(default)]
     pub tcp: Option<TcpTable>,
+}
+
+impl<Table> Snapshot<Table> {
+    /// The same with other tables.
+    ///
+    /// # Errors
+    /// The first of what `change` fails with.
+    pub(crate) fn with_tables<Other, Error>(
+        self,
+        mut change: impl FnMut(Table) -> Result<Other, Error>,
+    ) -> Result<Snapshot<Other>, Error> {
+        let Self { generation, access_log, workers, busy_poll, workloads, ports, backends, policies, judged } =
+            self;
+        let ports = ports.into_iter().map(|facts| {
+            let ServiceFacts { service, addresses, port, protocol, consumers, table, tls, tcp } = facts;
+            let table = change(table)?;
+            Ok(ServiceFacts { service, addresses, port, protocol, consumers, table, tls, tcp })
+        });
+        let ports = ports.collect::<Result<_, Error>>()?;
+        Ok(Snapshot {
+            generation,
+            access_log,
+            workers,
+            busy_poll,
+            workloads,
+            ports,
+            backends,
+            policies,
+            judged,
+        })
+    }
 }
 
 impl ServiceFacts {

@@ -243,7 +243,6 @@ fn reason(failure: Failure) -> &'static str {
 mod tests {
     use super::*;
     use crate::{
-        balance::Known,
         failure::one_of_each,
         figures::{Figures, REASONS},
         world::Read,
@@ -324,8 +323,7 @@ mod tests {
             "generation": 1, "ports": [], "backends": [],
             "workloads": { "1": workload("old"), "2": workload("old"), "3": workload("new") },
         });
-        let snapshot: crate::Snapshot = serde_json::from_value(snapshot).expect("a snapshot");
-        let world = Rc::new(World::of(&Read::of(snapshot, &Known::default()), &Balancers::default()));
+        let world = Rc::new(World::of(&Read::of_value(&snapshot), &Balancers::default()));
         for endpoint in [Some(1), Some(2), Some(3), Some(9), None] {
             tally.count(&Ended { world: Some(&world), endpoint, ..ended(9) });
         }
@@ -356,14 +354,13 @@ mod tests {
     fn subjects_beyond_the_limit_are_counted_together() {
         let tally = Tally::default();
         for number in 0..MOST_SUBJECTS + 7 {
-            let snapshot: crate::Snapshot = serde_json::from_value(serde_json::json!({
+            let snapshot = serde_json::json!({
                 "generation": 1,
                 "workloads": { "1": { "namespace": "a", "name": format!("w{number}"), "identity": "",
                     "v4": "10.0.0.1", "v6": "::1" } },
                 "ports": [], "backends": [],
-            }))
-            .expect("a snapshot");
-            let world = Rc::new(World::of(&Read::of(snapshot, &Known::default()), &Balancers::default()));
+            });
+            let world = Rc::new(World::of(&Read::of_value(&snapshot), &Balancers::default()));
             tally.counted.borrow_mut().ways.clear();
             tally.count(&Ended { world: Some(&world), ..ended(1) });
         }

@@ -1,7 +1,7 @@
 //! The snapshot's file, read once for all workers whenever it was replaced.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs::{self, Metadata},
     io, mem,
     net::IpAddr,
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::value::RawValue;
 use wabe_model::AccessLog;
 use wabe_policy::http::HttpRouter;
 
@@ -38,7 +39,13 @@ struct State {
     before: VecDeque<(Instant, Arc<Read>)>,
     /// The file that there is was understood; or there is none yet.
     understood: bool,
+    routers: Routers,
 }
+
+/// Tables of routes that were read, by their texts. Endpoints come and go often, and routes do not: with many regular expressions it
+/// takes a while to make them ready, and workers wait meanwhile.
+#[derive(Debug, Default)]
+struct Routers(HashMap<Box<str>, Arc<HttpRouter>>);
 
 /// What a snapshot said, in parts that are the same for all workers.
 #[derive(Debug, Default)]
@@ -67,7 +74,13 @@ struct Stamp {
 
 impl Source {
     pub(crate) fn new(path: PathBuf) -> Self {
-        let state = State { seen: None, read: Arc::default(), before: VecDeque::new(), understood: true };
+        let state = State {
+            seen: None,
+            read: Arc::default(),
+            before: VecDeque::new(),
+            understood: true,
+            routers: Routers::default(),
+        };
         Self { path, known: Known::default(), state: Mutex::new(state) }
     }
 
@@ -106,7 +119,7 @@ impl Source {
                 return Arc::clone(&state.read);
             }
         };
-        let read = serde_json::from_slice::<Snapshot>(&text);
+        let read = state.routers.read(&text);
         state.understood = read.is_ok();
         match read {
             Ok(snapshot) => {
@@ -127,8 +140,29 @@ impl Source {
     }
 }
 
+impl Routers {
+    /// What a snapshot says, with what was read before where it says the same.
+    fn read(&mut self, text: &[u8]) -> serde_json::Result<Snapshot<Arc<HttpRouter>>> {
+        let mut read = HashMap::new();
+        let snapshot = serde_json::from_slice::<Snapshot<&RawValue>>(text)?.with_tables(|table| {
+            let text = table.get();
+            if let Some(router) = read.get(text) {
+                return Ok(Arc::clone(router));
+            }
+            let router = match self.0.get(text) {
+                Some(router) => Arc::clone(router),
+                None => Arc::new(HttpRouter::new(&serde_json::from_str(text)?)),
+            };
+            read.insert(Box::from(text), Arc::clone(&router));
+            serde_json::Result::Ok(router)
+        })?;
+        self.0 = read;
+        Ok(snapshot)
+    }
+}
+
 impl Read {
-    pub(crate) fn of(snapshot: Snapshot, known: &Known) -> Self {
+    pub(crate) fn of(snapshot: Snapshot<Arc<HttpRouter>>, known: &Known) -> Self {
         let Snapshot {
             generation,
             access_log,
@@ -142,7 +176,7 @@ impl Read {
         } = snapshot;
         let services = ports.into_iter().map(|facts| {
             let service = Service {
-                router: Arc::new(HttpRouter::new(&facts.table)),
+                router: facts.table,
                 name: facts.service,
                 port: facts.port,
                 protocol: facts.protocol,
@@ -182,5 +216,69 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             size: metadata.size(),
         }
+    }
+}
+
+#[cfg(test)]
+impl Read {
+    /// Of a snapshot that a test writes.
+    pub(crate) fn of_value(snapshot: &serde_json::Value) -> Self {
+        let snapshot = Routers::default().read(snapshot.to_string().as_bytes()).expect("a snapshot");
+        Self::of(snapshot, &Known::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn snapshot(prefixes: &[&str], weight: u32) -> Vec<u8> {
+        let port = |(number, prefix): (usize, &&str)| {
+            let rule = json!({
+                "kind": "HTTPRoute", "route": { "namespace": "shop", "name": "web" }, "rule": 0, "name": null,
+                "filters": [], "backends": [], "timeouts": {}, "retry": null,
+            });
+            let row = json!({ "condition": { "path": { "prefix": prefix } }, "rule": rule });
+            json!({
+                "service": { "namespace": "shop", "name": format!("web-{number}") }, "addresses": ["10.0.0.1"],
+                "port": 80 + number, "table": { "producer": [row], "consumers": {} },
+            })
+        };
+        let ports: Vec<_> = prefixes.iter().enumerate().map(port).collect();
+        let endpoint = json!({ "workload": 1, "v4": "10.0.0.2", "v6": "::2", "port": 80, "weight": weight });
+        let backend = json!({
+            "service": { "namespace": "shop", "name": "web-0" }, "port": 80, "endpoints": [endpoint],
+        });
+        let all = json!({ "generation": weight, "workloads": {}, "ports": ports, "backends": [backend] });
+        all.to_string().into_bytes()
+    }
+
+    #[test]
+    fn tables_that_stay_as_they_are_are_made_ready_once() {
+        let mut routers = Routers::default();
+        let mut read = |prefixes: &[&str], weight| {
+            let snapshot = routers.read(&snapshot(prefixes, weight)).expect("a snapshot");
+            assert_eq!(snapshot.backends[0].endpoints[0].weight, weight);
+            snapshot.ports.into_iter().map(|it| it.table).collect::<Vec<_>>()
+        };
+        let first = read(&["/a", "/b", "/a"], 1);
+        assert!(Arc::ptr_eq(&first[0], &first[2]) && !Arc::ptr_eq(&first[0], &first[1]));
+        let second = read(&["/a", "/c", "/a"], 2);
+        assert!(Arc::ptr_eq(&first[0], &second[0]) && !Arc::ptr_eq(&first[1], &second[1]));
+        // What is in no snapshot is not kept.
+        let third = read(&["/a", "/b"], 3);
+        assert!(Arc::ptr_eq(&first[0], &third[0]) && !Arc::ptr_eq(&first[1], &third[1]));
+    }
+
+    #[test]
+    fn a_table_that_cant_be_understood_leaves_all_as_it_was() {
+        let mut routers = Routers::default();
+        let first = routers.read(&snapshot(&["/a"], 1)).expect("a snapshot").ports.remove(0).table;
+        let wrong = String::from_utf8(snapshot(&["/a", "/b"], 2)).expect("text").replace("\"/b\"", "7");
+        routers.read(wrong.as_bytes()).expect_err("a prefix is a text");
+        let second = routers.read(&snapshot(&["/a"], 3)).expect("a snapshot").ports.remove(0).table;
+        assert!(Arc::ptr_eq(&first, &second));
     }
 }

@@ -5,7 +5,11 @@ use std::{
     net::TcpStream,
     sync::{Mutex, mpsc},
     thread,
+    time::{Duration, Instant},
 };
+
+use socket2::SockRef;
+use wabe_proxy::Bounds;
 
 use crate::{
     http1::{OK, answering, read_request},
@@ -113,7 +117,8 @@ fn another_protocol_begins_behind_the_body() {
     let said = "POST / HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: echo\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
     caller.write_all(said.as_bytes()).expect("written");
     assert!(head(&mut caller).starts_with("HTTP/1.1 101 "));
-    caller.write_all(b"5\r\nworld\r\n0\r\n\r\nnew words").expect("written");
+    // The proxy's own chunks have no extension.
+    caller.write_all(b"5;a=b\r\nworld\r\n0\r\n\r\nnew words").expect("written");
     caller.shutdown(std::net::Shutdown::Write).expect("ended");
     let all = heard.wait(1)[0].clone();
     assert_eq!(all, "5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\nnew words");
@@ -150,6 +155,29 @@ fn what_follows_a_tunnel_that_was_refused_is_no_request() {
     assert_eq!(heard.all().len(), 1, "{:?}", heard.all());
 }
 
+#[test]
+fn an_endpoint_that_takes_nothing_is_left() {
+    let bounds = Bounds { body: Duration::from_secs(1), ..Bounds::default() };
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let scene = Scene::bounded(
+        &[server(move |mut stream| {
+            head(&mut stream);
+            let _ = released.lock().expect("no panic").recv_timeout(PATIENCE * 2);
+        })],
+        bounds,
+        |snapshot| snapshot["ports"][0]["protocol"] = "http".into(),
+    );
+    let said = format!("POST / HTTP/1.1\r\nhost: web\r\ncontent-length: {}\r\n\r\n", 64 * MEGABYTE);
+    let mut caller = scene.connect();
+    caller.set_write_timeout(Some(PATIENCE)).expect("a time");
+    caller.write_all(said.as_bytes()).expect("written");
+    // All of it is taken, if only to be thrown away, or some of it.
+    let taken = caller.write_all(&vec![b'a'; 64 * MEGABYTE]);
+    assert!(taken.is_ok_and(|()| head(&mut caller).starts_with("HTTP/1.1 502 ")), "nobody takes more");
+    release.send(()).expect("awaited");
+}
+
 /// Whatever the endpoint is asked for: its end shows when the proxy let go.
 #[test]
 fn a_caller_that_leaves_is_noticed_behind_what_it_sent() {
@@ -162,6 +190,9 @@ fn a_caller_that_leaves_is_noticed_behind_what_it_sent() {
         if head.contains("/stuck") {
             // It reads nothing more until the caller has left for long.
             let _ = goes_on.lock().expect("no panic").recv_timeout(PATIENCE);
+        } else {
+            // Much waits meanwhile.
+            thread::sleep(Duration::from_millis(300));
         }
         let mut sink = vec![0; MEGABYTE];
         let end = loop {
@@ -177,20 +208,34 @@ fn a_caller_that_leaves_is_noticed_behind_what_it_sent() {
     let ended = || is_gone.recv_timeout(PATIENCE).expect("the endpoint's connection ends");
     // Much of the body waits in the proxy, and before it.
     let mut caller = scene.connect();
-    caller.set_write_timeout(Some(std::time::Duration::from_millis(500))).expect("a time");
+    caller.set_write_timeout(Some(Duration::from_millis(500))).expect("a time");
     let said = format!("POST /stuck HTTP/1.1\r\nhost: web\r\ncontent-length: {}\r\n\r\n", 64 * MEGABYTE);
     caller.write_all(said.as_bytes()).expect("written");
     let _ = caller.write_all(&vec![b'a'; 64 * MEGABYTE]);
+    // An end in order would come behind all that it wrote.
+    SockRef::from(&caller).set_linger(Some(Duration::ZERO)).expect("set");
     drop(caller);
-    thread::sleep(std::time::Duration::from_millis(2500));
+    let is_told = || {
+        let figures = scene.figures().unwrap_or_default();
+        figures
+            .requests
+            .iter()
+            .flat_map(|it| &it.1.answers)
+            .any(|it| it.reason.as_deref() == Some("no-answer"))
+    };
+    let since = Instant::now();
+    while !is_told() {
+        assert!(since.elapsed() < PATIENCE / 2, "the endpoint still takes nothing");
+        thread::sleep(Duration::from_millis(50));
+    }
     go_on.send(()).expect("awaited");
     assert_eq!(ended(), "closed");
     // All of the body came, and nothing else does.
     let mut caller = scene.connect();
-    let said = format!("POST / HTTP/1.1\r\nhost: web\r\ncontent-length: {MEGABYTE}\r\n\r\n");
+    let said = format!("POST / HTTP/1.1\r\nhost: web\r\ncontent-length: {}\r\n\r\n", 32 * MEGABYTE);
     caller.write_all(said.as_bytes()).expect("written");
-    caller.write_all(&vec![b'a'; MEGABYTE]).expect("written");
-    thread::sleep(std::time::Duration::from_millis(200));
+    caller.write_all(&vec![b'a'; 32 * MEGABYTE]).expect("written");
+    thread::sleep(Duration::from_millis(500));
     drop(caller);
     assert_eq!(ended(), "closed");
 }
