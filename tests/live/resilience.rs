@@ -11,6 +11,8 @@ use wabe_tests::{
 };
 
 const CALLER: &str = "shop/caller";
+/// May have one connection, which the proxy's own needs a second one behind.
+const LIMITED: &str = "shop/limited";
 /// Longer than this test waits for anything.
 const GRACE: Duration = Duration::from_secs(600);
 const CONFIG: &str = "---\napiVersion: mesh.wabe.dev/v1alpha1\nkind: MeshConfig\nmetadata: {name: mesh}\nspec: {accessLog: all}\n";
@@ -145,6 +147,12 @@ fn resilience() {
             "shop/mixed",
             json!({ "outlierDetection": { "consecutive5xxErrors": 2, "baseEjectionTime": "300s", "maxEjectionPercent": 50 } }),
         ),
+        &Workload::idle(LIMITED).with("limits", json!({ "outbound": { "connections": 1 } })),
+        &led("shop/ejecting").with("selector", json!({ "app": "one" })),
+        &Rule::new(
+            "shop/ejecting",
+            json!({ "outlierDetection": { "consecutive5xxErrors": 1, "baseEjectionTime": "300s", "maxEjectionPercent": 100 } }),
+        ),
         &Workload::web("shop/near").label("tier", "zones").with("locality", zone("a")),
         &Workload::web("shop/distant").label("tier", "zones").with("locality", zone("b")),
         &led("shop/zones").with("selector", json!({ "tier": "zones" })),
@@ -185,6 +193,7 @@ fn resilience() {
             requests_of_one_user_go_to_one_replica,
             what_is_more_than_a_service_takes_is_refused_at_once,
             a_replica_that_fails_gets_no_more,
+            a_limit_of_the_caller_is_held_against_no_replica,
             near_replicas_serve_as_long_as_there_are_some,
             the_faster_replica_gets_nearly_all,
             a_new_replica_gets_little_at_first_and_half_at_last,
@@ -318,6 +327,21 @@ fn a_replica_that_fails_gets_no_more(mesh: &TestMesh) {
         (!ejected.is_empty()).then_some(ejected)
     });
     assert_eq!(ejected, ["shop/broken"]);
+}
+
+fn a_limit_of_the_caller_is_held_against_no_replica(mesh: &TestMesh) {
+    for _ in 0..3 {
+        let answered =
+            mesh.exec(LIMITED, &["curl", "-sSi", "--max-time", "10", "http://ejecting.shop/"]).success();
+        assert!(answered.stdout.contains("x-wabe-reason: connection-limit\r\n"), "{answered}");
+    }
+    assert_eq!(status(mesh, &["http://ejecting.shop/"]), "200");
+    let score = eventually("the proxy tells of it", || {
+        let explained = mesh.json(&["explain", CALLER, "ejecting.shop:80", "--http", "GET /"]);
+        let live = explained["backends"][0]["endpoints"][0]["live"].clone();
+        live["latency"].is_number().then_some(live)
+    });
+    assert_eq!(score["ejectedFor"], Value::Null, "{score}");
 }
 
 fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {
