@@ -54,7 +54,7 @@ pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::{AccessLog, MeshConfig};
 pub use name::{ObjectKey, ObjectName};
 pub use objects::{Object, Objects};
-pub use plain_path::{is_plain_path, same_escapes};
+pub use plain_path::{is_plain_path, same_escapes, without_escapes};
 pub use policy::{AuthorizationPolicy, HeaderCondition, Operation, PolicyAction, Rule, Source, StringMatch};
 pub use reference_grant::{GrantFrom, GrantTo, ReferenceGrant};
 pub use route::{InvalidBackend, Reference, Route, RouteRule};

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 /// Whether all servers take this path (of a request, without its query) for the same: one that begins with `/`, or `*`.
 ///
-/// No empty segment but the last, none that is `.` or `..` (nor with parameters, as `..;a`), no backslash, no control
+/// No empty segment but the last, none that is `.` or `..` (nor with parameters, as `..;a` and `..%3Ba`), no backslash, no control
 /// character, space or byte beyond ASCII; and no escape of a slash, a backslash, a control character or of one that needs
-/// none (RFC 3986, section 2.3). What is left can be compared as text, once escapes are written alike ([`same_escapes`]).
+/// none (RFC 3986, section 2.3). What is left can be compared as text, once escapes are written alike ([`same_escapes`]), but for
+/// characters that may be escaped or not, as `:` may: see [`without_escapes`].
 #[must_use]
 pub fn is_plain_path(path: &str) -> bool {
     if path == "*" {
@@ -15,7 +16,8 @@ pub fn is_plain_path(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
-        let name = segment.split(';').next().unwrap_or_default();
+        let read = without_escapes(segment);
+        let name = read.split(';').next().unwrap_or_default();
         let is_last = segments.peek().is_none();
         if (segment.is_empty() && !is_last) || name == "." || name == ".." || !is_plain_segment(segment) {
             return false;
@@ -39,16 +41,46 @@ pub fn same_escapes(path: &str) -> Cow<'_, str> {
     Cow::Owned(path.char_indices().map(capital).collect())
 }
 
+/// The path with the characters themselves where visible ones of ASCII are escaped, as `:` in `/a%3Ab`; borrowed if none is.
+///
+/// RFC 3986 (section 2.2) says that the two forms differ, and most servers take them for the same. Escapes of `%` stay, since
+/// what follows would become one, and so do those that no plain path has.
+#[must_use]
+pub fn without_escapes(path: &str) -> Cow<'_, str> {
+    let itself = |part: &str| {
+        escaped(part).filter(|it| it.is_ascii_graphic() && *it != b'%' && !is_told_otherwise(*it))
+    };
+    let mut parts = path.split('%');
+    let first = parts.next().unwrap_or_default();
+    if !parts.clone().any(|part| itself(part).is_some()) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = first.to_owned();
+    for part in parts {
+        if let Some(byte) = itself(part) {
+            out.push(char::from(byte));
+            out.push_str(&part[2..]);
+        } else {
+            out.push('%');
+            out.push_str(part);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What is escaped by a `%` and this text behind it; `None` if that is no escape.
+fn escaped(text: &str) -> Option<u8> {
+    let digits = text.get(..2).filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
 fn is_plain_segment(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let mut place = 0;
     while let Some(byte) = bytes.get(place) {
         match byte {
             b'%' => {
-                let escape =
-                    bytes.get(place + 1..place + 3).filter(|it| it.iter().all(u8::is_ascii_hexdigit));
-                let value = escape.and_then(|it| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok());
-                if value.is_none_or(is_told_otherwise) {
+                if escaped(&segment[place + 1..]).is_none_or(is_told_otherwise) {
                     return false;
                 }
                 place += 3;
@@ -79,6 +111,7 @@ mod tests {
             "/a.b/..c/.well-known",
             "/a;v=1/b",
             "/a%20b/%C3%A9",
+            "/a%3Ab%40c%3B/..a%3Bb",
             "/%25",
             "/pkg.Service/Method",
             "/a:b@c,d(e)!$&'*+=",
@@ -103,6 +136,8 @@ mod tests {
             "/a/..",
             "/..;/a",
             "/a/.;x=1/b",
+            "/a/..%3B/b",
+            "/a/.%3bx=1",
             "/%2e%2e/a",
             "/%2E",
             "/a%2Fb",
@@ -123,6 +158,35 @@ mod tests {
             "example.com:80",
         ] {
             assert!(!is_plain_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn visible_characters_are_themselves() {
+        for (path, want) in [
+            ("/a%3Ab%40c", "/a:b@c"),
+            ("/%21%22%23%24%26%27%28%29%2A%2B%2C", "/!\"#$&'()*+,"),
+            ("/%3B%3C%3D%3E%3F%5B%5D%5E%60%7B%7C%7D", "/;<=>?[]^`{|}"),
+            ("/%3a%3A", "/::"),
+            ("/%C3%A9%3A", "/%C3%A9:"),
+            ("/\u{e9}%3A\u{e9}", "/\u{e9}:\u{e9}"),
+        ] {
+            assert_eq!(without_escapes(path), want, "{path}");
+        }
+        for same in [
+            "/",
+            "*",
+            "/a:b",
+            "/%25",
+            "/%253A",
+            "/%2F%5C",
+            "/%61%7E%2E%2D%5F",
+            "/%20%00%7F",
+            "/%",
+            "/%3",
+            "/%\u{e9}",
+        ] {
+            assert!(matches!(without_escapes(same), Cow::Borrowed(it) if it == same), "{same}");
         }
     }
 

@@ -93,7 +93,8 @@ pub struct Operation {
     /// None of these methods.
     #[serde(default)]
     pub not_methods: Vec<StringMatch>,
-    /// Paths without their query, with escapes in capitals; gRPC: `/package.Service/Method`.
+    /// Paths without their query, with escapes in capitals; gRPC: `/package.Service/Method`. They are compared as they are written,
+    /// and [without escapes](crate::without_escapes) too.
     #[serde(default)]
     pub paths: Vec<StringMatch>,
     /// None of these paths.

@@ -6,8 +6,9 @@
 //! in Istio.
 //!
 //! Paths are compared as text, so a workload that has rules about paths gets no request whose path some servers take for
-//! another ([`wabe_model::is_plain_path`]): it is refused whatever the rules say. Nothing is rewritten, so that what was judged
-//! is what is sent.
+//! another ([`wabe_model::is_plain_path`]): it is refused whatever the rules say. Characters that may be escaped or not
+//! ([`wabe_model::without_escapes`]) make two readings, of which the one counts that lets less through. Nothing is rewritten, so that
+//! what was judged is what is sent.
 
 mod matching;
 
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use wabe_abi::Action;
-use wabe_model::{AuthorizationPolicy, PolicyAction, Rule, is_plain_path, same_escapes};
+use wabe_model::{AuthorizationPolicy, PolicyAction, Rule, is_plain_path, same_escapes, without_escapes};
 
 use crate::RuleRef;
 use matching::{Seen, matches, matches_by_address};
@@ -173,8 +174,9 @@ impl RequestPolicy {
     /// The first AUDIT rule that matches.
     #[must_use]
     pub fn audit(&self, caller: &Caller<'_>, port: u16, content: Content<'_>) -> Option<&str> {
-        let path = path(content);
-        let seen = Seen::new(caller, port, content, &path);
+        let sent = path(content);
+        let read = without_escapes(&sent);
+        let seen = Seen::new(caller, port, content, [&sent, &read]);
         self.first(PolicyAction::Audit, false, |rule| matches(rule, &seen, PolicyAction::Audit))
     }
 
@@ -191,8 +193,9 @@ impl RequestPolicy {
         {
             return Judgement { action: Action::Deny, rule: None, ambiguous: true };
         }
-        let path = path(content);
-        let seen = Seen::new(caller, port, content, &path);
+        let sent = path(content);
+        let read = without_escapes(&sent);
+        let seen = Seen::new(caller, port, content, [&sent, &read]);
         let judged = |action, rule| Judgement { action, rule, ambiguous: false };
         let deny = PolicyAction::Deny;
         if let Some(rule) = self.first(deny, with_dry_run, |rule| matches(rule, &seen, deny)) {

@@ -293,6 +293,64 @@ fn escapes_are_compared_whatever_their_case() {
 }
 
 #[test]
+fn characters_that_may_be_escaped_or_not_are_read_both_ways() {
+    let rule = Some("shop/p0 rule 1");
+    check(
+        "{action: DENY, rules: [{to: [{operation: {paths: ['/v1/users:delete', '/a%40b', '/p:*', '*%2Ax']}}]}]}",
+        &[
+            (path("/v1/users:delete"), Deny, rule),
+            (path("/v1/users%3Adelete"), Deny, rule),
+            (path("/v1/users%3adelete"), Deny, rule),
+            (path("/v1/users%253Adelete"), Allow, None),
+            (path("/v1/users%3Alist"), Allow, None),
+            (path("/a@b"), Deny, rule),
+            (path("/a%40b"), Deny, rule),
+            (path("/p%3Aq"), Deny, rule),
+            (path("/x*x"), Deny, rule),
+            (path("/x%2Ax"), Deny, rule),
+        ],
+    );
+    for character in "!\"$&'()+,;=>@[^`|".chars() {
+        let quoted = if character == '\'' { "''".to_owned() } else { character.to_string() };
+        let deny = format!("{{action: DENY, rules: [{{to: [{{operation: {{paths: ['/x{quoted}y']}}}}]}}]}}");
+        let asked = format!("/x%{:02X}y", u32::from(character));
+        assert!(!judge(&compiled(&deny), &path(&asked)).is_allowed(), "{asked}");
+    }
+    check(
+        "{rules: [{to: [{operation: {paths: ['/v1/users:list', '/a%40b', '/u/*'], notPaths: ['/u/me:*']}}]}]}",
+        &[
+            (path("/v1/users:list"), Allow, rule),
+            (path("/v1/users%3Alist"), NoMatch, None),
+            (path("/a%40b"), Allow, rule),
+            (path("/a@b"), NoMatch, None),
+            (path("/u/a%40b.example"), Allow, rule),
+            (path("/u/me:password"), NoMatch, None),
+            (path("/u/me%3Apassword"), NoMatch, None),
+        ],
+    );
+    check(
+        "{action: DENY, rules: [{to: [{operation: {paths: ['*'], notPaths: ['/open:*']}}]}]}",
+        &[(path("/open:a"), Allow, None), (path("/open%3Aa"), Deny, rule)],
+    );
+}
+
+#[test]
+fn marking_and_trying_rules_read_escapes_as_others_do() {
+    let deny = "{action: DENY, rules: [{to: [{operation: {methods: [PUT]}}]}]}";
+    let audit = "{action: AUDIT, rules: [{to: [{operation: {paths: ['/a:b']}}]}]}";
+    let escaped = Request { method: "GET", path: "/a%3ab", host: b"", headers: &Lines(&[]) };
+    let content = Content::Request(&escaped);
+    let policy = compiled(&format!("{deny}\n{audit}"));
+    assert_eq!(policy.audit(&caller(FRONT), 80, content), Some("shop/p1 rule 1"));
+    let mut with_dry_run = policies(&format!("{deny}\n{}", audit.replace("AUDIT", "DENY")));
+    with_dry_run[1].dry_run = true;
+    let policy = RequestPolicy::of(&with_dry_run.iter().collect::<Vec<_>>()).expect("one in force");
+    assert!(policy.judge(&caller(FRONT), 80, content).is_allowed());
+    let tried = policy.dry_run(&caller(FRONT), 80, content).expect("there is one");
+    assert_eq!((tried.action, tried.rule), (Deny, Some("shop/p1 rule 1")));
+}
+
+#[test]
 fn bytes_that_are_no_requests_are_never_allowed_for_what_requests_say() {
     let opaque = |policies: &str, from, port| {
         let policy = compiled(policies);

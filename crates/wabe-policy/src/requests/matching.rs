@@ -1,8 +1,11 @@
-//! Whether a rule matches. Allocates nothing, but where a header that a rule is about has several lines.
+//! Whether a rule matches. Allocates nothing, but where a header that a rule is about has several lines, and where a path that one is
+//! about has escapes.
 
 use std::net::IpAddr;
 
-use wabe_model::{HeaderCondition, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch};
+use wabe_model::{
+    HeaderCondition, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch, without_escapes,
+};
 
 use super::{Caller, CallerIdentity, Content, Headers, Request};
 use crate::evaluate::contains;
@@ -15,12 +18,12 @@ pub(super) struct Seen<'a> {
     address: IpAddr,
     port: u16,
     request: Option<&'a Request<'a>>,
-    /// Of the request, with escapes in capitals.
-    path: &'a str,
+    /// Of the request, with escapes in capitals: as it was sent, and without those of characters that need none everywhere.
+    path: [&'a str; 2],
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(caller: &Caller<'a>, port: u16, content: Content<'a>, path: &'a str) -> Self {
+    pub(super) fn new(caller: &Caller<'a>, port: u16, content: Content<'a>, path: [&'a str; 2]) -> Self {
         const NOBODY: CallerIdentity<'static> = CallerIdentity { principal: "", namespace: "", account: "" };
         Self {
             names: caller.identity.unwrap_or(NOBODY),
@@ -50,9 +53,9 @@ pub(super) fn matches(rule: &Rule, seen: &Seen<'_>, action: PolicyAction) -> boo
     }
     let doubt = if admits { Doubt::Refuses } else { Doubt::Matches };
     either(&rule.from, |source| is_from(source, seen))
-        && either(&rule.to, |operation| is_to(operation, seen))
+        && either(&rule.to, |operation| is_to(operation, seen, doubt))
         && rule.when_sources.iter().all(|source| is_from(source, seen))
-        && rule.when_operations.iter().all(|operation| is_to(operation, seen))
+        && rule.when_operations.iter().all(|operation| is_to(operation, seen, doubt))
         && rule.when_headers.iter().all(|header| has_header(header, seen, doubt))
 }
 
@@ -84,21 +87,35 @@ fn is_from(source: &Source, seen: &Seen<'_>) -> bool {
 }
 
 /// What an operation says of requests is left aside where there is none.
-fn is_to(operation: &Operation, seen: &Seen<'_>) -> bool {
+fn is_to(operation: &Operation, seen: &Seen<'_>, doubt: Doubt) -> bool {
     let port = |it: &u16| *it == seen.port;
     if !either(&operation.ports, port) || operation.not_ports.iter().any(port) {
         return false;
     }
     let Some(request) = seen.request else { return true };
     let method = |it: &StringMatch| it.matches(request.method);
-    let path = |it: &StringMatch| it.matches(seen.path);
     let host = |it: &StringMatch| is_host(it, request.host);
     either(&operation.methods, method)
-        && either(&operation.paths, path)
+        && (operation.paths.is_empty() || is_path(&operation.paths, seen.path, doubt))
         && either(&operation.hosts, host)
         && !operation.not_methods.iter().any(method)
-        && !operation.not_paths.iter().any(path)
+        && !is_path(&operation.not_paths, seen.path, doubt.of_exceptions())
         && !operation.not_hosts.iter().any(host)
+}
+
+/// Whether a path is one of a list.
+fn is_path(list: &[StringMatch], [sent, read]: [&str; 2], doubt: Doubt) -> bool {
+    let as_sent = list.iter().any(|it| it.matches(sent));
+    let mut as_read = list.iter().map(|it| match it {
+        StringMatch::Exact(it) => read == without_escapes(it),
+        StringMatch::Prefix(it) => read.starts_with(&*without_escapes(it)),
+        StringMatch::Suffix(it) => read.ends_with(&*without_escapes(it)),
+        StringMatch::Present => !read.is_empty(),
+    });
+    match doubt {
+        Doubt::Matches => as_sent || as_read.any(|it| it),
+        Doubt::Refuses => as_sent && as_read.any(|it| it),
+    }
 }
 
 /// Hosts are the same whatever their case (RFC 4343).
@@ -113,13 +130,24 @@ fn is_host(wanted: &StringMatch, host: &[u8]) -> bool {
     }
 }
 
-/// What is made of a header of several lines, whose value is that of all of them to one server and that of one to another.
+/// What is made of what servers read differently: of a header of several lines, whose value is that of all of them to one and that of
+/// one to another, and of characters of a path that may be escaped or not.
 #[derive(Clone, Copy)]
 enum Doubt {
     /// A DENY rule matches if any reading does.
     Matches,
     /// An ALLOW rule matches if every reading does.
     Refuses,
+}
+
+impl Doubt {
+    /// What is excepted from a rule is looked at the other way.
+    fn of_exceptions(self) -> Self {
+        match self {
+            Self::Matches => Self::Refuses,
+            Self::Refuses => Self::Matches,
+        }
+    }
 }
 
 fn has_header(condition: &HeaderCondition, seen: &Seen<'_>, doubt: Doubt) -> bool {
