@@ -100,7 +100,7 @@ pub struct Operation {
     /// None of these paths.
     #[serde(default)]
     pub not_paths: Vec<StringMatch>,
-    /// Hosts as requests name them, with their port if they do; whatever their case.
+    /// Hosts as requests name them, with their port if they do; whatever their case, and whether or not their name ends with a dot.
     #[serde(default)]
     pub hosts: Vec<StringMatch>,
     /// None of these hosts.

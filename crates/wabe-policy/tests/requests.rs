@@ -178,6 +178,55 @@ fn hosts_are_compared_whole_whatever_their_case() {
 }
 
 #[test]
+fn a_dot_at_the_end_of_a_host_makes_no_other_of_it() {
+    let rule = Some("shop/p0 rule 1");
+    check(
+        "{action: DENY, rules: [{to: [{operation: {hosts: [admin.example.com, 'admin.example.com:*', '*.bank.', '*.bank.:81', 'c.d.:*', 'e.f.*', '[::1]']}}]}]}",
+        &[
+            (host("admin.example.com"), Deny, rule),
+            (host("Admin.Example.Com."), Deny, rule),
+            (host("admin.example.com:80"), Deny, rule),
+            (host("admin.example.com.:80"), Deny, rule),
+            (host("admin.example.com.:"), Deny, rule),
+            (host("a.bank"), Deny, rule),
+            (host("a.bank."), Deny, rule),
+            (host("a.bank:81"), Deny, rule),
+            (host("a.bank.:81"), Deny, rule),
+            (host("a.bank:82"), Allow, None),
+            (host("c.d:80"), Deny, rule),
+            (host("c.d.:80"), Deny, rule),
+            (host("e.f.g"), Deny, rule),
+            (host("e.f."), Deny, rule),
+            (host("e.fg"), Allow, None),
+            (host("[::1]"), Deny, rule),
+            (host("admin.example.co"), Allow, None),
+            (host("example.com."), Allow, None),
+            (host("."), Allow, None),
+        ],
+    );
+    check(
+        "{rules: [{to: [{operation: {hosts: ['*'], notHosts: [admin, '*.in', '*:90']}}]}]}",
+        &[
+            (host("web."), Allow, rule),
+            (host("admin."), NoMatch, None),
+            (host("a.in."), NoMatch, None),
+            (host("web.:90"), NoMatch, None),
+            (host(""), NoMatch, None),
+        ],
+    );
+    check(
+        "{rules: [{to: [{operation: {hosts: [web.shop, '*.', '*.com']}}]}]}",
+        &[
+            (host("web.shop.."), Allow, rule),
+            (host("web.shop.:80"), NoMatch, None),
+            (host("a"), NoMatch, None),
+            (host("a.com."), Allow, rule),
+            (host("a.com.:80"), NoMatch, None),
+        ],
+    );
+}
+
+#[test]
 fn calls_of_grpc_are_posts_to_their_method() {
     let rule = Some("shop/p0 rule 1");
     let call = |path| Ask { path, method: "POST", ..ASK };

@@ -1,7 +1,7 @@
 //! Whether a rule matches. Allocates nothing, but where a header that a rule is about has several lines, and where a path that one is
-//! about has escapes.
+//! about has escapes, or a host a dot at its end.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use wabe_model::{
     HeaderCondition, ObjectName, Operation, PolicyAction, Rule, Source, StringMatch, without_escapes,
@@ -118,15 +118,38 @@ fn is_path(list: &[StringMatch], [sent, read]: [&str; 2], doubt: Doubt) -> bool 
     }
 }
 
-/// Hosts are the same whatever their case (RFC 4343).
+/// Whether a host is as wanted, as it is written or without the dot at the end of its name, which makes no other of it (RFC 3986,
+/// section 3.2.2).
 fn is_host(wanted: &StringMatch, host: &[u8]) -> bool {
-    let start = |length: usize| host.get(..length).unwrap_or_default();
-    let end = |length: usize| host.get(host.len().wrapping_sub(length)..).unwrap_or_default();
-    match wanted {
-        StringMatch::Exact(it) => host.eq_ignore_ascii_case(it.as_bytes()),
-        StringMatch::Prefix(it) => start(it.len()).eq_ignore_ascii_case(it.as_bytes()),
-        StringMatch::Suffix(it) => end(it.len()).eq_ignore_ascii_case(it.as_bytes()),
-        StringMatch::Present => !host.is_empty(),
+    let (text, plain) = match wanted {
+        StringMatch::Exact(it) | StringMatch::Suffix(it) => (it.as_bytes(), without_dot(it.as_bytes())),
+        // The name that begins with `a.` goes on.
+        StringMatch::Prefix(it) if !it.contains(':') => (it.as_bytes(), Cow::Borrowed(it.as_bytes())),
+        StringMatch::Prefix(it) => (it.as_bytes(), without_dot(it.as_bytes())),
+        StringMatch::Present => return !host.is_empty(),
+    };
+    is_host_text(wanted, text, host) || is_host_text(wanted, &plain, &without_dot(host))
+}
+
+/// Hosts are the same whatever their case (RFC 4343).
+fn is_host_text(wanted: &StringMatch, text: &[u8], host: &[u8]) -> bool {
+    let part = match wanted {
+        StringMatch::Exact(_) => Some(host),
+        StringMatch::Prefix(_) => host.get(..text.len()),
+        StringMatch::Suffix(_) => host.get(host.len().wrapping_sub(text.len())..),
+        StringMatch::Present => None,
+    };
+    part.is_some_and(|it| it.eq_ignore_ascii_case(text))
+}
+
+/// Without the dot at the end of the name, before the port if there is one.
+fn without_dot(host: &[u8]) -> Cow<'_, [u8]> {
+    let colon = host.iter().rposition(|it| *it == b':');
+    let port = colon.filter(|at| host[at + 1..].iter().all(u8::is_ascii_digit));
+    let (name, port) = host.split_at(port.unwrap_or(host.len()));
+    match name.strip_suffix(b".") {
+        Some(name) if !name.is_empty() => Cow::Owned([name, port].concat()),
+        Some(_) | None => Cow::Borrowed(host),
     }
 }
 
