@@ -9,8 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
     AuthorizationPolicy, Balance, ClusterIps, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind,
-    Located, Object, ObjectKey, ObjectName, Objects, Parsed, Position, Reference, Route, Service, TargetPort,
-    Workload, manifest::duplicates,
+    Located, Object, ObjectKey, ObjectName, Objects, ParentRef, Parsed, Position, Reference, Route, Service,
+    ServicePort, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -269,8 +269,9 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         let message = format!("{why}; until it has, the route says nothing there");
         found.push(located.warning(&field, message, "compare it with the Services"));
     }
+    let dialled: Vec<_> = route.parents().iter().map(|it| dialled(merged, route, it)).collect();
     let mut look = |field: String, to: Reference<'_>, meanwhile: &str| {
-        if let Some(invalid) = merged.invalid_backend(route, to) {
+        if let Some(invalid) = dialled.iter().find_map(|it| merged.invalid_backend(route, *it, to)) {
             let message = format!("{}; meanwhile {meanwhile}", invalid.message(to));
             found.push(located.warning(&field, message, remedy(route, to, invalid)));
         }
@@ -289,6 +290,12 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// The service of a parent, unless the route can't be attached to it. One that is not there yet may come.
+fn dialled<'a>(merged: &Objects, route: Route<'_>, parent: &'a ParentRef) -> Option<&'a ObjectName> {
+    let suits = |port: &ServicePort| parent.means(port) && route.suits(port.protocol());
+    merged.service(&parent.service).is_none_or(|it| it.ports.iter().any(suits)).then_some(&parent.service)
 }
 
 /// Wabe's own filters that a route names and that are not there: they may come yet.

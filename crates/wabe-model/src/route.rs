@@ -225,16 +225,21 @@ impl Objects {
         }
     }
 
-    /// Why what a route refers to can't be a backend; `None` if it can.
+    /// Why what a route refers to can't be a backend for callers of one of the services that it is attached to; `None` if it can.
+    /// `dialled` is that service, if the route is attached there.
     ///
-    /// A route may lead to services of its own namespace, to those that it is attached to (their callers would have reached
-    /// them anyway), and to those of other namespaces where a `ReferenceGrant` allows it.
-    pub fn invalid_backend(&self, route: Route<'_>, to: Reference<'_>) -> Option<InvalidBackend> {
+    /// A route may lead to services of its own namespace, to the one that was dialled (its callers would have reached it anyway),
+    /// and to those of other namespaces where a `ReferenceGrant` allows it.
+    pub fn invalid_backend(
+        &self,
+        route: Route<'_>,
+        dialled: Option<&ObjectName>,
+        to: Reference<'_>,
+    ) -> Option<InvalidBackend> {
         if to.other_kind.is_some() {
             return Some(InvalidBackend::OtherKind);
         }
-        let own = route.parents().iter().any(|parent| parent.service == *to.service);
-        if !own && !self.may_refer(route.kind(), &route.name().namespace, to.service) {
+        if dialled != Some(to.service) && !self.may_refer(route.kind(), &route.name().namespace, to.service) {
             return Some(InvalidBackend::NotGranted);
         }
         match self.service(to.service) {

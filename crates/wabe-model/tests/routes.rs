@@ -343,4 +343,13 @@ fn a_grant_allows_what_it_names() {
     // Callers of a service that the route is attached to would have come there anyway.
     let own = "  parentRefs: [{group: '', kind: Service, name: far, namespace: other}]\n";
     assert_eq!(warnings(&format!("{SERVICES}{HEAD}{own}{rules}")), []);
+    // Callers of another would not, and nobody comes by a port that is not there.
+    for parents in [
+        format!("{own}    - {{group: '', kind: Service, name: web}}\n"),
+        own.replace("other}", "other, port: 4711}"),
+    ] {
+        let parents = parents.replace("parentRefs: [{", "parentRefs:\n    - {").replace("}]", "}");
+        let told = warnings(&format!("{SERVICES}{HEAD}{parents}{rules}"));
+        assert!(told.iter().any(|it| it.1.contains("does not allow it")), "{parents}: {told:?}");
+    }
 }

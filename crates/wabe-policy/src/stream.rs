@@ -117,13 +117,13 @@ pub fn protocol(objects: &Objects, service: &Service, port: &ServicePort, caller
 }
 
 impl Outlets {
-    /// Of a route's only rule.
-    fn of(objects: &Objects, route: Route<'_>) -> Self {
+    /// Of a route's only rule, for callers of a service that it is attached to.
+    fn of(objects: &Objects, route: Route<'_>, dialled: &ObjectName) -> Self {
         let outlet = |backend: &HttpBackend| Outlet {
             service: backend.service.clone(),
             port: backend.port,
             weight: backend.weight,
-            invalid: objects.invalid_backend(route, backend.reference()),
+            invalid: objects.invalid_backend(route, Some(dialled), backend.reference()),
         };
         let rules = route.rules();
         let backends = rules.iter().flat_map(|rule| rule.backends).map(outlet).collect();

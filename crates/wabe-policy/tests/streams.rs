@@ -208,6 +208,31 @@ fn backends_keep_weights_and_say_why_they_are_none() {
 }
 
 #[test]
+fn a_parent_more_is_no_grant_for_callers_of_another() {
+    let far = "---\napiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: far}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n";
+    for kind in ["TCPRoute", "TLSRoute"] {
+        for (port, of_far) in [("4711", Reason::RefNotPermitted), ("80", Reason::ResolvedRefs)] {
+            let parent = format!(
+                "parentRefs: [{{group: '', kind: Service, name: db, namespace: far, port: {port}}}, "
+            );
+            let route = route(kind, "shop", "r", "", "name: db, namespace: far, port: 80")
+                .replace("parentRefs: [", &parent);
+            let objects = objects(", name: x", &(route + far));
+            let not_granted = if kind == "TCPRoute" {
+                tcp(&objects).outlets().all(|it| it.backends[0].invalid == Some(InvalidBackend::NotGranted))
+            } else {
+                tls(&objects).outlets().all(|it| it.backends[0].invalid == Some(InvalidBackend::NotGranted))
+            };
+            assert!(not_granted, "{kind} {port}");
+            let route =
+                objects.tls_routes().map(Route::Tls).chain(objects.tcp_routes().map(Route::Tcp)).next();
+            let reasons = conditions(&objects, route.expect("the route")).into_iter().map(|it| it[1].reason);
+            assert_eq!(reasons.collect::<Vec<_>>(), [of_far, Reason::RefNotPermitted], "{kind} {port}");
+        }
+    }
+}
+
+#[test]
 fn tables_are_kept_as_text() {
     let routes = route("TLSRoute", "shop", "below", "'*.example.com', a.org", DB)
         + &route("TLSRoute", "away", "all", "", WEB);

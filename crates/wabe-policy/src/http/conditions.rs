@@ -1,7 +1,7 @@
 //! What has become of a route, for each service that it is attached to: the Gateway API's conditions.
 
 use serde::Serialize;
-use wabe_model::{ClusterIps, InvalidBackend, Objects, ParentRef, Route, ServicePort, Transport};
+use wabe_model::{ClusterIps, InvalidBackend, ObjectName, Objects, ParentRef, Route, ServicePort, Transport};
 
 use crate::stream;
 
@@ -71,7 +71,6 @@ pub enum Reason {
 
 /// The conditions of a route for each of its parents, in the order in which they are written.
 pub fn conditions(objects: &Objects, route: Route<'_>) -> Vec<[Condition; 3]> {
-    let resolved = resolved(objects, route);
     let of = |parent: &ParentRef| {
         let accepted = accepted(objects, route, parent);
         let programmed = match accepted.status {
@@ -80,7 +79,12 @@ pub fn conditions(objects: &Objects, route: Route<'_>) -> Vec<[Condition; 3]> {
                 Condition::bad(About::Programmed, Reason::Invalid, "the route is not accepted".into())
             }
         };
-        [accepted, resolved.clone(), programmed]
+        let dialled = match accepted.status {
+            Status::True => Some(&parent.service),
+            Status::False => None,
+        };
+        let resolved = resolved(objects, route, dialled);
+        [accepted, resolved, programmed]
     };
     route.parents().iter().map(of).collect()
 }
@@ -137,8 +141,8 @@ fn lost_at(port: &ServicePort, route: Route<'_>) -> (Reason, String) {
     (Reason::Conflicted, format!("at port {number} {winner} holds"))
 }
 
-/// The first thing that is wrong gives the reason; all are told.
-fn resolved(objects: &Objects, route: Route<'_>) -> Condition {
+/// The first thing that is wrong gives the reason; all are told. `dialled` is the parent if the route holds there.
+fn resolved(objects: &Objects, route: Route<'_>, dialled: Option<&ObjectName>) -> Condition {
     let rules = route.rules();
     let filters = rules.iter().flat_map(|rule| rule.filters);
     let references = rules.iter().flat_map(|rule| {
@@ -148,7 +152,7 @@ fn resolved(objects: &Objects, route: Route<'_>) -> Condition {
     let mut reason = None;
     let mut messages: Vec<String> = Vec::new();
     for to in references {
-        let Some(invalid) = objects.invalid_backend(route, to) else { continue };
+        let Some(invalid) = objects.invalid_backend(route, dialled, to) else { continue };
         reason.get_or_insert(match invalid {
             InvalidBackend::NoSuchService | InvalidBackend::NoSuchPort => Reason::BackendNotFound,
             InvalidBackend::NotGranted => Reason::RefNotPermitted,

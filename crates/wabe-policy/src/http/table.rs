@@ -5,7 +5,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use wabe_model::{
     Expression, FaultInjection, GrpcMatch, GrpcMethod, HttpFilter, HttpMatch, InvalidBackend, Kind, Mirror,
-    ObjectName, Objects, PathMatch, RequestLimit, Retry, Route, RouteRule, Service, ServicePort, Timeouts,
+    ObjectName, Objects, PathMatch, Reference, RequestLimit, Retry, Route, RouteRule, Service, ServicePort,
+    Timeouts,
 };
 
 /// All rows for one service's port, in the order of precedence.
@@ -116,7 +117,7 @@ impl HttpTable {
             } else {
                 consumers.entry(namespace.clone()).or_default()
             };
-            rows.extend(rows_of(objects, *route));
+            rows.extend(rows_of(objects, *route, &service.name));
         }
         let consumers = consumers.into_iter().map(|(namespace, rows)| (namespace, in_order(rows)));
         let table = Self { producer: in_order(producer), consumers: consumers.collect() };
@@ -182,9 +183,9 @@ fn in_order(mut rows: Vec<Ranked>) -> Vec<TableRow> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn rows_of(objects: &Objects, route: Route<'_>) -> Vec<Ranked> {
-    let compiled =
-        route.rules().into_iter().enumerate().map(|(index, rule)| compile(objects, route, index, rule));
+fn rows_of(objects: &Objects, route: Route<'_>, dialled: &ObjectName) -> Vec<Ranked> {
+    let rules = route.rules().into_iter().enumerate();
+    let compiled = rules.map(|(index, rule)| compile(objects, route, dialled, index, rule));
     let mut rows = Vec::new();
     match route {
         Route::Http(route) => {
@@ -212,18 +213,23 @@ fn rows_of(objects: &Objects, route: Route<'_>) -> Vec<Ranked> {
     rows
 }
 
-fn compile(objects: &Objects, route: Route<'_>, index: usize, rule: RouteRule<'_>) -> TableRule {
+fn compile(
+    objects: &Objects,
+    route: Route<'_>,
+    dialled: &ObjectName,
+    index: usize,
+    rule: RouteRule<'_>,
+) -> TableRule {
+    let invalid = |to: Reference<'_>| objects.invalid_backend(route, Some(dialled), to);
     let filters = |list: &[HttpFilter]| {
-        let leads = |it: &&HttpFilter| {
-            mirror(it).is_none_or(|mirror| objects.invalid_backend(route, mirror.reference()).is_none())
-        };
+        let leads = |it: &&HttpFilter| mirror(it).is_none_or(|mirror| invalid(mirror.reference()).is_none());
         list.iter().filter(leads).cloned().collect::<Vec<_>>()
     };
     let backends = rule.backends.iter().map(|backend| TableBackend {
         service: backend.service.clone(),
         port: backend.port,
         weight: backend.weight,
-        invalid: objects.invalid_backend(route, backend.reference()),
+        invalid: invalid(backend.reference()),
         filters: filters(&backend.filters),
     });
     TableRule {

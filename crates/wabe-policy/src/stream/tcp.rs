@@ -24,7 +24,7 @@ impl TcpTable {
         let mut any = false;
         for route in attached(objects, service, port) {
             any = true;
-            let outlets = || Outlets::of(objects, Route::Tcp(route));
+            let outlets = || Outlets::of(objects, Route::Tcp(route), &service.name);
             if route.name.namespace == service.name.namespace {
                 table.producer.get_or_insert_with(outlets);
             } else {

@@ -52,7 +52,7 @@ impl TlsTable {
             } else {
                 table.consumers.entry(route.name.namespace.clone()).or_default()
             };
-            names.add(route, Outlets::of(objects, Route::Tls(route)));
+            names.add(route, Outlets::of(objects, Route::Tls(route), &service.name));
         }
         any.then_some(table)
     }

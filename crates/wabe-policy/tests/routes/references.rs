@@ -1,6 +1,6 @@
 //! What rules refer to.
 
-use wabe_model::{HttpFilter, ObjectName};
+use wabe_model::{HttpFilter, ObjectName, Objects};
 use wabe_policy::http::{HttpTable, InvalidBackend, Reason, conditions};
 
 use crate::{http_routes, objects, route, table};
@@ -74,6 +74,40 @@ fn a_consumers_route_may_lead_to_what_its_callers_dialled() {
     let rules = "[{backendRefs: [{name: web, namespace: shop, port: 80}]}]";
     let table = table(&http_routes(&[("away", rules)]));
     assert_eq!(table.consumers["away"][0].rule.backends[0].invalid, None);
+}
+
+/// A route of `shop` that is attached to `shop/web` and names `other/far` as one more parent.
+fn attached_twice(kind: &str, far: &str, rules: &str) -> Objects {
+    let route = route(kind, "shop", "r", rules).replace(
+        "parentRefs: [",
+        &format!("parentRefs: [{{group: '', kind: Service, name: far, namespace: other{far}}}, "),
+    );
+    objects(&(route + FAR))
+}
+
+#[test]
+fn a_parent_more_is_no_grant_for_callers_of_another() {
+    let to = "{name: far, namespace: other, port: 80}";
+    let mirror = format!("{{type: RequestMirror, requestMirror: {{backendRef: {to}}}}}");
+    let rules = format!(
+        "[{{filters: [{mirror}], backendRefs: [{{name: far, namespace: other, port: 80, filters: [{mirror}]}}]}}]"
+    );
+    for kind in ["HTTPRoute", "GRPCRoute"] {
+        for (far, accepted) in [(", port: 4711", false), (", port: 80", true), ("", true)] {
+            let objects = attached_twice(kind, far, &rules);
+            let web = table(&objects).producer.remove(0).rule;
+            assert_eq!(web.backends[0].invalid, Some(InvalidBackend::NotGranted), "{kind}{far}");
+            assert_eq!(web.destinations().count(), 0, "{kind}{far}: nor a copy");
+            let service = objects.service(&ObjectName::new("other", "far")).expect("the service");
+            let own = HttpTable::compile(&objects, service, &service.ports[0]);
+            let own = own.map(|it| it.consumers["shop"][0].rule.destinations().count());
+            assert_eq!(own, accepted.then_some(3), "{kind}{far}: whoever dialled it would have come there");
+            let of = conditions(&objects, objects.routes().next().expect("the route"));
+            let reasons = of.iter().map(|it| it[1].reason);
+            let of_far = if accepted { Reason::ResolvedRefs } else { Reason::RefNotPermitted };
+            assert_eq!(reasons.collect::<Vec<_>>(), [of_far, Reason::RefNotPermitted], "{kind}{far}");
+        }
+    }
 }
 
 #[test]
