@@ -5,9 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use wabe_model::{
-    AppProtocol, HashKey, Layer7, Locality, Objects, Service, ServicePort, Transport, Workload,
-};
+use wabe_model::{AppProtocol, HashKey, Locality, Objects, Service, ServicePort, Transport};
 use wabe_policy::{
     http::HttpTable,
     requests::RequestPolicy,
@@ -23,33 +21,11 @@ use crate::{
     state::{Ids, Instance},
 };
 
+mod leading;
 #[cfg(test)]
 mod tests;
 
-/// Whether callers of a service's port are led to the proxy: a route holds for it, the service or a workload that it leads to
-/// asks for that always, or policies of such a workload look at requests.
-pub(crate) fn is_led_to_proxy(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    port.transport == Transport::Tcp
-        && (is_routed(objects, service, port)
-            || asks_for_it(objects, service)
-            || objects.has_judged_workload(service))
-}
-
-fn is_routed(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    let holds = |callers: &str| routing(objects, service, port, callers) != Routing::Nothing;
-    audiences(objects, service, port).into_iter().any(holds)
-}
-
-/// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.
-fn asks_for_it(objects: &Objects, service: &Service) -> bool {
-    // Few workloads ask, and there may be thousands of services: labels are compared last.
-    let asks = |workload: &Workload| {
-        workload.layer7 == Layer7::Always
-            && workload.name.namespace == service.name.namespace
-            && workload.has_labels(&service.selector)
-    };
-    service.layer7 == Layer7::Always || objects.workloads().any(asks)
-}
+pub(crate) use leading::Leading;
 
 /// Computes what the proxy reads.
 pub(crate) fn snapshot<'a>(
@@ -60,10 +36,11 @@ pub(crate) fn snapshot<'a>(
     judged: &Judged,
     generation: u64,
 ) -> Snapshot {
+    let leading = Leading::new(&node.root_namespace, objects, instances.clone());
     let mut ports = Vec::new();
     let mut wanted = BTreeSet::new();
     for service in objects.services() {
-        for port in service.ports.iter().filter(|port| is_led_to_proxy(objects, service, port)) {
+        for port in service.ports.iter().filter(|port| leading.leads(service, port)) {
             let facts = facts(objects, service, port, ids);
             wanted.insert((service.name.clone(), port.port));
             let destinations = facts.table.rules().flat_map(|rule| rule.destinations());

@@ -147,7 +147,7 @@ pub fn desired<'a>(
         desired.veths.insert(place.node_ifindex, VethRecord { v4, v6, workload: instance.id, reserved: 0 });
     }
     compiler.end();
-    services::add(&mut desired, objects, instances.clone(), ids);
+    services::add(&mut desired, &node.root_namespace, objects, instances.clone(), ids);
     check_size(&desired)?;
     Ok(desired)
 }

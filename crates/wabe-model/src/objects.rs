@@ -200,7 +200,7 @@ impl Objects {
     }
 
     /// Whether policies in force of a workload that the service leads to look at requests.
-    pub fn has_judged_workload(&self, service: &Service) -> bool {
+    fn has_judged_workload(&self, service: &Service) -> bool {
         // Most meshes have no such policy, and there may be thousands of services.
         let mut deciding: Vec<_> = self.policies().filter(|it| it.decides_by_requests()).collect();
         if deciding.is_empty() || service.selector.is_empty() {

@@ -1,6 +1,6 @@
 //! What is led to the proxy, and what it is told then.
 
-use wabe_model::{Manifest, Object, ObjectName, check, parse};
+use wabe_model::{Layer7, Manifest, Object, ObjectName, Workload, check, parse};
 
 use super::*;
 use crate::testing::{instance, node, workload};
@@ -40,7 +40,8 @@ fn route(kind: &str, more: &str, rule: &str) -> String {
 /// The ports of `shop/web` whose callers are led to the proxy.
 fn led(objects: &Objects) -> Vec<u16> {
     let web = objects.service(&ObjectName::new("shop", "web")).expect("the service");
-    web.ports.iter().filter(|port| is_led_to_proxy(objects, web, port)).map(|port| port.port).collect()
+    let leading = Leading::new(&node().root_namespace, objects, std::iter::empty());
+    web.ports.iter().filter(|port| leading.leads(web, port)).map(|port| port.port).collect()
 }
 
 fn snapshot_of(objects: &Objects) -> Snapshot {

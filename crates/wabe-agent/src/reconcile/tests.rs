@@ -321,6 +321,46 @@ fn a_policy_that_looks_at_requests_ends_the_connections_that_the_proxy_did_not_m
 }
 
 #[test]
+fn callers_come_by_the_proxy_as_long_as_one_that_takes_nobody_else_serves() {
+    let mut bench = Bench::new();
+    let mut policy = only("shop", "web", "default");
+    policy.selector = [("tier".to_owned(), "secure".to_owned())].into();
+    policy.rules[0].to = vec![wabe_model::Operation {
+        paths: vec![wabe_model::StringMatch::Prefix("/a".into())],
+        ..Default::default()
+    }];
+    let mut secure = workload("shop", "web");
+    secure.labels.extend(policy.selector.clone());
+    let service = Object::Service(service("shop", "web", 80, TargetPort::Number(8080)));
+    bench
+        .apply(vec![Object::Workload(secure), service, Object::AuthorizationPolicy(policy)])
+        .expect("applied");
+    bench.keep();
+    bench.ready(1);
+    // Which workloads serve, whether callers are led to the proxy, and whether it knows the way.
+    let how = |bench: &Bench| {
+        let memory = bench.kernel.look();
+        let is_port = |(key, _): &(&wabe_abi::ServiceKey, &wabe_abi::ServiceRecord)| key.protocol == TCP;
+        let proxy = wabe_abi::service_flag::PROXY;
+        let mut ports = memory.mirror.services.iter().filter(is_port);
+        let led = ports.all(|(_, record)| record.flags & proxy != 0);
+        let text = std::fs::read(&bench.engine.proxy_file).expect("written");
+        let told: wabe_proxy::Snapshot = serde_json::from_slice(&text).expect("a snapshot");
+        drop(memory);
+        (bench.endpoints(), led, told.ports.len())
+    };
+    assert_eq!(how(&bench), (vec![1], true, 1));
+    let other = Workload { command: vec!["/bin/other".into()], ..workload("shop", "web") };
+    bench.apply(vec![Object::Workload(other)]).expect("applied");
+    bench.keep();
+    assert_ne!(bench.kernel.look().mirror.workloads[&1].layer7_generation, 0);
+    assert_eq!(how(&bench), (vec![1], true, 1), "the old one serves, with its old label");
+    bench.ready(2);
+    bench.keep();
+    assert_eq!(how(&bench), (vec![2], false, 0));
+}
+
+#[test]
 fn what_can_not_be_applied_changes_nothing() {
     let mut bench = serving();
     let before = (bench.engine.state.objects.clone(), bench.kernel.look().mirror.clone());

@@ -9,7 +9,7 @@ use wabe_model::{
 
 use super::Desired;
 use crate::{
-    layer7,
+    layer7::Leading,
     state::{Ids, Instance},
 };
 
@@ -46,17 +46,18 @@ pub struct DesiredEndpoint {
 /// Adds all services' ports and addresses. Headless services have neither: their names lead to workloads.
 pub(super) fn add<'a>(
     desired: &mut Desired,
+    root_namespace: &str,
     objects: &Objects,
     instances: impl Iterator<Item = &'a Instance> + Clone,
     ids: &mut Ids,
 ) {
+    let leading = Leading::new(root_namespace, objects, instances.clone());
     for service in objects.services() {
         let id = ids.service(&service.name);
         let selected: Vec<&Instance> =
             instances.clone().filter(|instance| selects(service, instance)).collect();
         let addresses = ids.addresses_of(&service.name);
-        let led: Vec<bool> =
-            service.ports.iter().map(|port| layer7::is_led_to_proxy(objects, service, port)).collect();
+        let led: Vec<bool> = service.ports.iter().map(|port| leading.leads(service, port)).collect();
         for virtual_address in addresses.list() {
             let rule = objects.destination_rules().find(|rule| rule.service == service.name);
             let balance = balance(service, rule);
