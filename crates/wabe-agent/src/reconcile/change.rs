@@ -52,6 +52,14 @@ impl<D: Datapath> Engine<D> {
     }
 
     fn delete(&mut self, keys: &[ObjectKey]) -> Result<Reply, String> {
+        let is_settings = |key: &&ObjectKey| key.kind == Kind::MeshConfig;
+        if keys.iter().filter(is_settings).any(|key| self.state.objects.find(key).is_some()) {
+            return Err(
+                "MeshConfig: the mesh goes by it as long as it is up; leave it out of what is deleted, \
+                 apply one with other settings to change them, or take the mesh down"
+                    .into(),
+            );
+        }
         let mut all = self.state.objects.clone();
         let deleted = keys.iter().filter(|key| all.remove(key).is_some()).cloned().collect();
         self.replace(all, Changed { deleted, ..Changed::default() })

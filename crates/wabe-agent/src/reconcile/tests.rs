@@ -373,6 +373,25 @@ fn what_can_not_be_applied_changes_nothing() {
 }
 
 #[test]
+fn the_settings_are_not_deleted() {
+    let mut bench = Bench::new();
+    bench.engine.node.root_namespace = "root".into();
+    let config = wabe_model::MeshConfig { root_namespace: "root".into(), ..Default::default() };
+    let settings = ObjectKey { kind: Kind::MeshConfig, name: ObjectName::new("", "mesh") };
+    let web_key = ObjectKey { kind: Kind::Workload, name: ObjectName::new("shop", "web") };
+    let keys = vec![web_key, settings];
+    bench.apply([web(), vec![Object::MeshConfig(config)]].concat()).expect("applied");
+    let before = bench.engine.state.objects.clone();
+    let delete = |bench: &mut Bench, keys| bench.ask(Request::Delete { keys }).recv().expect("a reply");
+    let Reply::Refused { message } = delete(&mut bench, keys.clone()) else { panic!("it is refused") };
+    assert!(message.contains("apply one with other settings"), "{message}");
+    assert_eq!(bench.engine.state.objects, before, "nor anything else with them");
+    // What was never there is told to whoever asked, as of all objects.
+    let mut without = Bench::new();
+    assert!(matches!(delete(&mut without, keys), Reply::Changed(changed) if changed.deleted.is_empty()));
+}
+
+#[test]
 fn a_full_map_refuses_the_change_and_the_old_state_stays_in_force() {
     let mut bench = serving();
     bench.kernel.look().fails_after = Some(1);
