@@ -47,7 +47,7 @@ pub(crate) fn near<'a>(
         workload.record.locality = number.copied().unwrap_or(0).into();
     }
     let preferring = objects.services().filter(|service| {
-        let mut rules = objects.destination_rules().filter(|rule| rule.service == service.name);
+        let mut rules = objects.destination_rules_of(&service.name);
         rules.find_map(|rule| rule.near).unwrap_or(service.distribution.is_some())
     });
     let preferring: BTreeSet<u32> = preferring.map(|service| ids.service(&service.name)).collect();

@@ -9,7 +9,7 @@ use wabe_model::{AppProtocol, HashKey, Locality, Objects, Service, ServicePort, 
 use wabe_policy::{
     http::HttpTable,
     requests::RequestPolicy,
-    stream::{Routing, audiences, protocol, routing, tcp::TcpTable, tls::TlsTable},
+    stream::{Routing, audiences, spoken, tcp::TcpTable, tls::TlsTable},
 };
 use wabe_proxy::{
     BackendFacts, EndpointFacts, JudgedFacts, ServiceFacts, Snapshot, Speaks, TrafficPolicy, WorkloadFacts,
@@ -17,7 +17,7 @@ use wabe_proxy::{
 
 use crate::{
     judged::Judged,
-    snapshot::{Node, identity_of, selects, target_port},
+    snapshot::{Node, Selected, identity_of, target_port},
     state::{Ids, Instance},
 };
 
@@ -37,6 +37,7 @@ pub(crate) fn snapshot<'a>(
     generation: u64,
 ) -> Snapshot {
     let leading = Leading::new(&node.root_namespace, objects, instances.clone());
+    let selected = Selected::of(instances.clone());
     let mut ports = Vec::new();
     let mut wanted = BTreeSet::new();
     for service in objects.services() {
@@ -63,9 +64,9 @@ pub(crate) fn snapshot<'a>(
         let service = objects.service(&name)?;
         let port =
             service.ports.iter().find(|port| port.port == number && port.transport == Transport::Tcp)?;
-        let serving = instances
-            .clone()
-            .filter(|instance| selects(service, instance) && instance.takes_connections())
+        let serving = selected
+            .by(service)
+            .filter(|instance| instance.takes_connections())
             .filter_map(|instance| endpoint(instance, port));
         let (endpoints, traffic) = (serving.collect(), traffic(objects, service));
         let speaks = speaks(port);
@@ -111,25 +112,27 @@ fn policies(judged: &Judged) -> (Vec<RequestPolicy>, BTreeMap<u32, JudgedFacts>)
 /// What the proxy has to know of a port whose callers are led to it.
 fn facts(objects: &Objects, service: &Service, port: &ServicePort, ids: &Ids) -> ServiceFacts {
     let audiences = audiences(objects, service, port);
-    let spoken = |callers: &str| protocol(objects, service, port, callers);
+    let routed = |kind: Routing| audiences.iter().any(|(_, routing)| *routing == kind);
     let consumers = audiences.iter().skip(1);
+    let own = audiences.first().map_or(Routing::Nothing, |(_, routing)| *routing);
     let mut facts = ServiceFacts {
         service: service.name.clone(),
         addresses: ids.addresses_of(&service.name).list(),
         port: port.port,
-        protocol: spoken(&service.name.namespace),
-        consumers: consumers.map(|it| ((*it).to_owned(), spoken(it))).collect(),
+        protocol: spoken(port, own),
+        consumers: consumers.map(|(callers, it)| ((*callers).to_owned(), spoken(port, *it))).collect(),
         table: HttpTable::default(),
         tls: None,
         tcp: None,
     };
-    for callers in audiences {
-        match routing(objects, service, port, callers) {
-            Routing::Http => facts.table = HttpTable::compile(objects, service, port).unwrap_or_default(),
-            Routing::Tls => facts.tls = TlsTable::compile(objects, service, port),
-            Routing::Tcp => facts.tcp = TcpTable::compile(objects, service, port),
-            Routing::Nothing => {}
-        }
+    if routed(Routing::Http) {
+        facts.table = HttpTable::compile(objects, service, port).unwrap_or_default();
+    }
+    if routed(Routing::Tls) {
+        facts.tls = TlsTable::compile(objects, service, port);
+    }
+    if routed(Routing::Tcp) {
+        facts.tcp = TcpTable::compile(objects, service, port);
     }
     facts
 }
@@ -145,7 +148,7 @@ fn speaks(port: &ServicePort) -> Speaks {
 
 /// As the Service says, unless its DestinationRule says otherwise.
 fn traffic(objects: &Objects, service: &Service) -> TrafficPolicy {
-    let rule = objects.destination_rules().find(|rule| rule.service == service.name);
+    let rule = objects.destination_rules_of(&service.name).next();
     let affinity = service.affinity.map(|_| HashKey::Source);
     let near = service.distribution.is_some();
     let Some(rule) = rule else {

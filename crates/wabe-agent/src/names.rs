@@ -6,7 +6,7 @@ use wabe_dns::{EndpointNames, Names, Port, ServiceNames, Transport};
 use wabe_model::{ClusterIps, Objects, Service};
 
 use crate::{
-    snapshot::{Node, selects, target_port},
+    snapshot::{Node, Selected, target_port},
     state::{Ids, Instance},
 };
 
@@ -21,8 +21,9 @@ pub fn names<'a>(
     ids: &Ids,
     generation: u64,
 ) -> Names {
+    let selected = Selected::of(instances.clone());
     let mut clients = BTreeMap::new();
-    for instance in instances.clone() {
+    for instance in instances {
         for address in instance.addresses() {
             clients.insert(address, instance.spec.name.namespace.clone());
         }
@@ -31,7 +32,10 @@ pub fn names<'a>(
         domain: DOMAIN.into(),
         generation,
         resolver: vec![IpAddr::V4(node.v4), IpAddr::V6(node.v6)],
-        services: objects.services().map(|service| service_names(service, instances.clone(), ids)).collect(),
+        services: objects
+            .services()
+            .map(|service| service_names(service, selected.by(service), ids))
+            .collect(),
         clients,
     }
 }
@@ -43,7 +47,7 @@ fn service_names<'a>(
 ) -> ServiceNames {
     let headless = service.cluster_ips == ClusterIps::Headless;
     let selected: Vec<&Instance> = instances
-        .filter(|instance| selects(service, instance) && !instance.is_leaving())
+        .filter(|instance| !instance.is_leaving())
         .filter(|instance| instance.ready || service.publish_not_ready)
         .collect();
     let own = ids.addresses_of(&service.name).list();

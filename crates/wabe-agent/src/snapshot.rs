@@ -28,7 +28,7 @@ mod tests;
 
 pub use policies::{Compiler, Policies};
 pub use services::{DesiredEndpoint, DesiredService};
-pub(crate) use services::{balance as balance_of, selects, target_port};
+pub(crate) use services::{Selected, balance as balance_of, selects, target_port};
 
 /// Capabilities with which a workload may open sockets of protocols other than TCP and UDP.
 const RAW_SOCKETS: &str = "NET_RAW";

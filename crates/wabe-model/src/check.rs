@@ -8,9 +8,9 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    AuthorizationPolicy, Balance, ClusterIps, Diagnostic, Diagnostics, HashKey, InvalidBackend, Kind,
-    Located, Object, ObjectKey, ObjectName, Objects, ParentRef, Parsed, Position, Reference, Route, Service,
-    ServicePort, TargetPort, Workload, manifest::duplicates,
+    AuthorizationPolicy, Balance, ByLabels, ClusterIps, Diagnostic, Diagnostics, HashKey, InvalidBackend,
+    Kind, Located, Object, ObjectKey, ObjectName, Objects, ParentRef, Parsed, Position, Reference, Route,
+    Service, ServicePort, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -22,16 +22,17 @@ use crate::{
 pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnostic>), Diagnostics> {
     let mut merged = existing.clone();
     merged.extend(new.objects.iter().map(|it| it.object.clone()));
+    let workloads = ByLabels::of(merged.workloads().map(|it| (it.name.namespace.as_str(), &it.labels, it)));
     let written: Written<'_> = new.objects.iter().map(|it| (it.object.key(), it)).collect();
     let mut found = new.warnings.clone();
     found.extend(duplicates(&new.objects));
     found.extend(shared_addresses(&merged, new, &written));
     found.extend(addresses_out_of_range(&merged, &written));
     found.extend(rules_of_one_service(&merged, &new.objects));
-    found.extend(named_ports(&merged, &written));
+    found.extend(named_ports(&merged, &workloads, &written));
     found.extend(new.objects.iter().flat_map(|it| leads_nowhere(&merged, it)));
     found.extend(new.objects.iter().flat_map(|it| needs_layer7(&merged, it)));
-    found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, it)));
+    found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, &workloads, it)));
     let found = Diagnostics(found);
     if found.has_errors() { Err(found) } else { Ok((merged, found.0)) }
 }
@@ -76,7 +77,7 @@ fn shared_addresses(merged: &Objects, new: &Parsed, written: &Written<'_>) -> Ve
 fn rules_of_one_service(merged: &Objects, new: &[Located]) -> Vec<Diagnostic> {
     let other = |located: &Located| {
         let Object::DestinationRule(own) = &located.object else { return None };
-        let other = merged.destination_rules().find(|it| it.service == own.service && it.name != own.name)?;
+        let other = merged.destination_rules_of(&own.service).find(|it| it.name != own.name)?;
         Some(located.error(
             "spec.host",
             format!("DestinationRule {} is about service {} too", other.name, own.service),
@@ -130,11 +131,28 @@ fn addresses_out_of_range(merged: &Objects, written: &Written<'_>) -> Vec<Diagno
     found
 }
 
+/// A service's workloads.
+fn selected<'a>(
+    workloads: &ByLabels<'a, &'a Workload>,
+    service: &Service,
+) -> impl Iterator<Item = &'a Workload> {
+    let candidates = workloads.candidates(&service.name.namespace, &service.selector);
+    candidates.iter().copied().filter(|it| it.has_labels(&service.selector))
+}
+
 /// Named target ports that none of the selected workloads has.
-fn named_ports(merged: &Objects, written: &Written<'_>) -> Vec<Diagnostic> {
+fn named_ports(
+    merged: &Objects,
+    workloads: &ByLabels<'_, &Workload>,
+    written: &Written<'_>,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for service in merged.services() {
-        let workloads: Vec<_> = merged.selected_by_service(service).collect();
+        let is_named = |port: &ServicePort| matches!(port.target, TargetPort::Name(_));
+        if !service.ports.iter().any(is_named) {
+            continue;
+        }
+        let workloads: Vec<_> = selected(workloads, service).collect();
         for (index, port) in service.ports.iter().enumerate() {
             let TargetPort::Name(name) = &port.target else { continue };
             let has =
@@ -174,10 +192,14 @@ fn named_ports(merged: &Objects, written: &Written<'_>) -> Vec<Diagnostic> {
     found
 }
 
-fn selects_nothing(merged: &Objects, located: &Located) -> Option<Diagnostic> {
+fn selects_nothing(
+    merged: &Objects,
+    workloads: &ByLabels<'_, &Workload>,
+    located: &Located,
+) -> Option<Diagnostic> {
     let remedy = "compare it with the labels and the namespaces of the Workloads";
     match &located.object {
-        Object::Service(service) => merged.selected_by_service(service).next().is_none().then(|| {
+        Object::Service(service) => selected(workloads, service).next().is_none().then(|| {
             let namespace = &service.name.namespace;
             located.warning(
                 "spec.selector",
@@ -237,13 +259,12 @@ fn out_of_reach(merged: &Objects, located: &Located, policy: &AuthorizationPolic
     }
     let leads = |service: &Service, workload: &Workload| {
         service.cluster_ips != ClusterIps::Headless
-            && service.name.namespace == workload.name.namespace
             && !service.selector.is_empty()
             && workload.has_labels(&service.selector)
     };
-    let alone = merged
-        .selected_by_policy(policy)
-        .find(|workload| !merged.services().any(|service| leads(service, workload)))?;
+    let alone = merged.selected_by_policy(policy).find(|workload| {
+        !merged.services_of(&workload.name.namespace).any(|service| leads(service, workload))
+    })?;
     Some(located.warning(
         "spec.rules",
         format!(
@@ -354,7 +375,8 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         | Object::FaultInjection(_)
         | Object::AuthorizationPolicy(_) => return Vec::new(),
     };
-    if merged.service(service).is_none() || merged.comes_through_proxy(service) {
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    if said.is_empty() || merged.service(service).is_none() || merged.comes_through_proxy(service) {
         return Vec::new();
     }
     let warn = |(field, instead): (&str, &str)| {
@@ -363,7 +385,7 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         );
         located.warning(field, message, "attach an HTTPRoute to the service, write its annotation `mesh.wabe.dev/l7: always`, or leave it out")
     };
-    said.into_iter().flatten().map(warn).collect()
+    said.into_iter().map(warn).collect()
 }
 
 const PEAK_EWMA: &str = "answers are not timed; `peak-ewma` is as `two-choices`";

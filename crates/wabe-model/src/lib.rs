@@ -9,6 +9,7 @@
 //! here; this crate knows nothing of kernel, processes or sockets. Everything in user space may depend on it.
 #![forbid(unsafe_code)]
 
+mod by_labels;
 mod check;
 mod cors;
 mod destination_rule;
@@ -34,6 +35,7 @@ mod service;
 mod stream_route;
 mod workload;
 
+pub use by_labels::ByLabels;
 pub use check::check;
 pub use cors::{Allowed, Cors, OriginPattern, Scheme};
 pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};

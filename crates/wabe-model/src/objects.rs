@@ -1,14 +1,17 @@
 //! Everything that users wrote.
 
+mod naming;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AuthorizationPolicy, DestinationRule, FaultInjection, GrpcRoute, HttpRoute, Kind, Layer7, MeshConfig,
-    ObjectKey, ObjectName, ParentRef, ReferenceGrant, RequestLimit, Service, StreamRule, TcpRoute, TlsRoute,
+    ObjectKey, ObjectName, ReferenceGrant, RequestLimit, Route, Service, ServicePort, TcpRoute, TlsRoute,
     Workload,
 };
+use naming::Naming;
 
 /// One object, parsed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,17 +84,24 @@ impl Object {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Objects {
     by_key: BTreeMap<ObjectKey, Object>,
+    naming: Naming,
 }
 
 impl Objects {
     /// Adds or replaces an object; returns the one it replaced.
     pub fn insert(&mut self, object: Object) -> Option<Object> {
-        self.by_key.insert(object.key(), object)
+        let key = object.key();
+        let replaced = self.remove(&key);
+        self.naming.add(&object);
+        self.by_key.insert(key, object);
+        replaced
     }
 
     /// Removes an object.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Object> {
-        self.by_key.remove(key)
+        let removed = self.by_key.remove(key)?;
+        self.naming.remove(&removed);
+        Some(removed)
     }
 
     /// The object of this key.
@@ -110,6 +120,12 @@ impl Objects {
             .filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
     }
 
+    /// The services of a namespace.
+    pub fn services_of(&self, namespace: &str) -> impl Iterator<Item = &Service> {
+        self.of_namespace(Kind::Service, namespace)
+            .filter_map(|object| if let Object::Service(it) = object { Some(it) } else { None })
+    }
+
     /// All workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         self.of_kind(Kind::Workload)
@@ -120,6 +136,12 @@ impl Objects {
     pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
         self.of_kind(Kind::DestinationRule)
             .filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
+    }
+
+    /// The destination rules about a service, by namespace and name: one, unless nobody checked.
+    pub fn destination_rules_of(&self, service: &ObjectName) -> impl Iterator<Item = &DestinationRule> {
+        let named = self.naming.of(service).filter_map(|key| self.find(key));
+        named.filter_map(|object| if let Object::DestinationRule(it) = object { Some(it) } else { None })
     }
 
     /// All routes of requests.
@@ -150,7 +172,7 @@ impl Objects {
     /// `ReferenceGrant` lets it refer to.
     pub fn may_refer(&self, route: Kind, namespace: &str, service: &ObjectName) -> bool {
         namespace == service.namespace
-            || self.iter().any(
+            || self.of_namespace(Kind::ReferenceGrant, &service.namespace).any(
                 |object| matches!(object, Object::ReferenceGrant(it) if it.grants(route, namespace, service)),
             )
     }
@@ -163,7 +185,7 @@ impl Objects {
 
     /// The mesh's settings, the defaults if none were written.
     pub fn mesh_config(&self) -> MeshConfig {
-        self.iter()
+        self.of_kind(Kind::MeshConfig)
             .find_map(|object| if let Object::MeshConfig(it) = object { Some(it.clone()) } else { None })
             .unwrap_or_default()
     }
@@ -174,7 +196,9 @@ impl Objects {
         namespace: &'a str,
         labels: &'a BTreeMap<String, String>,
     ) -> impl Iterator<Item = &'a Workload> {
-        self.workloads().filter(move |it| it.name.namespace == namespace && it.has_labels(labels))
+        self.of_namespace(Kind::Workload, namespace)
+            .filter_map(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+            .filter(|it| it.has_labels(labels))
     }
 
     /// A service's workloads.
@@ -220,15 +244,17 @@ impl Objects {
                 || self.has_judged_workload(service)
                 || self.selected_by_service(service).any(|it| it.layer7 == Layer7::Always)
         });
-        let attached = |parents: &[ParentRef]| parents.iter().any(|it| it.service == *name);
-        let leads = |rule: &StreamRule| rule.backends.iter().any(|it| it.service == *name);
-        always
-            || self.routes().any(|route| {
-                let mut backends = route.rules().into_iter().flat_map(|rule| rule.backends);
-                attached(route.parents()) || backends.any(|it| it.service == *name)
-            })
-            || self.tls_routes().any(|it| attached(&it.parents) || leads(&it.rule))
-            || self.tcp_routes().any(|it| attached(&it.parents) || leads(&it.rule))
+        always || self.routes_naming(name).next().is_some()
+    }
+
+    /// The routes of any kind that are attached to a service or lead to it, by kind, namespace and name.
+    pub fn routes_naming(&self, service: &ObjectName) -> impl Iterator<Item = Route<'_>> {
+        self.naming.of(service).filter_map(|key| Route::of(self.find(key)?))
+    }
+
+    /// The routes of any kind that are attached to this port of a service and say anything of it, by kind, namespace and name.
+    pub fn routes_about(&self, service: &Service, port: &ServicePort) -> impl Iterator<Item = Route<'_>> {
+        self.routes_naming(&service.name).filter(|it| it.is_about(service, port))
     }
 
     /// The limit of this name.
@@ -247,6 +273,13 @@ impl Objects {
     pub fn workload(&self, name: &ObjectName) -> Option<&Workload> {
         let found = self.find(&ObjectKey { kind: Kind::Workload, name: name.clone() });
         found.and_then(|object| if let Object::Workload(it) = object { Some(it) } else { None })
+    }
+
+    /// Objects of one kind and namespace, by name.
+    pub fn of_namespace(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Object> {
+        let first = ObjectKey { kind, name: ObjectName::new(namespace, "") };
+        let is_its = move |key: &ObjectKey| key.kind == kind && key.name.namespace == namespace;
+        self.by_key.range(first..).take_while(move |(key, _)| is_its(key)).map(|(_, object)| object)
     }
 
     /// Objects of one kind, by namespace and name.
@@ -270,13 +303,15 @@ impl Objects {
 /// Later objects replace earlier ones of the same key.
 impl FromIterator<Object> for Objects {
     fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
-        Self { by_key: objects.into_iter().map(|it| (it.key(), it)).collect() }
+        let mut all = Self::default();
+        all.extend(objects);
+        all
     }
 }
 
 /// Later objects replace earlier ones of the same key.
 impl Extend<Object> for Objects {
     fn extend<T: IntoIterator<Item = Object>>(&mut self, objects: T) {
-        self.by_key.extend(objects.into_iter().map(|it| (it.key(), it)));
+        objects.into_iter().for_each(|object| drop(self.insert(object)));
     }
 }

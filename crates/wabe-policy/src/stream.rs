@@ -9,7 +9,7 @@
 pub mod tcp;
 pub mod tls;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
@@ -57,6 +57,16 @@ pub enum Routing {
     Nothing,
 }
 
+impl Routing {
+    fn by(route: Route<'_>) -> Self {
+        match route {
+            Route::Http(_) | Route::Grpc(_) => Self::Http,
+            Route::Tls(_) => Self::Tls,
+            Route::Tcp(_) => Self::Tcp,
+        }
+    }
+}
+
 /// Which kind of route holds for callers of a namespace at a port of a service.
 pub fn routing(objects: &Objects, service: &Service, port: &ServicePort, callers: &str) -> Routing {
     match of_namespace(objects, service, port, callers) {
@@ -66,26 +76,25 @@ pub fn routing(objects: &Objects, service: &Service, port: &ServicePort, callers
 }
 
 fn of_namespace(objects: &Objects, service: &Service, port: &ServicePort, namespace: &str) -> Routing {
-    let is_its = |name: &ObjectName| name.namespace == namespace;
-    if objects.routes().any(|it| is_its(it.name()) && it.is_about(service, port)) {
-        Routing::Http
-    } else if tls::attached(objects, service, port).any(|it| is_its(&it.name)) {
-        Routing::Tls
-    } else if tcp::attached(objects, service, port).any(|it| is_its(&it.name)) {
-        Routing::Tcp
-    } else {
-        Routing::Nothing
-    }
+    // They come by kind, the more specific ones first.
+    let mut its = objects.routes_about(service, port).filter(|it| it.name().namespace == namespace);
+    its.next().map_or(Routing::Nothing, Routing::by)
 }
 
-/// Whose callers get something of their own at a port of a service: the service's namespace, which all others that have no routes
-/// for it count as, and then those that have.
-pub fn audiences<'a>(objects: &'a Objects, service: &'a Service, port: &ServicePort) -> Vec<&'a str> {
-    let streams = objects.tls_routes().map(Route::Tls).chain(objects.tcp_routes().map(Route::Tcp));
-    let attached = objects.routes().chain(streams).filter(|it| it.is_about(service, port));
-    let others: BTreeSet<&str> = attached.map(|it| it.name().namespace.as_str()).collect();
+/// Whose callers get something of their own at a port of a service, and which kind of route holds for them: the service's namespace,
+/// which all others that have no routes for it count as, and then those that have.
+pub fn audiences<'a>(
+    objects: &'a Objects,
+    service: &'a Service,
+    port: &ServicePort,
+) -> Vec<(&'a str, Routing)> {
+    let mut others: BTreeMap<&str, Routing> = BTreeMap::new();
+    for route in objects.routes_about(service, port) {
+        others.entry(route.name().namespace.as_str()).or_insert(Routing::by(route));
+    }
     let own = service.name.namespace.as_str();
-    [own].into_iter().chain(others.into_iter().filter(|it| *it != own)).collect()
+    let of_own = others.remove(own).unwrap_or(Routing::Nothing);
+    [(own, of_own)].into_iter().chain(others).collect()
 }
 
 /// Whether a route holds at a port of a service, for some of its callers.
@@ -108,7 +117,12 @@ pub fn holds(objects: &Objects, service: &Service, port: &ServicePort, route: Ro
 /// What the proxy takes the bytes of connections for that callers of a namespace have to a port: what its routes need, else what
 /// the Service says.
 pub fn protocol(objects: &Objects, service: &Service, port: &ServicePort, callers: &str) -> AppProtocol {
-    match (routing(objects, service, port, callers), port.protocol()) {
+    spoken(port, routing(objects, service, port, callers))
+}
+
+/// The same for callers for whom routes of this kind hold.
+pub fn spoken(port: &ServicePort, routing: Routing) -> AppProtocol {
+    match (routing, port.protocol()) {
         (Routing::Http, AppProtocol::Detect) => AppProtocol::Http,
         (Routing::Http | Routing::Nothing, written) => written,
         (Routing::Tls, _) => AppProtocol::Tls,

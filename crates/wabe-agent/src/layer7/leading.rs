@@ -1,20 +1,15 @@
 //! Whose callers are led to the proxy.
 
-use std::collections::BTreeMap;
-
-use wabe_model::{AuthorizationPolicy, Layer7, Objects, Service, ServicePort, Transport, Workload};
-use wabe_policy::{
-    applicable,
-    stream::{Routing, audiences, routing},
-};
+use wabe_model::{AuthorizationPolicy, ByLabels, Layer7, Objects, Service, ServicePort, Transport, Workload};
+use wabe_policy::applicable;
 
 use crate::state::Instance;
 
 /// What leads services' callers to the proxy besides routes: computed once for all services of a mesh.
 pub(crate) struct Leading<'a> {
     objects: &'a Objects,
-    /// By namespace, workloads that ask for it or whose policies look at requests.
-    workloads: BTreeMap<&'a str, Vec<&'a Workload>>,
+    /// Workloads that ask for it or whose policies look at requests.
+    workloads: ByLabels<'a, &'a Workload>,
 }
 
 impl<'a> Leading<'a> {
@@ -32,13 +27,10 @@ impl<'a> Leading<'a> {
             let deciding = deciding.iter().copied();
             !applicable(deciding, root_namespace, &it.name.namespace, &it.labels).is_empty()
         };
-        let mut workloads: BTreeMap<&str, Vec<&Workload>> = BTreeMap::new();
         let running = instances.filter(|it| !it.is_leaving()).map(|it| &it.spec);
-        for workload in objects.workloads().chain(running) {
-            if workload.layer7 == Layer7::Always || is_judged(workload) {
-                workloads.entry(&workload.name.namespace).or_default().push(workload);
-            }
-        }
+        let all = objects.workloads().chain(running);
+        let leading = all.filter(|it| it.layer7 == Layer7::Always || is_judged(it));
+        let workloads = ByLabels::of(leading.map(|it| (it.name.namespace.as_str(), &it.labels, it)));
         Self { objects, workloads }
     }
 
@@ -47,16 +39,10 @@ impl<'a> Leading<'a> {
     ///
     /// A workload asks for all services that lead to it: its callers are known at `connect` by the service that they dial only.
     pub(crate) fn leads(&self, service: &Service, port: &ServicePort) -> bool {
-        let selects = |it: &&Workload| !service.selector.is_empty() && it.has_labels(&service.selector);
-        let mut workloads = self.workloads.get(service.name.namespace.as_str()).into_iter().flatten();
+        let workloads = self.workloads.candidates(&service.name.namespace, &service.selector);
         port.transport == Transport::Tcp
             && (service.layer7 == Layer7::Always
-                || is_routed(self.objects, service, port)
-                || workloads.any(selects))
+                || self.objects.routes_about(service, port).next().is_some()
+                || workloads.iter().any(|it| it.has_labels(&service.selector)))
     }
-}
-
-fn is_routed(objects: &Objects, service: &Service, port: &ServicePort) -> bool {
-    let holds = |callers: &str| routing(objects, service, port, callers) != Routing::Nothing;
-    audiences(objects, service, port).into_iter().any(holds)
 }

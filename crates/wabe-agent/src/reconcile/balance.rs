@@ -115,7 +115,7 @@ impl<D: Datapath> Engine<D> {
         }
         let (objects, ids) = (&self.state.objects, &mut self.state.ids);
         let Some(service) = objects.services().find(|it| ids.service(&it.name) == id) else { return };
-        let mut rules = objects.destination_rules().filter(|rule| rule.service == service.name);
+        let mut rules = objects.destination_rules_of(&service.name);
         let Some(outliers) = rules.find_map(|rule| rule.outliers.as_ref()) else { return };
         let is_host = |it: &&Instance| it.takes_connections() && selects(service, it);
         let hosts: Vec<u32> = self.state.instances.values().filter(is_host).map(|it| it.id).collect();

@@ -9,7 +9,7 @@ use super::Engine;
 use crate::{
     api::{CounterStatus, EndpointStatus, InstanceStatus, MapStatus, ServiceStatus, Status, WorkloadStatus},
     datapath::Datapath,
-    snapshot::{balance_of, identity_of, selects},
+    snapshot::{Selected, balance_of, identity_of},
     state::{Instance, Phase},
 };
 
@@ -136,6 +136,7 @@ impl<D: Datapath> Engine<D> {
             weight: instance.spec.weight,
             live: self.datapath.load_of(instance.id).map_or(0, |load| load.live),
         };
+        let selected = Selected::of(self.state.instances.values());
         let service = |service: &wabe_model::Service| {
             let out = self.ejected(service);
             ServiceStatus {
@@ -149,25 +150,17 @@ impl<D: Datapath> Engine<D> {
                     .iter()
                     .map(|it| format!("{}/{}", it.port, transport(it.transport)))
                     .collect(),
-                balance: balance(service, self.state.objects.destination_rules()).into(),
-                endpoints: self
-                    .state
-                    .instances
-                    .values()
-                    .filter(|instance| selects(service, instance))
-                    .map(|instance| endpoint(&out, instance))
-                    .collect(),
+                balance: balance(service, self.state.objects.destination_rules_of(&service.name).next())
+                    .into(),
+                endpoints: selected.by(service).map(|instance| endpoint(&out, instance)).collect(),
             }
         };
         self.state.objects.services().map(service).collect()
     }
 }
 
-fn balance<'a>(
-    service: &wabe_model::Service,
-    mut rules: impl Iterator<Item = &'a DestinationRule>,
-) -> &'static str {
-    match balance_of(service, rules.find(|rule| rule.service == service.name)) {
+fn balance(service: &wabe_model::Service, rule: Option<&DestinationRule>) -> &'static str {
+    match balance_of(service, rule) {
         Balance::TwoChoices => "two-choices",
         Balance::Random => "random",
         Balance::RoundRobin => "round-robin",

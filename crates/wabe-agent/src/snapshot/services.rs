@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use wabe_abi::{Balance, Be16, Ip, ServiceKey, TCP, UDP, service_flag};
 use wabe_model::{
-    DestinationRule, HashKey, ObjectName, Objects, Service, ServicePort, TargetPort, Transport,
+    ByLabels, DestinationRule, HashKey, ObjectName, Objects, Service, ServicePort, TargetPort, Transport,
 };
 
 use super::Desired;
@@ -52,15 +52,15 @@ pub(super) fn add<'a>(
     ids: &mut Ids,
 ) {
     let leading = Leading::new(root_namespace, objects, instances.clone());
+    let all = Selected::of(instances);
+    ids.number_services(objects.services().map(|it| &it.name));
     for service in objects.services() {
         let id = ids.service(&service.name);
-        let selected: Vec<&Instance> =
-            instances.clone().filter(|instance| selects(service, instance)).collect();
+        let selected: Vec<&Instance> = all.by(service).collect();
+        let balance = balance(service, objects.destination_rules_of(&service.name).next());
         let addresses = ids.addresses_of(&service.name);
         let led: Vec<bool> = service.ports.iter().map(|port| leading.leads(service, port)).collect();
         for virtual_address in addresses.list() {
-            let rule = objects.destination_rules().find(|rule| rule.service == service.name);
-            let balance = balance(service, rule);
             let affinity = service.affinity.unwrap_or(0);
             let with = |datagrams, endpoints| DesiredService {
                 service: id,
@@ -86,6 +86,23 @@ pub(super) fn add<'a>(
         for port in &service.ports {
             warn_of_unknown_port(desired, &service.name, port, &selected);
         }
+    }
+}
+
+/// Instances, each service's found at once.
+pub(crate) struct Selected<'a>(ByLabels<'a, &'a Instance>);
+
+impl<'a> Selected<'a> {
+    /// From all.
+    pub(crate) fn of(instances: impl Iterator<Item = &'a Instance>) -> Self {
+        let by = |it: &'a Instance| (it.spec.name.namespace.as_str(), &it.spec.labels, it);
+        Self(ByLabels::of(instances.map(by)))
+    }
+
+    /// A service's, ready or not, in the order in which they were given.
+    pub(crate) fn by(&self, service: &Service) -> impl Iterator<Item = &'a Instance> {
+        let candidates = self.0.candidates(&service.name.namespace, &service.selector);
+        candidates.iter().copied().filter(|instance| selects(service, instance))
     }
 }
 

@@ -2,7 +2,7 @@
 //! anything may still refer to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -57,14 +57,23 @@ impl Ids {
 
     /// The number of a service; a new one if it has none.
     pub fn service(&mut self, name: &ObjectName) -> u32 {
-        if let Some(id) = self.services.get(&name.to_string()) {
-            return *id;
+        let key = name.to_string();
+        if !self.services.contains_key(&key) {
+            self.number_services([name]);
         }
-        let used: std::collections::BTreeSet<u32> = self.services.values().copied().collect();
-        let free =
-            (1..=u32::MAX).find(|id| !used.contains(id)).expect("invariant: fewer services than numbers");
-        self.services.insert(name.to_string(), free);
-        free
+        self.services[&key]
+    }
+
+    /// Numbers those of these services that have none; all at once, as there may be thousands.
+    pub fn number_services<'a>(&mut self, names: impl IntoIterator<Item = &'a ObjectName>) {
+        let names = names.into_iter().map(ToString::to_string);
+        let new: Vec<String> = names.filter(|name| !self.services.contains_key(name)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let used: BTreeSet<u32> = self.services.values().copied().collect();
+        let free = (1..=u32::MAX).filter(|id| !used.contains(id));
+        self.services.extend(new.into_iter().zip(free));
     }
 
     /// Services' names by number.
@@ -143,6 +152,10 @@ mod tests {
         ids.retain(|name| name != "shop/b", |_| true);
         assert_eq!(ids.service(&ObjectName::new("shop", "d")), 2);
         assert_eq!(ids.service(&ObjectName::new("shop", "c")), 3);
+        ids.retain(|name| name != "shop/a", |_| true);
+        let names = ["c", "e", "f"].map(|it| ObjectName::new("shop", it));
+        ids.number_services(&names);
+        assert_eq!(names.map(|it| ids.service(&it)), [3, 1, 4]);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What callers of one service's port get.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
@@ -160,17 +164,18 @@ impl TableRule {
 ///
 /// Kinds are not mixed: of one namespace's routes, `HTTPRoute`s do not hold where there is a `GRPCRoute` (GEP-1294).
 pub fn attached<'a>(objects: &'a Objects, service: &Service, port: &ServicePort) -> Vec<Route<'a>> {
-    let named: Vec<Route<'a>> = objects.routes().filter(|it| it.is_about(service, port)).collect();
+    let of_calls = |route: Route<'a>| match route {
+        Route::Grpc(grpc) => Some(grpc.name.namespace.as_str()),
+        Route::Http(_) | Route::Tls(_) | Route::Tcp(_) => None,
+    };
+    let calls: BTreeSet<&str> = objects.routes_about(service, port).filter_map(of_calls).collect();
     let holds = |route: &Route<'_>| match route {
         Route::Grpc(_) => true,
-        Route::Http(_) => !named.iter().any(|other| match other {
-            Route::Grpc(grpc) => grpc.name.namespace == route.name().namespace,
-            Route::Http(_) | Route::Tls(_) | Route::Tcp(_) => false,
-        }),
+        Route::Http(http) => !calls.contains(http.name.namespace.as_str()),
         // Their bytes are not read: see `stream`.
         Route::Tls(_) | Route::Tcp(_) => false,
     };
-    named.iter().copied().filter(|it| holds(it)).collect()
+    objects.routes_about(service, port).filter(holds).collect()
 }
 
 /// The larger one goes first, by the first place that differs.

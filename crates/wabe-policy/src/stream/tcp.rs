@@ -51,5 +51,8 @@ pub fn attached<'a>(
     service: &'a Service,
     port: &'a ServicePort,
 ) -> impl Iterator<Item = &'a TcpRoute> {
-    objects.tcp_routes().filter(move |route| Route::Tcp(route).is_about(service, port))
+    objects.routes_about(service, port).filter_map(|route| match route {
+        Route::Tcp(route) => Some(route),
+        Route::Http(_) | Route::Grpc(_) | Route::Tls(_) => None,
+    })
 }

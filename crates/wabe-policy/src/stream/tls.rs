@@ -115,5 +115,8 @@ pub fn attached<'a>(
     service: &'a Service,
     port: &'a ServicePort,
 ) -> impl Iterator<Item = &'a TlsRoute> {
-    objects.tls_routes().filter(move |route| Route::Tls(route).is_about(service, port))
+    objects.routes_about(service, port).filter_map(|route| match route {
+        Route::Tls(route) => Some(route),
+        Route::Http(_) | Route::Grpc(_) | Route::Tcp(_) => None,
+    })
 }
