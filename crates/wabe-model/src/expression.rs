@@ -3,6 +3,7 @@
 use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of an expression's text, and of its compiled form.
@@ -51,8 +52,9 @@ impl Expression {
         if text.len() > limits.0 {
             return Err(BadExpression(format!("longer than {} bytes", limits.0)));
         }
-        // By itself first: `a)|(b` is none, and would be one within brackets.
-        compile(text, limits)?;
+        // By itself first: `a)|(b` is none, and would be one within brackets. To read it costs little; compiling is what takes long.
+        let mut parser = ParserBuilder::new().unicode(false).utf8(false).build();
+        parser.parse(text).map_err(|error| BadExpression(last_line(&error.to_string())))?;
         let whole = compile(&format!(r"\A(?:{text})\z"), limits)?;
         Ok(Self { text: text.to_owned(), whole })
     }
@@ -69,17 +71,22 @@ impl Expression {
 }
 
 fn compile(text: &str, (_, most): Limits) -> Result<Regex, BadExpression> {
+    #[cfg(test)]
+    tests::COMPILED.with(|it| it.set(it.get() + 1));
     let mut builder = RegexBuilder::new(text);
     builder.unicode(false).size_limit(most).dfa_size_limit(most);
     builder.build().map_err(|error| {
         if let regex::Error::CompiledTooBig(_) = error {
             return BadExpression(format!("too large: it would take more than {} KiB", most >> 10));
         }
-        // Several lines with a picture; the last one says what is wrong.
-        let told = error.to_string();
-        let last = told.lines().last().unwrap_or_default();
-        BadExpression(last.trim_start_matches("error: ").to_owned())
+        BadExpression(last_line(&error.to_string()))
     })
+}
+
+/// Of several lines with a picture the one that says what is wrong.
+fn last_line(told: &str) -> String {
+    let last = told.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
 }
 
 impl PartialEq for Expression {
@@ -112,7 +119,28 @@ impl From<Expression> for String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How many texts this test compiled.
+        pub(super) static COMPILED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn each_is_compiled_once() {
+        let compiled = |read: &dyn Fn() -> bool| {
+            let before = COMPILED.get();
+            (read(), COMPILED.get() - before)
+        };
+        assert_eq!(compiled(&|| Expression::new("/a.*").is_ok()), (true, 1));
+        assert_eq!(compiled(&|| serde_json::from_str::<Expression>("\"/a.*\"").is_ok()), (true, 1));
+        for none in ["a)|(b", "(", "(?=a)"] {
+            let text = serde_json::to_string(none).expect("text");
+            assert_eq!(compiled(&|| serde_json::from_str::<Expression>(&text).is_ok()), (false, 0), "{none}");
+        }
+    }
 
     #[test]
     fn describes_the_whole_text() {
