@@ -76,6 +76,7 @@ fn proxy() {
             taken_over::it_can_not_be_signalled_by_workloads,
             taken_over::no_workload_can_be_its_user,
             taken_over::it_gets_nowhere,
+            taken_over::listeners_that_it_ended_are_made_anew_with_the_mesh,
         ],
     );
     mesh.down();

@@ -3,6 +3,10 @@
 
 use std::{collections::BTreeMap, fs};
 
+use rustix::{
+    net::{connect_unspec, sockopt::socket_acceptconn},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
 use serde_json::{Value, json};
 use wabe_testkit::{TestMesh, testbox};
 use wabe_tests::{
@@ -139,4 +143,23 @@ fn said(mesh: &TestMesh) -> BTreeMap<String, Vec<Value>> {
 
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
+/// Whoever has a listener can end it, by `connect` to no address, which no filter of system calls can tell from other calls.
+pub(super) fn listeners_that_it_ended_are_made_anew_with_the_mesh(mesh: &TestMesh) {
+    let ask = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", "http://web.shop/"];
+    let is_served = || mesh.exec(CALLER, &ask).stdout == "200";
+    assert!(is_served());
+    let pid = mesh.machine().role("proxy").expect("it runs");
+    let process = Pid::from_raw(pid.try_into().expect("a process")).expect("a process");
+    let process = pidfd_open(process, PidfdFlags::empty()).expect("opened");
+    let names = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
+    let numbers = names.map_while(Result::ok).filter_map(|it| it.file_name().to_str()?.parse().ok());
+    let descriptors = numbers.filter_map(|it| pidfd_getfd(&process, it, PidfdGetfdFlags::empty()).ok());
+    let listeners: Vec<_> = descriptors.filter(|it| socket_acceptconn(it).unwrap_or(false)).collect();
+    assert!(!listeners.is_empty());
+    listeners.iter().for_each(|it| connect_unspec(it).expect("ended"));
+    assert!(!is_served(), "nobody listens");
+    let _ = mesh.json(&["upgrade"]);
+    eventually("callers are served again", || is_served().then_some(()));
 }
