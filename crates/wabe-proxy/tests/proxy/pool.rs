@@ -336,6 +336,37 @@ async fn all_of<T: 'static>(all: impl Iterator<Item = impl Future<Output = T> + 
 }
 
 #[test]
+fn the_only_connection_that_there_may_be_takes_as_many_as_its_endpoint_does() {
+    const ALL: usize = 300;
+    let came = Arc::new(tokio::sync::Barrier::new(ALL));
+    let scene = before(
+        serving(move |mut connection| {
+            let came = Arc::clone(&came);
+            async move {
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let came = Arc::clone(&came);
+                    tokio::spawn(async move {
+                        // Nobody is answered before all have come.
+                        came.wait().await;
+                        respond.send_response(Response::new(()), true).expect("answered");
+                    });
+                }
+            }
+        }),
+        &json!({ "connections": 1 }),
+    );
+    run(async {
+        // No caller may have so many at once.
+        let (one, other) = (caller(&scene).await, caller(&scene).await);
+        let all = (0..ALL).map(|number| {
+            let mut caller = if number % 2 == 0 { one.clone() } else { other.clone() };
+            async move { send(&mut caller, "GET", "").await }
+        });
+        assert!(all_of(all).await.into_iter().all(|it| it == StatusCode::OK));
+    });
+}
+
+#[test]
 fn an_endpoint_of_http2_hears_no_trailers_that_belong_into_heads() {
     let heard = Heard::default();
     let scene = before(grpc_echo_that_is_well(&heard), &json!({}));
