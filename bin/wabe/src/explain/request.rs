@@ -87,6 +87,11 @@ fn asked(sent: &Sent<'_>, text: &str, headers: &[String]) -> Result<Asked, Failu
 }
 
 fn print(asked: &Asked, told: &RequestExplanation, live: Option<&Live>) -> Result<(), Failure> {
+    let fault = told.rule.as_ref().and_then(|it| it.fault.as_ref()?.always);
+    let faulted = format!(
+        "the rule's FaultInjection answers all{}",
+        fault.map_or_else(String::new, |it| format!(": {it}"))
+    );
     let (word, colour) = match told.outcome {
         Outcome::Forwarded => ("forwarded", Colour::Green),
         Outcome::Redirected => ("redirected", Colour::Green),
@@ -97,6 +102,7 @@ fn print(asked: &Asked, told: &RequestExplanation, live: Option<&Live>) -> Resul
         Outcome::NoFilter => {
             ("the rule names a RequestLimit or FaultInjection that does not exist: 500", Colour::Red)
         }
+        Outcome::Faulted => (&*faulted, Colour::Red),
         Outcome::NoEndpoint => ("nobody serves it: 503", Colour::Red),
         Outcome::Refused => ("refused by policy: 403", Colour::Red),
     };

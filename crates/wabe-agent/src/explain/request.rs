@@ -4,13 +4,15 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
-use wabe_model::{AppProtocol, HeaderChange, HttpFilter, ObjectName, PathChange, PathMatch};
+use wabe_model::{AppProtocol, HttpFilter, ObjectName, PathMatch};
 use wabe_policy::http::{
     HttpRequest, HttpRouter, InvalidBackend, Routed, TableBackend, TableRule, is_preflight, joined,
 };
 use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures, foresee};
 
 use crate::figures::Live;
+
+mod text;
 
 /// A request that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub enum Outcome {
     Forwarded,
     /// The caller is sent elsewhere.
     Redirected,
+    /// A FaultInjection of the rule answers all requests, before anything else is done.
+    Faulted,
     /// A browser asks what it may ask for, and the filter `CORS` of the rule, or of all its backends, answers.
     Preflight,
     /// No route holds for the caller: it goes to the service itself.
@@ -78,7 +82,12 @@ impl Outcome {
     pub fn is_good(self) -> bool {
         match self {
             Self::Forwarded | Self::Redirected | Self::Preflight | Self::Unrouted => true,
-            Self::NoRule | Self::NoBackend | Self::NoFilter | Self::NoEndpoint | Self::Refused => false,
+            Self::NoRule
+            | Self::NoBackend
+            | Self::NoFilter
+            | Self::Faulted
+            | Self::NoEndpoint
+            | Self::Refused => false,
         }
     }
 }
@@ -101,6 +110,60 @@ pub struct RuleView {
     pub filters: Vec<String>,
     /// How long it may take and how often it is tried, if the route says so.
     pub limits: Vec<String>,
+    /// The RequestLimit that it names.
+    pub request_limit: Option<LimitView>,
+    /// The FaultInjection that it names.
+    pub fault: Option<FaultView>,
+}
+
+/// How many requests pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitView {
+    /// `namespace/name`.
+    pub name: String,
+    /// So many.
+    pub requests: u32,
+    /// In so many milliseconds.
+    pub per: u64,
+    /// So many may come at once.
+    pub burst: u32,
+    /// Whose are counted together: `route` or `caller`.
+    pub each: &'static str,
+}
+
+/// What goes wrong on purpose.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultView {
+    /// `namespace/name`.
+    pub name: String,
+    /// Requests that are answered by an error.
+    pub abort: Option<AbortView>,
+    /// Requests that wait first.
+    pub delay: Option<DelayView>,
+    /// The status that every request gets, so that none goes on; `None` if some do.
+    pub always: Option<u16>,
+}
+
+/// An error that is made up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AbortView {
+    /// 400 to 599.
+    pub status: u16,
+    /// Of which share of requests, 0 to 1.
+    pub share: f64,
+}
+
+/// A time that is waited for nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DelayView {
+    /// In milliseconds.
+    pub time: u64,
+    /// Of which share of requests, 0 to 1.
+    pub share: f64,
 }
 
 /// Where a request may go.
@@ -196,6 +259,7 @@ impl RequestExplanation {
             | Outcome::NoRule
             | Outcome::NoBackend
             | Outcome::NoFilter
+            | Outcome::Faulted
             | Outcome::NoEndpoint
             | Outcome::Refused => return,
         }
@@ -273,8 +337,11 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
             let every =
                 drawn.peek().is_some() && drawn.all(|it| it.invalid.is_none() && answers(&it.filters));
             let answers = answers(&rule.filters) || every;
+            let rule_view = text::rule_view(rule, path);
             let outcome = if rule.guards.missing {
                 Outcome::NoFilter
+            } else if rule_view.fault.as_ref().is_some_and(|it| it.always.is_some()) {
+                Outcome::Faulted
             } else if asks && answers {
                 Outcome::Preflight
             } else if redirects {
@@ -284,7 +351,7 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
             } else {
                 Outcome::NoBackend
             };
-            answer(outcome, Some(rule_view(rule, path)), backends)
+            answer(outcome, Some(rule_view), backends)
         }
     })
 }
@@ -315,7 +382,7 @@ fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule, path: &PathMat
             InvalidBackend::OtherKind => "it is no service",
             InvalidBackend::UnsupportedProtocol => "its port speaks no HTTP",
         }),
-        filters: it.filters.iter().map(filter).collect(),
+        filters: it.filters.iter().map(|it| text::filter(it, None)).collect(),
         endpoints: match it.invalid {
             Some(_) => Vec::new(),
             None => {
@@ -370,311 +437,5 @@ fn policy(
     })
 }
 
-fn rule_view(rule: &TableRule, path: &PathMatch) -> RuleView {
-    let timeouts = [("request", rule.timeouts.request), ("backendRequest", rule.timeouts.backend_request)];
-    let mut limits: Vec<String> = timeouts
-        .iter()
-        .filter_map(|(name, time)| time.map(|time| format!("{name} within {time:?}")))
-        .collect();
-    limits.extend(rule.retry.as_ref().map(|retry| {
-        let codes: Vec<String> = retry.codes.iter().map(u16::to_string).collect();
-        let after = retry.backoff.map_or_else(String::new, |it| format!(", {it:?} apart at least"));
-        let on = if codes.is_empty() { String::new() } else { format!(" after {}", codes.join(", ")) };
-        format!("tried again {} times at most{on}{after}", retry.attempts)
-    }));
-    RuleView {
-        kind: rule.kind.as_str(),
-        route: rule.route.to_string(),
-        rule: rule.rule,
-        name: rule.name.clone(),
-        path: match path {
-            PathMatch::Exact(path) => path.clone(),
-            PathMatch::Prefix(path) => format!("{}/*", path.trim_end_matches('/')),
-            PathMatch::Expression(path) => format!("~ {}", path.as_str()),
-        },
-        filters: rule.filters.iter().map(filter).collect(),
-        limits,
-    }
-}
-
-/// A filter in a line.
-fn filter(filter: &HttpFilter) -> String {
-    match filter {
-        HttpFilter::RequestHeaders(it) => format!("the request's headers: {}", headers(it)),
-        HttpFilter::ResponseHeaders(it) => format!("the answer's headers: {}", headers(it)),
-        HttpFilter::Redirect(it) => {
-            let port = it.port.map(|port| format!("port {port}"));
-            let parts = [it.scheme.clone(), it.hostname.clone(), port, it.path.as_ref().map(path)];
-            let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!("redirected with {}: {}", it.status, parts.join(", "))
-        }
-        HttpFilter::Rewrite(it) => {
-            let parts = [it.hostname.as_ref().map(|it| format!("host {it}")), it.path.as_ref().map(path)];
-            let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!("rewritten: {}", parts.join(", "))
-        }
-        HttpFilter::Mirror(it) => {
-            format!("{} of {} copied to {}:{}", it.numerator, it.denominator, it.service, it.port)
-        }
-        HttpFilter::Cors(it) => {
-            let origins: Vec<String> = it.origins.iter().map(ToString::to_string).collect();
-            format!("CORS for {}", if origins.is_empty() { "no origin".into() } else { origins.join(", ") })
-        }
-        HttpFilter::Limit(name) => format!("limited by RequestLimit {name}"),
-        HttpFilter::Fault(name) => format!("made to fail by FaultInjection {name}"),
-    }
-}
-
-fn path(change: &PathChange) -> String {
-    match change {
-        PathChange::Full(path) => format!("path {path}"),
-        PathChange::Prefix(path) => format!("prefix {path}"),
-    }
-}
-
-fn headers(change: &HeaderChange) -> String {
-    let set = change.set.iter().map(|(name, value)| format!("set {name}: {value}"));
-    let add = change.add.iter().map(|(name, value)| format!("add {name}: {value}"));
-    let remove = change.remove.iter().map(|name| format!("remove {name}"));
-    set.chain(add).chain(remove).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use wabe_model::{AccessLog, Manifest, Objects, check, parse};
-    use wabe_policy::http::HttpTable;
-    use wabe_proxy::{
-        BackendFacts, ServiceFacts, Speaks, TrafficPolicy, WorkloadFacts,
-        figures::{EndpointFigures, Figures},
-    };
-
-    use super::*;
-
-    const TEXT: &str = "apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {selector: {app: web}, ports: [{port: 80}]}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: canary, namespace: shop}
-spec:
-  parentRefs: [{group: '', kind: Service, name: web}]
-  rules:
-  - name: new
-    matches: [{path: {value: /a}, headers: [{name: canary, value: '1'}]}]
-    filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]
-    backendRefs: [{name: web, port: 80, weight: 3}, {name: gone, port: 80}]
-    timeouts: {request: 2s}
-    retry: {codes: [503], attempts: 2}
-  - matches: [{path: {type: Exact, value: /moved}}]
-    filters: [{type: RequestRedirect, requestRedirect: {hostname: a.b, statusCode: 301}}]
-  - matches: [{path: {type: Exact, value: /nothing}}]
-  - matches: [{path: {type: Exact, value: /pages}}]
-    filters: [{type: CORS, cors: {allowOrigins: ['https://*.a.b:8443', 'http://c']}}]
-    backendRefs: [{name: web, port: 80}]
-  - matches: [{path: {type: Exact, value: /own}}]
-    backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80, weight: 0}]
-  - matches: [{path: {type: Exact, value: /some}}]
-    backendRefs: [{name: web, port: 80, filters: [{type: CORS, cors: {allowOrigins: ['http://c']}}]}, {name: web, port: 80}]
-  - matches: [{path: {type: Exact, value: /limited}}]
-    filters: [{type: ExtensionRef, extensionRef: {group: mesh.wabe.dev, kind: RequestLimit, name: gone}}]
-";
-
-    fn snapshot() -> Snapshot {
-        let parsed = parse(&[Manifest::new("x.yaml", "/", TEXT)]).unwrap_or_else(|error| panic!("{error}"));
-        let (objects, _) = check(&parsed, &Objects::default()).unwrap_or_else(|error| panic!("{error}"));
-        let service = objects.services().next().expect("the service");
-        let workload = |name: &str, last| WorkloadFacts {
-            namespace: "shop".into(),
-            name: name.into(),
-            identity: String::new(),
-            v4: [10, 1, 0, last].into(),
-            v6: "fd00::1".parse().expect("an address"),
-            locality: Default::default(),
-            leaving: false,
-        };
-        let endpoint = EndpointFacts {
-            workload: 2,
-            v4: [10, 1, 0, 2].into(),
-            v6: "fd00::2".parse().expect("an address"),
-            port: 8080,
-            weight: 100,
-            locality: Default::default(),
-        };
-        Snapshot {
-            access_log: AccessLog::default(),
-            workers: None,
-            generation: 7,
-            workloads: [(1, workload("front", 1)), (2, workload("web", 2))].into(),
-            ports: vec![ServiceFacts {
-                service: service.name.clone(),
-                addresses: vec![[10, 2, 0, 1].into()],
-                port: 80,
-                protocol: Default::default(),
-                consumers: Default::default(),
-                table: HttpTable::compile(&objects, service, &service.ports[0]).expect("a route"),
-                tls: None,
-                tcp: None,
-            }],
-            backends: vec![BackendFacts {
-                service: service.name.clone(),
-                port: 80,
-                speaks: Speaks::AsCaller,
-                endpoints: vec![endpoint],
-                traffic: TrafficPolicy::default(),
-            }],
-            ..Snapshot::default()
-        }
-    }
-
-    fn asked(target: &str, headers: &[(&str, &str)]) -> Asked {
-        Asked {
-            from: 1,
-            destination: [10, 2, 0, 1].into(),
-            port: 80,
-            method: "GET".into(),
-            target: target.into(),
-            headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        }
-    }
-
-    fn ask(target: &str, headers: &[(&str, &str)]) -> RequestExplanation {
-        explain_request(&snapshot(), &asked(target, headers)).expect("led to the proxy")
-    }
-
-    #[test]
-    fn the_rule_its_backends_and_their_endpoints_are_told() {
-        let told = ask("/a/c?d=e", &[("Canary", "1")]);
-        assert_eq!(
-            (told.outcome, told.generation, told.service.as_str()),
-            (Outcome::Forwarded, 7, "shop/web")
-        );
-        let rule = told.rule.expect("a rule");
-        assert_eq!((rule.kind, rule.route.as_str(), rule.rule), ("HTTPRoute", "shop/canary", 0));
-        assert_eq!((rule.name.as_deref(), rule.path.as_str()), (Some("new"), "/a/*"));
-        assert_eq!(rule.filters, ["rewritten: prefix /b"]);
-        assert_eq!(rule.limits, ["request within 2s", "tried again 2 times at most after 503"]);
-        let [web, gone] = told.backends.as_slice() else { panic!("two backends") };
-        assert_eq!((web.share, web.invalid, gone.share), (0.75, None, 0.25));
-        assert_eq!(gone.invalid, Some("there is no such service"));
-        let [endpoint] = web.endpoints.as_slice() else { panic!("one endpoint") };
-        assert_eq!((endpoint.workload.as_str(), endpoint.port), ("shop/web", 8080));
-    }
-
-    #[test]
-    fn what_the_proxy_told_is_added_to_the_endpoints_that_there_are() {
-        let endpoint = |workload, weight| EndpointFigures {
-            workload,
-            weight,
-            under_way: 5,
-            latency: Some(1500),
-            ejected_for: Some(30_000),
-        };
-        let backend = BackendFigures {
-            service: ObjectName::new("shop", "web"),
-            port: 80,
-            connections: 0,
-            pending: 0,
-            requests: 0,
-            ejections: 0,
-            ejected: 0,
-            endpoints: vec![endpoint(9, 10_000), endpoint(2, 2_500)],
-        };
-        let figures = |backends| Figures { backends, ..Figures::default() };
-        let mut told = ask("/a", &[("canary", "1")]);
-        assert_eq!((told.figures_age, &told.backends[0].endpoints[0].live), (None, &None));
-        let other = BackendFigures { port: 81, endpoints: vec![endpoint(2, 10_000)], ..backend.clone() };
-        told.add(&Live { figures: figures(vec![other, backend]), age: Duration::from_millis(40) });
-        assert_eq!((told.figures_age, told.backends[0].endpoints.len()), (Some(40), 1));
-        let live = LiveView { under_way: 5, latency: Some(1500), warmth: 25, ejected_for: Some(30_000) };
-        assert_eq!(told.backends[0].endpoints[0].live, Some(live));
-    }
-
-    #[test]
-    fn what_becomes_of_it_depends_on_who_is_there_and_whom_they_admit() {
-        for (target, admits, outcome) in [
-            ("/a", true, Outcome::Forwarded),
-            ("/a", false, Outcome::Refused),
-            ("/nothing", false, Outcome::NoBackend),
-            ("/moved", false, Outcome::Redirected),
-        ] {
-            let mut told = ask(target, &[("canary", "1")]);
-            told.admit(|it| {
-                assert_eq!(it.workload, "shop/web");
-                admits
-            });
-            assert_eq!(told.outcome, outcome, "{target}");
-        }
-        let mut snapshot = snapshot();
-        snapshot.backends[0].endpoints.clear();
-        let mut told =
-            explain_request(&snapshot, &asked("/a", &[("canary", "1")])).expect("led to the proxy");
-        told.admit(|_| unreachable!("nobody is there"));
-        assert_eq!(told.outcome, Outcome::NoEndpoint);
-    }
-
-    #[test]
-    fn who_reads_no_requests_foresees_nothing_of_them() {
-        let mut snapshot = snapshot();
-        for (protocol, looks) in
-            [(AppProtocol::Tcp, false), (AppProtocol::Tls, false), (AppProtocol::Grpc, true)]
-        {
-            snapshot.ports[0].protocol = protocol;
-            assert_eq!(explain_request(&snapshot, &asked("/a", &[])).is_some(), looks, "{protocol:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_proxy_answers_itself_is_told() {
-        for (target, outcome, rule) in [
-            ("/limited", Outcome::NoFilter, Some(6)),
-            ("/a", Outcome::NoRule, None),
-            ("/moved", Outcome::Redirected, Some(1)),
-            ("/nothing", Outcome::NoBackend, Some(2)),
-        ] {
-            let told = ask(target, &[]);
-            assert_eq!((told.outcome, told.rule.map(|it| it.rule)), (outcome, rule), "{target}");
-            assert!(told.backends.is_empty());
-        }
-        let redirect = ask("/moved", &[]).rule.expect("a rule");
-        assert_eq!(redirect.filters, ["redirected with 301: a.b"]);
-    }
-
-    #[test]
-    fn a_browser_that_asks_for_leave_is_answered_by_the_route() {
-        let preflight = [("Origin", "http://c"), ("Access-Control-Request-Method", "PUT")];
-        for (method, headers, outcome) in [
-            ("OPTIONS", &preflight[..], Outcome::Preflight),
-            ("OPTIONS", &preflight[..1], Outcome::Forwarded),
-            ("PUT", &preflight[..], Outcome::Forwarded),
-        ] {
-            let asked = Asked { method: method.into(), ..asked("/pages", headers) };
-            let told = explain_request(&snapshot(), &asked).expect("led to the proxy");
-            assert_eq!(told.outcome, outcome, "{method} {headers:?}");
-            assert_eq!(told.rule.expect("a rule").filters, ["CORS for https://*.a.b:8443, http://c"]);
-        }
-        for (path, outcome) in [("/own", Outcome::Preflight), ("/some", Outcome::Forwarded)] {
-            let asked = Asked { method: "OPTIONS".into(), ..asked(path, &preflight) };
-            let told = explain_request(&snapshot(), &asked).expect("led to the proxy");
-            assert_eq!(told.outcome, outcome, "{path}");
-            assert_eq!(told.backends[0].filters, ["CORS for http://c"]);
-        }
-    }
-
-    #[test]
-    fn who_is_not_led_to_the_proxy_is_not_told_of_rules() {
-        let ask = |address: [u8; 4], port| Asked {
-            from: 1,
-            destination: address.into(),
-            port,
-            method: "GET".into(),
-            target: "/".into(),
-            headers: Vec::new(),
-        };
-        assert_eq!(explain_request(&snapshot(), &ask([10, 2, 0, 1], 81)), None);
-        assert_eq!(explain_request(&snapshot(), &ask([10, 1, 0, 2], 80)), None);
-    }
-}
+mod tests;
