@@ -7,7 +7,9 @@ use wabe_abi::TCP;
 use wabe_agent::{
     explain::{
         Question, admits_proxy,
-        request::{Asked, BackendView, LiveView, Outcome, PolicyView, RequestExplanation, explain_request},
+        request::{
+            Asked, BackendView, LiveView, Outcome, PolicyView, RequestExplanation, Withheld, explain_request,
+        },
     },
     figures::{self, Live},
 };
@@ -51,12 +53,12 @@ pub(super) fn run(
             target::show(sent.destination, sent.port)
         ))
     })?;
+    let live = figures::live(mesh);
+    live.last().into_iter().for_each(|it| told.add(it));
     told.admit(|endpoint| {
         let (destination, port) = (endpoint.address, endpoint.port);
         admits_proxy(tables, &Question { from: sent.from, protocol: TCP, destination, port })
     });
-    let live = figures::live(mesh);
-    live.last().into_iter().for_each(|it| told.add(it));
     match arguments.plain.output {
         Output::Json => json(&told)?,
         Output::Text | Output::Yaml => print(&asked, &told, live.last())?,
@@ -139,23 +141,27 @@ fn print(asked: &Asked, told: &RequestExplanation, live: Option<&Live>) -> Resul
 
 /// A row for each backend, and below it one for each endpoint.
 fn backends(all: &[BackendView]) -> String {
-    let mut table = Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "UNDER WAY", "LATENCY", "WHAT"]);
+    let mut table =
+        Table::new(["BACKEND", "ENDPOINT", "WEIGHT", "SHARE", "UNDER WAY", "LATENCY", "SCORE", "WHAT"]);
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     for it in all {
         let what = match it.invalid {
             Some(why) => paint(&format!("500: {why}"), Colour::Red),
             None if it.endpoints.is_empty() => paint("503: nobody serves it", Colour::Red),
-            None => it.filters.join("; "),
+            None => it.filters.iter().cloned().chain([choice(it)]).collect::<Vec<_>>().join("; "),
         };
         table.row([
             format!("{}:{}", it.service, it.port),
             String::new(),
             it.weight.to_string(),
-            format!("{:.1} %", it.share * 100.0),
+            percent(it.share),
+            String::new(),
             String::new(),
             String::new(),
             what,
         ]);
         for endpoint in &it.endpoints {
+            let held = withheld(endpoint.withheld);
             let verdict = match endpoint.admitted {
                 Some(false) => paint("403: refused by policy", Colour::Red),
                 Some(true) | None => policy(endpoint.policy.as_ref()),
@@ -165,14 +171,53 @@ fn backends(all: &[BackendView]) -> String {
                 String::new(),
                 format!("{} {}", endpoint.workload, target::show(endpoint.address, endpoint.port)),
                 endpoint.weight.to_string(),
-                String::new(),
+                endpoint.share.map_or("-".into(), percent),
                 under_way,
                 latency,
-                verdict + &more,
+                endpoint.score.map_or("-".into(), |it| format!("{it:.3}")),
+                held + &verdict + &more,
             ]);
         }
     }
     table.text()
+}
+
+/// How one of a backend's endpoints is chosen.
+fn choice(it: &BackendView) -> String {
+    let balance = it.balance.unwrap_or_default();
+    let by_hash = it.hash.as_ref().map(|hash| {
+        let of = match &hash.name {
+            Some(name) => format!("{} {name}", hash.by),
+            None => "the caller's address".to_owned(),
+        };
+        match hash.given {
+            true => format!("by the hash of {of}"),
+            false => format!("by the hash of {of}, which the request lacks: {balance}"),
+        }
+    });
+    let mut text = by_hash.unwrap_or_else(|| balance.to_owned());
+    if it.near {
+        text += ", nearest first";
+    }
+    match it.min_health_percent {
+        Some(_) if it.ejections_ignored => {
+            let why = ", so many are ejected that those get requests, too";
+            text += &paint(why, Colour::Yellow);
+        }
+        Some(least) if least > 0 => text += &format!(", no ejections below {least} % that are well"),
+        Some(_) | None => {}
+    }
+    text
+}
+
+/// What comes before what policies say: nobody asks them.
+fn withheld(why: Option<Withheld>) -> String {
+    let text = match why {
+        None => return String::new(),
+        Some(Withheld::Ejected) => "gets nothing now; ",
+        Some(Withheld::NotNearest) => "gets nothing now, others are nearer; ",
+    };
+    paint(text, Colour::Yellow)
 }
 
 /// What policies that look at requests say.
@@ -213,6 +258,8 @@ fn score(it: &LiveView) -> [String; 3] {
 
 #[cfg(test)]
 mod tests {
+    use wabe_agent::explain::request::{EndpointView, HashView};
+
     use super::*;
 
     fn read(text: &str, headers: &[&str]) -> Result<Asked, String> {
@@ -255,6 +302,60 @@ mod tests {
             score(&LiveView { latency: None, warmth: 40, ejected_for: Some(29_500), ..live });
         assert_eq!(latency, "-");
         assert!(more.contains("ejected for 29.5s more") && more.contains("40 % of its weight"), "{more}");
+    }
+
+    #[test]
+    fn how_an_endpoint_is_chosen_is_said_and_who_gets_nothing() {
+        let endpoint = |workload: &str, withheld, score: Option<f64>| EndpointView {
+            id: 1,
+            workload: workload.into(),
+            address: [10, 0, 0, 1].into(),
+            port: 80,
+            weight: 100,
+            nearness: 0,
+            withheld,
+            share: score.map(|_| 0.5),
+            score,
+            admitted: Some(true),
+            policy: None,
+            live: None,
+        };
+        let view = BackendView {
+            service: "shop/web".into(),
+            port: 80,
+            balance: Some("peak-ewma"),
+            endpoints: vec![
+                endpoint("shop/near", None, Some(12.5)),
+                endpoint("shop/far", Some(Withheld::NotNearest), None),
+                endpoint("shop/out", Some(Withheld::Ejected), None),
+            ],
+            ..BackendView::default()
+        };
+        let text = backends(std::slice::from_ref(&view));
+        let line = |name: &str| text.lines().find(|it| it.contains(name)).expect(name);
+        assert!(line("shop/web").ends_with("peak-ewma"), "{text}");
+        assert!(line("near 10").contains("50.0 %") && line("near 10").contains("12.500"), "{text}");
+        assert!(line("shop/far").contains("gets nothing now, others are nearer; allowed"), "{text}");
+        assert!(line("shop/out").contains("gets nothing now; allowed"), "{text}");
+        let hash = |given| Some(HashView { by: "header", name: Some("x-user".into()), given });
+        for (changed, told) in [
+            (BackendView { near: true, ..view.clone() }, "peak-ewma, nearest first"),
+            (BackendView { hash: hash(true), ..view.clone() }, "by the hash of header x-user"),
+            (
+                BackendView { hash: hash(false), ..view.clone() },
+                "by the hash of header x-user, which the request lacks: peak-ewma",
+            ),
+            (
+                BackendView { min_health_percent: Some(30), ..view.clone() },
+                "peak-ewma, no ejections below 30 % that are well",
+            ),
+            (
+                BackendView { min_health_percent: Some(30), ejections_ignored: true, ..view.clone() },
+                "peak-ewma, so many are ejected that those get requests, too",
+            ),
+        ] {
+            assert_eq!(choice(&changed), told);
+        }
     }
 
     #[test]

@@ -12,7 +12,10 @@ use wabe_proxy::{EndpointFacts, Snapshot, figures::BackendFigures, foresee};
 
 use crate::figures::Live;
 
+mod choice;
 mod text;
+
+use choice::Choice;
 
 /// A request that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +170,7 @@ pub struct DelayView {
 }
 
 /// Where a request may go.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendView {
     /// `namespace/name` of the service.
@@ -182,12 +185,44 @@ pub struct BackendView {
     pub invalid: Option<&'static str>,
     /// What is done to requests that go here, after the rule's own filters.
     pub filters: Vec<String>,
+    /// How an endpoint is chosen unless a hash says where a request goes, if any may be: `two-choices`, `peak-ewma`, `round-robin`, `random`.
+    pub balance: Option<&'static str>,
+    /// What of a request says where it goes, if something does.
+    pub hash: Option<HashView>,
+    /// Only the endpoints nearest to the caller get requests.
+    pub near: bool,
+    /// Where fewer endpoints than this percentage are not ejected all get requests; `None` if none is ever ejected.
+    pub min_health_percent: Option<u32>,
+    /// That is so now.
+    pub ejections_ignored: bool,
     /// Who serves it now.
     pub endpoints: Vec<EndpointView>,
 }
 
-/// A place where a backend is served.
+/// What of a request says which endpoint it goes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HashView {
+    /// `source` (the caller's address), `header`, `query`, `cookie`.
+    pub by: &'static str,
+    /// Of the header, parameter or cookie.
+    pub name: Option<String>,
+    /// This request has it, or is given it (a cookie). If not, it is balanced as if there were no hash.
+    pub given: bool,
+}
+
+/// Why an endpoint gets nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// Requests to it failed.
+    Ejected,
+    /// Others are nearer to the caller.
+    NotNearest,
+}
+
+/// A place where a backend is served.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// Its number.
@@ -201,6 +236,17 @@ pub struct EndpointView {
     pub port: u16,
     /// Its weight.
     pub weight: u32,
+    /// How near to the caller it is.
+    #[serde(skip)]
+    pub nearness: u32,
+    /// Why it gets nothing now; `None` if it may be chosen.
+    pub withheld: Option<Withheld>,
+    /// How often it is drawn, 0 to 1: its part of the weights of those that may be chosen. `None` where the hash decides.
+    pub share: Option<f64>,
+    /// The one with the lower score of two that are drawn is chosen: requests under way and this one, by the weight that holds
+    /// now, of `peak-ewma` times the latency in microseconds. `None` where the choice goes by something else, and where that
+    /// is not known.
+    pub score: Option<f64>,
     /// Whether the kernel lets the proxy connect there on the caller's behalf; `None` if it was not asked.
     pub admitted: Option<bool>,
     /// What its policies that look at requests say; `None` if it has none.
@@ -247,7 +293,8 @@ impl EndpointView {
 }
 
 impl RequestExplanation {
-    /// Adds what the kernel says of each endpoint, and what follows from that for the request.
+    /// Adds what the kernel says of each endpoint, and what follows from that for the request. After [`Self::add`], if a proxy
+    /// told anything.
     pub fn admit(&mut self, admits: impl Fn(&EndpointView) -> bool) {
         for endpoint in self.backends.iter_mut().flat_map(|it| &mut it.endpoints) {
             endpoint.admitted = Some(admits(endpoint));
@@ -267,7 +314,8 @@ impl RequestExplanation {
         let mut endpoints = drawn.flat_map(|it| &it.endpoints).peekable();
         if endpoints.peek().is_none() {
             self.outcome = Outcome::NoEndpoint;
-        } else if endpoints.all(EndpointView::refuses) {
+        // Whom policies admit is not looked at when an endpoint is chosen.
+        } else if endpoints.filter(|it| it.withheld.is_none()).all(EndpointView::refuses) {
             self.outcome = Outcome::Refused;
         }
     }
@@ -288,6 +336,7 @@ impl RequestExplanation {
                     ejected_for: it.ejected_for,
                 });
             }
+            choice::judge(view, self.figures_age.unwrap_or(0));
         }
     }
 }
@@ -313,14 +362,15 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
         backends,
         figures_age: None,
     };
-    let itself = || BackendView {
-        service: facts.service.to_string(),
-        port: facts.port,
-        weight: 1,
-        share: 1.0,
-        invalid: None,
-        filters: Vec::new(),
-        endpoints: endpoints(snapshot, asked, (&facts.service, facts.port), None, &[]),
+    let itself = || {
+        let view = BackendView {
+            service: facts.service.to_string(),
+            port: facts.port,
+            weight: 1,
+            share: 1.0,
+            ..BackendView::default()
+        };
+        served(snapshot, asked, view, (&facts.service, facts.port), None, &[])
     };
     Some(match find(&router, namespace, asked) {
         Routed::Unrouted => answer(Outcome::Unrouted, None, vec![itself()]),
@@ -337,7 +387,7 @@ pub fn explain_request(snapshot: &Snapshot, asked: &Asked) -> Option<RequestExpl
             let every =
                 drawn.peek().is_some() && drawn.all(|it| it.invalid.is_none() && answers(&it.filters));
             let answers = answers(&rule.filters) || every;
-            let rule_view = text::rule_view(rule, path);
+            let rule_view = text::rule_view(rule, path, asked);
             let outcome = if rule.guards.missing {
                 Outcome::NoFilter
             } else if rule_view.fault.as_ref().is_some_and(|it| it.always.is_some()) {
@@ -370,39 +420,43 @@ fn find<'a>(router: &'a HttpRouter, namespace: &str, asked: &Asked) -> Routed<'a
 
 fn backends(snapshot: &Snapshot, asked: &Asked, rule: &TableRule, path: &PathMatch) -> Vec<BackendView> {
     let total: u64 = rule.backends.iter().map(|it| u64::from(it.weight)).sum();
-    let view = |it: &TableBackend| BackendView {
-        service: it.service.to_string(),
-        port: it.port,
-        weight: it.weight,
-        share: f64::from(it.weight) / total.max(1) as f64,
-        invalid: it.invalid.map(|invalid| match invalid {
-            InvalidBackend::NoSuchService => "there is no such service",
-            InvalidBackend::NoSuchPort => "it has no such port for TCP",
-            InvalidBackend::NotGranted => "no ReferenceGrant of its namespace allows it",
-            InvalidBackend::OtherKind => "it is no service",
-            InvalidBackend::UnsupportedProtocol => "its port speaks no HTTP",
-        }),
-        filters: it.filters.iter().map(|it| text::filter(it, None)).collect(),
-        endpoints: match it.invalid {
-            Some(_) => Vec::new(),
-            None => {
-                let filters = [rule.filters.as_slice(), it.filters.as_slice()];
-                endpoints(snapshot, asked, (&it.service, it.port), Some(path), &filters)
-            }
-        },
+    let view = |it: &TableBackend| {
+        let view = BackendView {
+            service: it.service.to_string(),
+            port: it.port,
+            weight: it.weight,
+            share: f64::from(it.weight) / total.max(1) as f64,
+            invalid: it.invalid.map(|invalid| match invalid {
+                InvalidBackend::NoSuchService => "there is no such service",
+                InvalidBackend::NoSuchPort => "it has no such port for TCP",
+                InvalidBackend::NotGranted => "no ReferenceGrant of its namespace allows it",
+                InvalidBackend::OtherKind => "it is no service",
+                InvalidBackend::UnsupportedProtocol => "its port speaks no HTTP",
+            }),
+            filters: it.filters.iter().map(|it| text::filter(it, None)).collect(),
+            ..BackendView::default()
+        };
+        let filters = [rule.filters.as_slice(), it.filters.as_slice()];
+        match it.invalid {
+            Some(_) => view,
+            None => served(snapshot, asked, view, (&it.service, it.port), Some(path), &filters),
+        }
     };
     rule.backends.iter().map(view).collect()
 }
 
-fn endpoints(
+/// Adds who serves it and how one of them is chosen.
+fn served(
     snapshot: &Snapshot,
     asked: &Asked,
+    view: BackendView,
     (service, port): (&ObjectName, u16),
     path: Option<&PathMatch>,
     filters: &[&[HttpFilter]],
-) -> Vec<EndpointView> {
-    let backend = snapshot.backends.iter().find(|it| it.service == *service && it.port == port);
-    let view = |it: &EndpointFacts| {
+) -> BackendView {
+    let facts = snapshot.backends.iter().find(|it| it.service == *service && it.port == port);
+    let caller = snapshot.workloads.get(&asked.from).map(|it| &it.locality);
+    let endpoint = |it: &EndpointFacts| {
         let named = snapshot.workloads.get(&it.workload);
         EndpointView {
             id: it.workload,
@@ -410,12 +464,20 @@ fn endpoints(
             address: if asked.destination.is_ipv4() { it.v4.into() } else { it.v6.into() },
             port: it.port,
             weight: it.weight,
+            nearness: caller.map_or(0, |caller| caller.nearness(&it.locality)),
+            withheld: None,
+            share: None,
+            score: None,
             admitted: None,
             policy: policy(snapshot, asked, it, path, filters),
             live: None,
         }
     };
-    backend.into_iter().flat_map(|it| &it.endpoints).map(view).collect()
+    let endpoints = facts.into_iter().flat_map(|it| &it.endpoints).map(endpoint).collect();
+    let Choice { balance, hash, near, min_health_percent } = Choice::of(facts, asked, caller);
+    let mut view = BackendView { balance: Some(balance), hash, near, min_health_percent, endpoints, ..view };
+    choice::judge(&mut view, 0);
+    view
 }
 
 fn policy(

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use wabe_model::{AccessLog, Manifest, Objects, check, parse};
+use wabe_model::{AccessLog, Locality, Manifest, Objects, check, parse};
 use wabe_policy::http::HttpTable;
 use wabe_proxy::{
     BackendFacts, ServiceFacts, Speaks, TrafficPolicy, WorkloadFacts,
@@ -181,6 +181,8 @@ fn what_the_proxy_told_is_added_to_the_endpoints_that_there_are() {
     assert_eq!((told.figures_age, told.backends[0].endpoints.len()), (Some(40), 1));
     let live = LiveView { under_way: 5, latency: Some(1500), warmth: 25, ejected_for: Some(30_000) };
     assert_eq!(told.backends[0].endpoints[0].live, Some(live));
+    // Six requests for a quarter of its weight of 100.
+    assert_eq!(told.backends[0].endpoints[0].score, Some(0.24));
 }
 
 #[test]
@@ -203,6 +205,54 @@ fn what_becomes_of_it_depends_on_who_is_there_and_whom_they_admit() {
     let mut told = explain_request(&snapshot, &asked("/a", &[("canary", "1")])).expect("led to the proxy");
     told.admit(|_| unreachable!("nobody is there"));
     assert_eq!(told.outcome, Outcome::NoEndpoint);
+}
+
+#[test]
+fn whom_nobody_chooses_admits_nobody() {
+    let mut snapshot = snapshot();
+    let zone = |zone: &str| Locality { region: "r".into(), zone: zone.into(), subzone: String::new() };
+    snapshot.workloads.get_mut(&1).expect("the caller").locality = zone("a");
+    let backend = &mut snapshot.backends[0];
+    backend.traffic.near = true;
+    backend.endpoints[0].locality = zone("b");
+    let near = EndpointFacts { workload: 3, locality: zone("a"), ..backend.endpoints[0].clone() };
+    backend.endpoints.push(near);
+    for (admits, outcome) in [(2, Outcome::Refused), (3, Outcome::Forwarded)] {
+        let mut told =
+            explain_request(&snapshot, &asked("/a", &[("canary", "1")])).expect("led to the proxy");
+        let held: Vec<_> = told.backends[0].endpoints.iter().map(|it| it.withheld).collect();
+        assert_eq!(held, [Some(Withheld::NotNearest), None]);
+        told.admit(|it| it.id == admits);
+        assert_eq!(told.outcome, outcome, "{admits}");
+    }
+}
+
+#[test]
+fn how_often_it_is_tried_depends_on_what_may_be_repeated() {
+    let upgrade = [("canary", "1"), ("Connection", "upgrade"), ("Upgrade", "websocket")];
+    for (method, headers, told) in [
+        ("GET", &upgrade[..1], "tried again 2 times at most after 503"),
+        ("DELETE", &upgrade[..1], "tried again 2 times at most after 503"),
+        (
+            "POST",
+            &upgrade[..1],
+            "tried again 2 times at most, as long as no endpoint has begun on it: POST is never repeated after that",
+        ),
+        (
+            "PATCH",
+            &upgrade[..1],
+            "tried again 2 times at most, as long as no endpoint has begun on it: PATCH is never repeated after that",
+        ),
+        (
+            "GET",
+            &upgrade,
+            "tried again 2 times at most, as long as no endpoint has begun on it: what asks for another protocol is never repeated after that",
+        ),
+    ] {
+        let asked = Asked { method: method.into(), ..asked("/a", headers) };
+        let rule = explain_request(&snapshot(), &asked).expect("led to the proxy").rule.expect("a rule");
+        assert_eq!(rule.limits[1], told, "{method}");
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@ use wabe_model::{
 };
 use wabe_policy::http::{Guards, TableRule};
 
-use super::{AbortView, DelayView, FaultView, LimitView, RuleView};
+use super::{AbortView, Asked, DelayView, FaultView, LimitView, RuleView};
 
 /// A rule, and the path of its match that holds.
-pub(super) fn rule_view(rule: &TableRule, path: &PathMatch) -> RuleView {
+pub(super) fn rule_view(rule: &TableRule, path: &PathMatch, asked: &Asked) -> RuleView {
     let timeouts = [("request", rule.timeouts.request), ("backendRequest", rule.timeouts.backend_request)];
     let mut limits: Vec<String> = timeouts
         .iter()
@@ -19,8 +19,14 @@ pub(super) fn rule_view(rule: &TableRule, path: &PathMatch) -> RuleView {
     limits.extend(rule.retry.as_ref().map(|retry| {
         let codes: Vec<String> = retry.codes.iter().map(u16::to_string).collect();
         let after = retry.backoff.map_or_else(String::new, |it| format!(", {it:?} apart at least"));
-        let on = if codes.is_empty() { String::new() } else { format!(" after {}", codes.join(", ")) };
-        format!("tried again {} times at most{on}{after}", retry.attempts)
+        let times = format!("tried again {} times at most", retry.attempts);
+        match unrepeatable(asked) {
+            None if codes.is_empty() => format!("{times}{after}"),
+            None => format!("{times} after {}{after}", codes.join(", ")),
+            Some(what) => {
+                format!("{times}{after}, as long as no endpoint has begun on it: {what} is never repeated after that")
+            }
+        }
     }));
     RuleView {
         kind: rule.kind.as_str(),
@@ -37,6 +43,16 @@ pub(super) fn rule_view(rule: &TableRule, path: &PathMatch) -> RuleView {
         request_limit: rule.guards.limit.as_ref().map(limit_view),
         fault: rule.guards.fault.as_ref().map(|it| fault_view(it, rule.timeouts.request)),
     }
+}
+
+/// What about a request keeps it from being sent again once an endpoint may work on it: as the proxy has it.
+fn unrepeatable(asked: &Asked) -> Option<&str> {
+    // RFC 9110, section 9.2.2.
+    if !["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&&*asked.method) {
+        return Some(&asked.method);
+    }
+    let upgrades = asked.headers.iter().any(|it| it.0.eq_ignore_ascii_case("upgrade"));
+    upgrades.then_some("what asks for another protocol")
 }
 
 fn limit_view(limit: &RequestLimit) -> LimitView {
