@@ -82,7 +82,9 @@ impl Scrape {
 
     fn over_tcp(address: &str) -> Self {
         let mut stream = TcpStream::connect(address).expect("the keeper listens");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\naccept: application/openmetrics-text\r\n\r\n")
+            .expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

@@ -10,6 +10,9 @@ use wabe_keeper::layout::Mesh;
 
 use crate::{failure::Failure, screen::line};
 
+/// OpenMetrics says more than the format that others get.
+const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: mesh\r\naccept: application/openmetrics-text\r\n\r\n";
+
 pub(crate) fn run(mesh: &Mesh) -> Result<ExitCode, Failure> {
     let socket = mesh.metrics_socket();
     let broken = |error| {
@@ -19,7 +22,7 @@ pub(crate) fn run(mesh: &Mesh) -> Result<ExitCode, Failure> {
         ))
     };
     let mut stream = UnixStream::connect(&socket).map_err(broken)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: mesh\r\n\r\n").map_err(broken)?;
+    stream.write_all(REQUEST).map_err(broken)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(broken)?;
     match answer.split_once("\r\n\r\n") {

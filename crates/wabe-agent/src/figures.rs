@@ -61,6 +61,8 @@ pub(crate) struct Sums {
     pub(crate) other: Requests,
     /// By service and port.
     pub(crate) ejections: BTreeMap<(ObjectName, u16), u64>,
+    /// Of the access log.
+    pub(crate) lost_lines: u64,
     /// Of those that live.
     pub(crate) live: Vec<Live>,
 }
@@ -100,6 +102,8 @@ struct Ended {
     requests: Vec<(Subject, Requests)>,
     other: Requests,
     ejections: Vec<((ObjectName, u16), u64)>,
+    #[serde(default)]
+    lost_lines: u64,
 }
 
 /// What a file says.
@@ -164,6 +168,7 @@ impl Sums {
             requests: ended.requests.iter().cloned().collect(),
             other: ended.other.clone(),
             ejections: ended.ejections.iter().cloned().collect(),
+            lost_lines: ended.lost_lines,
             live: Vec::new(),
         }
     }
@@ -177,6 +182,7 @@ impl Sums {
             }
         }
         self.other.add(&figures.other);
+        self.lost_lines = self.lost_lines.saturating_add(figures.lost_lines);
         for it in &figures.backends {
             let key = (it.service.clone(), it.port);
             if known.routed.backends.contains(&key) {
@@ -195,12 +201,13 @@ impl Sums {
 
 impl Ledger {
     pub(crate) fn of(mesh: &Mesh) -> Self {
-        Self {
-            folder: mesh.figures_dir(),
-            snapshot: mesh.proxy_file(),
-            read: Mutex::default(),
-            turn: Mutex::default(),
-        }
+        Self::at(&mesh.figures_dir(), &mesh.proxy_file())
+    }
+
+    /// Of proxies whose files are in this folder, and that go by this snapshot.
+    pub(crate) fn at(folder: &Path, snapshot: &Path) -> Self {
+        let (folder, snapshot) = (folder.to_owned(), snapshot.to_owned());
+        Self { folder, snapshot, read: Mutex::default(), turn: Mutex::default() }
     }
 
     /// Whether a file waits to be summed up.
@@ -265,6 +272,7 @@ impl Ledger {
                 requests: sums.requests.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
                 other: sums.other.clone(),
                 ejections: sums.ejections.iter().map(|(key, value)| (key.clone(), *value)).collect(),
+                lost_lines: sums.lost_lines,
                 merged,
             };
             let new = self.folder.join(".ended.new");

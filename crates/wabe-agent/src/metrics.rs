@@ -1,4 +1,4 @@
-//! How the mesh is, for machines: OpenMetrics text over a Unix socket and loopback TCP.
+//! How the mesh is, for machines: as text over a Unix socket and loopback TCP.
 //!
 //! docs/metrics.md lists every family; a test compares.
 
@@ -19,9 +19,15 @@ use text::{
     Text,
 };
 
-/// Everything as OpenMetrics text.
-pub(crate) fn render(status: &Status, processes: &[ChildState], traffic: &Traffic, sums: &Sums) -> String {
-    let mut text = Text::default();
+/// Everything as text.
+fn render(
+    format: text::Format,
+    status: &Status,
+    processes: &[ChildState],
+    traffic: &Traffic,
+    sums: &Sums,
+) -> String {
+    let mut text = Text::new(format);
     text.family("wabe_build", Kind::Info, "the agent's version");
     text.row("_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.family("wabe_generation", Gauge, "raised with each change of the kernel's tables");
@@ -125,7 +131,7 @@ mod tests {
     use std::time::Duration;
 
     use wabe_model::ObjectName;
-    use wabe_proxy::figures::{Answers, BackendFigures, Figures, Requests, Rule, Subject};
+    use wabe_proxy::figures::{Answers, BackendFigures, Figures, Requests, Rule, SIZES, Sizes, Subject};
 
     use super::*;
     use crate::{
@@ -194,6 +200,13 @@ mod tests {
         Flow { kind, ..serde_json::from_str(text).expect("a flow") }
     }
 
+    /// So many of at most 64 bytes, so many of more than 64 MiB.
+    fn sizes(short: u64, long: u64, bytes: u64) -> Sizes {
+        let mut sizes = Sizes { bytes, ..Sizes::default() };
+        (sizes.counts[0], sizes.counts[SIZES.len()]) = (short, long);
+        sizes
+    }
+
     fn sums() -> Sums {
         let name = ObjectName::new;
         let rule = Rule { kind: "HTTPRoute".into(), route: name("shop", "canary"), rule: "first".into() };
@@ -214,7 +227,8 @@ mod tests {
             retries: 4,
             durations,
             microseconds: 12_500_250,
-            ..Requests::default()
+            received: sizes(2, 1, 100),
+            sent: sizes(1, 2, 200_000_000),
         };
         let backend = BackendFigures {
             service: name("shop", "web"),
@@ -227,16 +241,18 @@ mod tests {
             endpoints: Vec::new(),
         };
         let unknown = BackendFigures { service: name("shop", "evil"), ..backend.clone() };
-        let figures = |backends| Figures { backends, ..Figures::default() };
+        let figures =
+            |backends, generation| Figures { backends, generation, connections: 5, ..Figures::default() };
         let (fresh, old) = (Duration::from_millis(1900), Duration::from_secs(60));
         Sums {
             requests: [(subject, requests), (calls, of_calls)].into(),
             other: Requests { answers, ..Requests::default() },
             ejections: [((name("shop", "web"), 80), 7)].into(),
+            lost_lines: 11,
             live: vec![
-                Live { figures: figures(vec![backend.clone(), unknown]), age: fresh },
-                Live { figures: figures(vec![backend.clone()]), age: fresh },
-                Live { figures: figures(vec![backend]), age: old },
+                Live { figures: figures(vec![backend.clone(), unknown], 7), age: fresh },
+                Live { figures: figures(vec![backend.clone()], 8), age: fresh },
+                Live { figures: figures(vec![backend], 9), age: old },
             ],
         }
     }
@@ -254,7 +270,7 @@ mod tests {
             problem: None,
             draining: Vec::new(),
         };
-        render(&status(), &[dns], &traffic, &sums())
+        render(text::Format::OpenMetrics, &status(), &[dns], &traffic, &sums())
     }
 
     #[test]
@@ -293,6 +309,9 @@ mod tests {
             "wabe_backend_requests{namespace=\"shop\",service=\"web\",port=\"80\"} 2",
             "wabe_backend_ejected{namespace=\"shop\",service=\"web\",port=\"80\"} 2",
             "wabe_backend_ejections_total{namespace=\"shop\",service=\"web\",port=\"80\"} 7",
+            "wabe_proxy_connections 10",
+            "wabe_proxy_generation 8",
+            "wabe_access_log_lines_lost_total 11",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }
@@ -333,6 +352,14 @@ mod tests {
             of("istio_request_duration_milliseconds_bucket", ",le=\"+Inf\"", "3"),
             of("istio_request_duration_milliseconds_count", "", "3"),
             of("istio_request_duration_milliseconds_sum", "", "12500.25"),
+            of("istio_request_bytes_bucket", ",le=\"64.0\"", "2"),
+            of("istio_request_bytes_bucket", ",le=\"67108864.0\"", "2"),
+            of("istio_request_bytes_bucket", ",le=\"+Inf\"", "3"),
+            of("istio_request_bytes_count", "", "3"),
+            of("istio_request_bytes_sum", "", "100"),
+            of("istio_response_bytes_bucket", ",le=\"64.0\"", "1"),
+            of("istio_response_bytes_count", "", "3"),
+            of("istio_response_bytes_sum", "", "200000000"),
             of("wabe_request_retries_total", "", "4"),
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");

@@ -29,11 +29,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, snapshot) = (folder.path().to_owned(), folder.path().join("none"));
-        Self {
-            folder,
-            ledger: Ledger { folder: path, snapshot, read: Mutex::default(), turn: Mutex::default() },
-        }
+        let ledger = Ledger::at(folder.path(), &folder.path().join("none"));
+        Self { folder, ledger }
     }
 
     fn proxy(&self, name: &str) -> Proxy {
@@ -99,7 +96,8 @@ fn figures(subject: Subject, count: u64) -> Figures {
         ejected: 0,
         endpoints: Vec::new(),
     };
-    Figures { requests: vec![(subject, requests)], backends: vec![backend], ..Figures::default() }
+    let (requests, backends) = (vec![(subject, requests)], vec![backend]);
+    Figures { requests, backends, lost_lines: count, ..Figures::default() }
 }
 
 #[test]
@@ -124,6 +122,7 @@ fn counts_never_go_back_when_proxies_end() {
     assert_eq!(scene.count(), 17, "from the sums only");
     let sums = scene.ledger.collect(&known()).expect("sums");
     assert_eq!(sums.ejections.values().sum::<u64>(), 2);
+    assert_eq!(sums.lost_lines, 17);
     assert_eq!(sums.requests[&subject()].retries, 2);
     assert!(sums.live.is_empty());
 }

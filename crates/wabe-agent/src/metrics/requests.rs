@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wabe_model::ObjectName;
-use wabe_proxy::figures::{BackendFigures, DURATIONS, Requests, Rule, Subject};
+use wabe_proxy::figures::{BackendFigures, DURATIONS, Requests, Rule, SIZES, Sizes, Subject};
 
 use super::text::{
     Kind::{Counter, Gauge, Histogram},
@@ -42,24 +42,57 @@ pub(super) fn render(text: &mut Text, sums: &Sums) {
     for (labels, requests) in &all {
         durations(text, labels, requests);
     }
+    type Read = fn(&Requests) -> &Sizes;
+    let families: [(&'static str, &str, Read); 2] = [
+        ("istio_request_bytes", "sizes of requests' bodies", |it| &it.received),
+        ("istio_response_bytes", "sizes of answers' bodies", |it| &it.sent),
+    ];
+    for (name, help, read) in families {
+        text.family(name, Histogram, help);
+        for (labels, requests) in &all {
+            let Sizes { counts, bytes } = read(requests);
+            buckets(text, labels, counts, |place| SIZES.get(place).map(|it| *it as f64));
+            row(text, "_sum", labels, &[], *bytes);
+        }
+    }
     text.family("wabe_request_retries", Counter, "tries beyond each request's first");
     for (labels, requests) in &all {
         row(text, "_total", labels, &[], requests.retries);
     }
     backends(text, sums);
+    proxies(text, sums);
 }
 
 fn durations(text: &mut Text, labels: &Labels, requests: &Requests) {
+    buckets(text, labels, &requests.durations, |place| DURATIONS.get(place).map(|it| *it as f64 / 1000.0));
+    let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, &**value)).collect();
+    text.row("_sum", &labels, format_args!("{:?}", requests.microseconds as f64 / 1000.0));
+}
+
+/// How many were of which size, by the upper end of each place but the last.
+fn buckets(text: &mut Text, labels: &Labels, counts: &[u64], end: impl Fn(usize) -> Option<f64>) {
     let mut count = 0_u64;
-    for (place, more) in requests.durations.iter().enumerate() {
+    for (place, more) in counts.iter().enumerate() {
         count = count.saturating_add(*more);
         // As OpenMetrics writes numbers: 5.0.
-        let end = DURATIONS.get(place).map_or("+Inf".into(), |it| format!("{:?}", *it as f64 / 1000.0));
+        let end = end(place).map_or("+Inf".into(), |it| format!("{it:?}"));
         row(text, "_bucket", labels, &[("le", &end)], count);
     }
     row(text, "_count", labels, &[], count);
-    let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, &**value)).collect();
-    text.row("_sum", &labels, format_args!("{:?}", requests.microseconds as f64 / 1000.0));
+}
+
+/// The proxies themselves, by those that told lately; what they lost by all that there were.
+fn proxies(text: &mut Text, sums: &Sums) {
+    let fresh = || sums.live.iter().filter(|it| it.is_fresh()).map(|it| &it.figures);
+    text.family("wabe_proxy_connections", Gauge, "callers' connections to the proxy that are open");
+    text.row("", &[], fresh().map(|it| it.connections).fold(0, u64::saturating_add));
+    text.family("wabe_proxy_generation", Gauge, "generation of what the proxy in charge goes by");
+    // Those that drain are older.
+    if let Some(newest) = fresh().next_back() {
+        text.row("", &[], newest.generation);
+    }
+    text.family("wabe_access_log_lines_lost", Counter, "lines of the access log that nobody took in time");
+    text.row("_total", &[], sums.lost_lines);
 }
 
 /// How they are now, all proxies together: not by what one said long ago.

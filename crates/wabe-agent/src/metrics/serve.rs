@@ -19,7 +19,7 @@ use std::{
 
 use wabe_keeper::protocol::ChildState;
 
-use super::render;
+use super::{render, text::Format};
 use crate::{
     api::{Reply, Request},
     figures::Ledger,
@@ -35,7 +35,6 @@ const BREATH: Duration = Duration::from_millis(100);
 const SUM_UP: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const LONGEST_HEAD: usize = 8 << 10;
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How the keeper's other processes are; empty if it can't tell.
 pub(crate) type Processes = Arc<dyn Fn() -> Vec<ChildState> + Send + Sync>;
@@ -72,7 +71,7 @@ pub(crate) fn serve(
             thread::sleep(SUM_UP);
             // Whether anybody scrapes or not: the keeper makes few files.
             if of_ended.ledger.has_ended() {
-                drop(scrape(&of_ended));
+                drop(scrape(&of_ended, Format::OpenMetrics));
             }
         }
     };
@@ -141,15 +140,16 @@ where
     let deadline = Instant::now() + PATIENCE;
     let head = head(stream, deadline)?;
     let mut words = head.split(' ');
+    let format = Format::wanted(&accept(&head));
     let (status, body) = match (words.next(), words.next()) {
-        (Some("GET"), Some("/metrics" | "/")) => match scrape(sources) {
+        (Some("GET"), Some("/metrics" | "/")) => match scrape(sources, format) {
             Some(text) => ("200 OK", text),
             None => ("503 Service Unavailable", "the agent is about to end; try again\n".into()),
         },
         (Some("GET"), Some(_)) => ("404 Not Found", "metrics are at /metrics\n".into()),
         (_, _) => ("405 Method Not Allowed", "ask with GET\n".into()),
     };
-    let kind = if status.starts_with('2') { CONTENT_TYPE } else { "text/plain; charset=utf-8" };
+    let kind = if status.starts_with('2') { format.content_type() } else { "text/plain; charset=utf-8" };
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
@@ -182,10 +182,62 @@ where
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-fn scrape(sources: &Sources) -> Option<String> {
+/// What the head's fields `accept` say, together.
+fn accept(head: &str) -> String {
+    let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+    let named = fields.filter(|it| it.0.eq_ignore_ascii_case("accept")).map(|it| it.1.trim());
+    named.collect::<Vec<_>>().join(",")
+}
+
+fn scrape(sources: &Sources, format: Format) -> Option<String> {
     let (replies, answers) = mpsc::channel();
     sources.inputs.send(Input::Request(Request::Status, replies)).ok()?;
     let Reply::Status(status) = answers.recv().ok()? else { return None };
     let sums = sources.ledger.sums(&status);
-    Some(render(&status, &(sources.processes)(), &sources.flows.traffic(), &sums))
+    Some(render(format, &status, &(sources.processes)(), &sources.flows.traffic(), &sums))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a request with these fields: head and body.
+    fn asked(fields: &str) -> (String, String) {
+        let (inputs, asked) = mpsc::channel();
+        let folder = tempfile::tempdir().expect("a folder");
+        let sources = Sources {
+            inputs,
+            flows: Arc::default(),
+            processes: Arc::new(Vec::new),
+            ledger: Arc::new(Ledger::at(folder.path(), &folder.path().join("none"))),
+        };
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+        let answers = thread::spawn(move || converse(&theirs, &sources));
+        write!(ours, "GET /metrics HTTP/1.1\r\nhost: mesh\r\n{fields}\r\n").expect("sent");
+        let Input::Request(Request::Status, replies) = asked.recv().expect("it is asked") else {
+            panic!("something else is asked for")
+        };
+        replies.send(Reply::Status(Box::default())).expect("told");
+        let mut answer = String::new();
+        ours.read_to_string(&mut answer).expect("an answer");
+        answers.join().expect("it ends").expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn a_scrape_is_in_the_format_that_its_client_understands() {
+        for fields in ["", "accept: */*\r\n", "Accept: text/plain;version=0.0.4\r\n"] {
+            let (head, body) = asked(fields);
+            assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+            assert!(body.contains("# TYPE wabe_build_info gauge\n"), "{body}");
+            assert!(body.contains("# TYPE wabe_events_lost_total counter\n"), "{body}");
+            let alien = |line: &&str| *line == "# EOF" || line.ends_with(" info");
+            assert_eq!(body.lines().find(alien), None, "{body}");
+        }
+        let prometheus = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3\r\n";
+        let (head, body) = asked(prometheus);
+        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+        assert!(body.contains("# TYPE wabe_build info\n") && body.ends_with("# EOF\n"), "{body}");
+    }
 }
