@@ -291,6 +291,33 @@ mod tests {
         assert_eq!(listed, families, "docs/metrics.md and the families differ");
     }
 
+    /// Both lines of one call, as `wabe flows` shows them: to the proxy, and the proxy's to the endpoint.
+    #[test]
+    fn a_call_that_the_proxy_relays_is_one_connection() {
+        let mut traffic = Traffic::default();
+        for kind in [FlowKind::Opened, FlowKind::Closed] {
+            let onwards = Flow { service: None, ..flow(kind) };
+            let to_proxy = Flow {
+                reporters: vec!["source".into()],
+                to: crate::api::End { workload: None, replica: None, ..onwards.to.clone() },
+                service: Some("shop/web".into()),
+                lane: "proxy".into(),
+                ..onwards.clone()
+            };
+            traffic.add(&to_proxy);
+            traffic.add(&onwards);
+        }
+        let text = render(text::Format::OpenMetrics, &status(), &[], &traffic, &sums());
+        for family in ["opened_total", "closed_total"] {
+            let family = format!("istio_tcp_connections_{family}");
+            let rows: Vec<&str> = text.lines().filter(|it| it.starts_with(&family)).collect();
+            assert_eq!(rows.len(), 2, "each end reports it once: {rows:?}");
+            for row in rows {
+                assert!(row.contains("destination_workload=\"web\"") && row.ends_with(" 1"), "{row}");
+            }
+        }
+    }
+
     #[test]
     fn values_stand_behind_their_labels() {
         let text = rendered();

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
+use wabe_abi::Lane;
+
 use super::text::{Kind::Counter, Text};
 use crate::api::{Flow, FlowKind};
 
@@ -47,6 +49,11 @@ impl Traffic {
     /// Counts a line of flows.
     pub(crate) fn add(&mut self, flow: &Flow) {
         if flow.protocol != "tcp" || !matches!(flow.kind, FlowKind::Opened | FlowKind::Closed) {
+            return;
+        }
+        // To the proxy beside the caller: it has no destination but the proxy, which connects onwards on the caller's behalf.
+        // That connection is the caller's to a workload and bears both names.
+        if flow.lane == Lane::Proxy.name() {
             return;
         }
         for reporter in &flow.reporters {
