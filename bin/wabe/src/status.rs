@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use wabe_agent::api::{InstanceStatus, Reply, Request, ServiceStatus, Status, WorkloadStatus};
+use wabe_agent::{
+    api::{InstanceStatus, Reply, Request, ServiceStatus, Status, WorkloadStatus},
+    figures,
+};
 use wabe_keeper::{
     client::Client,
     layout::Mesh,
@@ -16,6 +19,8 @@ use crate::{
     failure::{Failure, require_root},
     screen::{Colour, Table, json, line, paint},
 };
+
+mod proxy;
 
 #[derive(Serialize)]
 struct Report {
@@ -42,11 +47,13 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
     let keeper = Client::connect(mesh)?.hello()?;
     let processes = processes(keeper);
     // Without an agent the processes still tell what is wrong.
-    let (status, failure) = match ask::once(mesh, &Request::Status) {
+    let (mut status, failure) = match ask::once(mesh, &Request::Status) {
         Ok(Reply::Status(status)) => (Some(*status), None),
         Ok(other) => (None, Some(ask::unexpected(&other))),
         Err(failure) => (None, Some(failure)),
     };
+    let live = figures::live(mesh);
+    status.iter_mut().for_each(|it| proxy::mark(&mut it.services, &live));
     match arguments.output {
         Output::Json => {
             json(&Report { mesh: status.is_none().then(|| mesh.name().into()), processes, status })?
@@ -132,23 +139,13 @@ fn state(instance: &InstanceStatus) -> String {
 fn services(all: &[ServiceStatus]) -> String {
     let mut table = Table::new(["SERVICE", "ADDRESS", "PORTS", "BALANCE", "READY", "LIVE BY ENDPOINT"]);
     for service in all {
-        let ready = service.endpoints.iter().filter(|endpoint| endpoint.ready).count();
-        let live: Vec<String> = service
-            .endpoints
-            .iter()
-            .map(|it| {
-                format!("{}-{}:{}", it.workload.rsplit('/').next().unwrap_or_default(), it.replica, it.live)
-            })
-            .collect();
+        let live: Vec<String> = service.endpoints.iter().map(proxy::endpoint).collect();
         table.row([
             service.name.clone(),
             service.addresses.first().map_or("headless".into(), ToString::to_string),
             service.ports.join(","),
             service.balance.clone(),
-            match service.endpoints.iter().filter(|endpoint| endpoint.ejected).count() {
-                0 => format!("{ready}/{}", service.endpoints.len()),
-                ejected => format!("{ready}/{}, {ejected} ejected", service.endpoints.len()),
-            },
+            proxy::ready(&service.endpoints),
             live.join(" "),
         ]);
     }

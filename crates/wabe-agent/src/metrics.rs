@@ -157,6 +157,8 @@ mod tests {
             trouble: None,
         };
         let endpoint = EndpointStatus {
+            id: 1,
+            proxy_ejected: false,
             workload: "shop/web".into(),
             replica: 0,
             ready: true,

@@ -106,6 +106,9 @@ pub struct ServiceStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointStatus {
+    /// Its number in the kernel's tables.
+    #[serde(default)]
+    pub id: u32,
     /// `namespace/name`.
     pub workload: String,
     /// Which replica.
@@ -119,6 +122,10 @@ pub struct EndpointStatus {
     /// It gets none for a while, because connections to it failed.
     #[serde(default)]
     pub ejected: bool,
+    /// The node's proxy sends it no requests for a while, because some to it failed. The agent does not know that: whoever asks
+    /// reads it of [`crate::figures::live`].
+    #[serde(default)]
+    pub proxy_ejected: bool,
 }
 
 /// A counter.

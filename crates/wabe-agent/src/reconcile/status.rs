@@ -129,6 +129,8 @@ impl<D: Datapath> Engine<D> {
 
     fn services(&self) -> Vec<ServiceStatus> {
         let endpoint = |out: &BTreeSet<u32>, instance: &Instance| EndpointStatus {
+            id: instance.id,
+            proxy_ejected: false,
             ejected: out.contains(&instance.id),
             workload: instance.spec.name.to_string(),
             replica: instance.replica,
