@@ -22,12 +22,15 @@ use crate::{
 
 mod proxy;
 
+use proxy::ProxyView;
+
 #[derive(Serialize)]
 struct Report {
     /// The agent's part has it, too: only in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     mesh: Option<String>,
     processes: Vec<Process>,
+    proxy: ProxyView,
     #[serde(flatten)]
     status: Option<Status>,
 }
@@ -54,11 +57,12 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Plain) -> Result<ExitCode, Failure> {
     };
     let live = figures::live(mesh);
     status.iter_mut().for_each(|it| proxy::mark(&mut it.services, &live));
+    let proxy = ProxyView::of(figures::snapshot_generation(mesh), &live);
     match arguments.output {
         Output::Json => {
-            json(&Report { mesh: status.is_none().then(|| mesh.name().into()), processes, status })?
+            json(&Report { mesh: status.is_none().then(|| mesh.name().into()), processes, proxy, status })?
         }
-        Output::Text | Output::Yaml => print(mesh, &processes, status.as_ref())?,
+        Output::Text | Output::Yaml => print(mesh, &processes, &proxy, status.as_ref())?,
     }
     match failure {
         None => Ok(ExitCode::SUCCESS),
@@ -84,7 +88,12 @@ fn processes(keeper: KeeperState) -> Vec<Process> {
     std::iter::once(own).chain(keeper.children.into_iter().map(child)).collect()
 }
 
-fn print(mesh: &Mesh, processes: &[Process], status: Option<&Status>) -> Result<(), Failure> {
+fn print(
+    mesh: &Mesh,
+    processes: &[Process],
+    proxy: &ProxyView,
+    status: Option<&Status>,
+) -> Result<(), Failure> {
     let generation = status.map_or(String::new(), |status| format!(", generation {}", status.generation));
     line(&format!("mesh {}{generation}", paint(mesh.name(), Colour::Bold)))?;
     if let Some(status) = status {
@@ -94,6 +103,7 @@ fn print(mesh: &Mesh, processes: &[Process], status: Option<&Status>) -> Result<
         line(&format!("\n{}", maps(status)))?;
     }
     line(&format!("\n{}", table_of(processes)))?;
+    proxy.text().map_or(Ok(()), |it| line(&it))?;
     for warning in status.iter().flat_map(|status| &status.warnings) {
         line(&format!("{} {warning}", paint("warning:", Colour::Yellow)))?;
     }

@@ -54,6 +54,21 @@ pub fn live(mesh: &Mesh) -> Vec<Live> {
         .collect()
 }
 
+/// The generation of the snapshot that proxies are to go by; `None` if there is none, or it can't be understood.
+pub fn snapshot_generation(mesh: &Mesh) -> Option<u64> {
+    generation_of(&mesh.proxy_file())
+}
+
+fn generation_of(snapshot: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Head {
+        generation: u64,
+    }
+    let file = File::open(snapshot).ok()?;
+    let head: Head = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+    Some(head.generation)
+}
+
 /// The sums of all proxies.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {

@@ -4,10 +4,14 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
-use wabe_agent::api::{Client, Reply, Request, Status};
+use wabe_agent::{
+    api::{Client, Reply, Request, Status},
+    figures,
+};
 use wabe_datapath::{Attachment, Feature, Guarded, KernelFeature, MapUse, Pinned};
 use wabe_keeper::{
     cgroup::Cgroup,
@@ -20,6 +24,11 @@ use wabe_keeper::{
 
 /// How long an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a proxy may take to go by a new snapshot, and to say so.
+const CATCH_UP: Duration = Duration::from_secs(4);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The machine's.
 pub(crate) struct MachineFacts {
@@ -58,6 +67,8 @@ pub(crate) struct Living {
     pub(crate) clock_behind: Duration,
     /// Bytes that are left there.
     pub(crate) room: Option<u64>,
+    /// What proxies go by that do not go by the snapshot that there is, and did not for [`CATCH_UP`]. `None`: they don't tell.
+    pub(crate) behind: Vec<Option<u64>>,
     /// Of keeper, agent and dns: name, descriptors in use, most it may have.
     pub(crate) descriptors: Vec<(String, u64, u64)>,
 }
@@ -101,6 +112,7 @@ fn living(mesh: &Mesh) -> Option<Living> {
         foreign: cgroup.and_then(|it| wabe_datapath::foreign(&it).ok()).unwrap_or_default(),
         unwritable: unwritable(&mesh.run_dir()),
         clock_behind: clock_behind(mesh),
+        behind: behind(mesh),
         room: rustix::fs::statvfs(mesh.run_dir()).ok().map(|it| it.f_bavail * it.f_frsize),
         descriptors: pids
             .filter_map(|(name, pid)| descriptors(pid?).map(|(used, most)| (name, used, most)))
@@ -151,6 +163,21 @@ fn agent(mesh: &Mesh) -> Result<Box<Status>, String> {
 fn tables(mesh: &Mesh) -> Result<(u64, Vec<MapUse>), String> {
     let pinned = Pinned::open(&mesh.bpf_dir()).map_err(|error| error.to_string())?;
     Ok((pinned.generation(), pinned.usage().map_err(|error| error.to_string())?))
+}
+
+/// Waits only if there is something to wait for: each proxy is to come to the snapshot that there was at the beginning, however
+/// many there are since.
+fn behind(mesh: &Mesh) -> Vec<Option<u64>> {
+    let Some(wanted) = figures::snapshot_generation(mesh) else { return Vec::new() };
+    let deadline = Instant::now() + CATCH_UP;
+    loop {
+        let told = figures::live(mesh).into_iter().map(|it| it.figures.generation);
+        let behind: Vec<u64> = told.filter(|it| *it < wanted).collect();
+        if behind.is_empty() || Instant::now() >= deadline {
+            return behind.into_iter().map(|it| Some(it).filter(|it| *it > 0)).collect();
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 /// The number of a process's network namespace.

@@ -49,7 +49,7 @@ pub(crate) enum Repair {
 }
 
 /// Every code, in the order of docs/operations.md.
-pub(crate) const CODES: [&str; 23] = [
+pub(crate) const CODES: [&str; 24] = [
     "kernel_lacks",
     "memory_short",
     "leftovers",
@@ -59,6 +59,7 @@ pub(crate) const CODES: [&str; 23] = [
     "agent_away",
     "dns_away",
     "proxy_away",
+    "proxy_behind",
     "agent_warns",
     "link_missing",
     "link_detached",

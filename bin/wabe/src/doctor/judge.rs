@@ -171,6 +171,24 @@ fn processes(found: &mut Found<'_>, living: &Living) {
         let remedy = format!("`wabe --name {} logs proxy` tells why; {}", found.mesh, why("proxy"));
         found.add("proxy_away", Severity::Error, what, remedy);
     }
+    for generation in &living.behind {
+        let (severity, what) = match generation {
+            Some(it) => (
+                Severity::Error,
+                format!("a proxy goes by generation {it}, and does not take up the snapshot that is newer"),
+            ),
+            None => (
+                Severity::Warning,
+                "a proxy does not tell by which snapshot it goes: it understood none, or is of an earlier version"
+                    .to_owned(),
+            ),
+        };
+        let name = found.mesh;
+        let remedy = format!(
+            "`wabe --name {name} logs proxy` tells why; `wabe --name {name} upgrade proxy` starts another"
+        );
+        found.add("proxy_behind", severity, what, remedy);
+    }
 }
 
 fn attachments(found: &mut Found<'_>, living: &Living) {

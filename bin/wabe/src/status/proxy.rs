@@ -1,14 +1,74 @@
 //! What the node's proxy tells of itself, which the agent does not know: it works with the agent dead, too.
 
+use serde::Serialize;
 use wabe_agent::{
     api::{EndpointStatus, ServiceStatus},
     figures::Live,
 };
 
+use crate::screen::{Colour, paint};
+
+/// Which configuration is in force at layer 7.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ProxyView {
+    /// The generation of the snapshot that there is.
+    snapshot: Option<u64>,
+    /// The proxies that live, the one in charge last; the others drain.
+    living: Vec<LiveView>,
+}
+
+/// What a proxy says of itself.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct LiveView {
+    /// Of the snapshot that it goes by; `None` if it has understood none yet, or is of an earlier version, which does not say.
+    generation: Option<u64>,
+    /// How long ago it said so, in milliseconds.
+    age: u64,
+}
+
+impl ProxyView {
+    pub(super) fn of(snapshot: Option<u64>, live: &[Live]) -> Self {
+        let view = |it: &Live| LiveView {
+            generation: Some(it.figures.generation).filter(|it| *it > 0),
+            age: age(it),
+        };
+        Self { snapshot, living: live.iter().map(view).collect() }
+    }
+
+    /// In a line; `None` if there is nothing to compare.
+    pub(super) fn text(&self) -> Option<String> {
+        let snapshot = self.snapshot?;
+        let (in_charge, draining) = self.living.split_last()?;
+        let says = |it: &LiveView| match it.generation {
+            Some(it) if it == snapshot => format!("generation {it}, as the snapshot"),
+            // It may have been written since it was looked at.
+            Some(it) if it > snapshot => format!("generation {it}"),
+            Some(it) => paint(&format!("generation {it}, the snapshot is of {snapshot}"), Colour::Yellow),
+            None => {
+                paint(&format!("no generation that it tells, the snapshot is of {snapshot}"), Colour::Yellow)
+            }
+        };
+        let old = |it: &LiveView| match it.age {
+            0..4_000 => String::new(),
+            age => paint(&format!(" (told {} s ago)", age / 1000), Colour::Yellow),
+        };
+        let mut text = format!("proxy goes by {}{}", says(in_charge), old(in_charge));
+        for it in draining {
+            text += &format!("; one that drains by {}{}", says(it), old(it));
+        }
+        Some(text)
+    }
+}
+
+/// In milliseconds.
+fn age(it: &Live) -> u64 {
+    u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Marks endpoints that the proxy in charge sends nothing: the agent knows only of the kernel's balancing.
 pub(super) fn mark(services: &mut [ServiceStatus], live: &[Live]) {
     let Some(told) = live.last().filter(|it| it.is_fresh()) else { return };
-    let age = u64::try_from(told.age.as_millis()).unwrap_or(u64::MAX);
+    let age = age(told);
     for service in services {
         // Of any of its ports.
         let ports = told.figures.backends.iter().filter(|it| it.service.to_string() == service.name);
@@ -92,6 +152,45 @@ mod tests {
         };
         let figures = Figures { backends: vec![backend], ..Figures::default() };
         Live { figures, age: Duration::from_millis(age) }
+    }
+
+    #[test]
+    fn what_each_proxy_goes_by_is_told_beside_the_snapshot() {
+        let live = |generation, age| Live {
+            figures: Figures { generation, ..Figures::default() },
+            age: Duration::from_millis(age),
+        };
+        for (snapshot, living, told) in [
+            (Some(7), vec![live(7, 90)], Some("proxy goes by generation 7, as the snapshot")),
+            (Some(7), vec![live(8, 90)], Some("proxy goes by generation 8")),
+            (Some(7), vec![live(5, 90)], Some("proxy goes by generation 5, the snapshot is of 7")),
+            (
+                Some(7),
+                vec![live(5, 9_500)],
+                Some("proxy goes by generation 5, the snapshot is of 7 (told 9 s ago)"),
+            ),
+            (
+                Some(7),
+                vec![live(0, 90)],
+                Some("proxy goes by no generation that it tells, the snapshot is of 7"),
+            ),
+            (
+                Some(7),
+                vec![live(6, 90), live(7, 90)],
+                Some(
+                    "proxy goes by generation 7, as the snapshot; \
+                     one that drains by generation 6, the snapshot is of 7",
+                ),
+            ),
+            (None, vec![live(7, 90)], None),
+            (Some(7), vec![], None),
+        ] {
+            assert_eq!(ProxyView::of(snapshot, &living).text().as_deref(), told);
+        }
+        let view = ProxyView::of(Some(7), &[live(0, 90), live(7, 1_000)]);
+        let told = serde_json::to_value(view).expect("JSON");
+        let living = serde_json::json!([{"generation": null, "age": 90}, {"generation": 7, "age": 1000}]);
+        assert_eq!(told, serde_json::json!({"snapshot": 7, "living": living}));
     }
 
     #[test]

@@ -211,3 +211,18 @@ fn the_snapshot_is_read_again_once_another_one_takes_its_name() {
     put(81);
     assert_eq!(backends(), Some(vec![81]));
 }
+
+#[test]
+fn the_generation_of_a_snapshot_is_found_whatever_else_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("snapshot");
+    assert_eq!(generation_of(&path), None);
+    for (text, generation) in [
+        (serde_json::to_string(&Snapshot { generation: 7, ..Snapshot::default() }).expect("text"), Some(7)),
+        (r#"{"newer":[{}],"generation":8}"#.into(), Some(8)),
+        (r#"{"generation":"#.into(), None),
+    ] {
+        fs::write(&path, text).expect("written");
+        assert_eq!(generation_of(&path), generation);
+    }
+}

@@ -50,6 +50,7 @@ fn healthy() -> MeshFacts {
         foreign: Vec::new(),
         unwritable: None,
         clock_behind: Duration::ZERO,
+        behind: Vec::new(),
         room: Some(1 << 30),
         descriptors: vec![("keeper".into(), 10, 1024)],
     };
@@ -76,11 +77,13 @@ type Case = (fn(&mut Living), &'static str, Severity, bool);
 #[test]
 fn each_defect_is_found_by_itself() {
     use AttachmentState::{Detached, Elsewhere, Missing};
-    let cases: [Case; 24] = [
+    let cases: [Case; 26] = [
         (|it| it.agent = Err("no".into()), "agent_away", Severity::Error, false),
         (|it| it.keeper.children[1].pid = None, "dns_away", Severity::Error, false),
         (|it| it.keeper.children[2].pid = None, "proxy_away", Severity::Error, false),
         (|it| drop(it.keeper.children.remove(1)), "dns_away", Severity::Error, false),
+        (|it| it.behind = vec![Some(5)], "proxy_behind", Severity::Error, false),
+        (|it| it.behind = vec![None], "proxy_behind", Severity::Warning, false),
         (
             |it| it.agent.as_mut().expect("a status").warnings.push("look at this".into()),
             "agent_warns",
