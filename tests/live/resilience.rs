@@ -11,7 +11,7 @@ use wabe_tests::{
 };
 
 const CALLER: &str = "shop/caller";
-/// May have one connection, which the proxy's own needs a second one behind.
+/// May have one connection to other workloads, the proxy's on its behalf included.
 const LIMITED: &str = "shop/limited";
 /// Longer than this test waits for anything.
 const GRACE: Duration = Duration::from_secs(600);
@@ -148,7 +148,9 @@ fn resilience() {
             json!({ "outlierDetection": { "consecutive5xxErrors": 2, "baseEjectionTime": "300s", "maxEjectionPercent": 50 } }),
         ),
         &Workload::idle(LIMITED).with("limits", json!({ "outbound": { "connections": 1 } })),
-        &led("shop/ejecting").with("selector", json!({ "app": "one" })),
+        &led("shop/ejecting")
+            .with("selector", json!({ "app": "one" }))
+            .with("ports", json!([{ "name": "http", "port": 80, "targetPort": "main" }])),
         &Rule::new(
             "shop/ejecting",
             json!({ "outlierDetection": { "consecutive5xxErrors": 1, "baseEjectionTime": "300s", "maxEjectionPercent": 100 } }),
@@ -330,6 +332,8 @@ fn a_replica_that_fails_gets_no_more(mesh: &TestMesh) {
 }
 
 fn a_limit_of_the_caller_is_held_against_no_replica(mesh: &TestMesh) {
+    let mut held = mesh.start_testbox(LIMITED, &["hold", "greeting.shop:80", "--count", "1"]);
+    assert_eq!(held.next_json()["open"], 1);
     for _ in 0..3 {
         let answered =
             mesh.exec(LIMITED, &["curl", "-sSi", "--max-time", "10", "http://ejecting.shop/"]).success();
@@ -342,6 +346,8 @@ fn a_limit_of_the_caller_is_held_against_no_replica(mesh: &TestMesh) {
         live["latency"].is_number().then_some(live)
     });
     assert_eq!(score["ejectedFor"], Value::Null, "{score}");
+    held.send("quit");
+    let _ = held.finish();
 }
 
 fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {

@@ -218,7 +218,7 @@ fn the_generation_of_a_snapshot_is_found_whatever_else_it_says() {
     let path = folder.path().join("snapshot");
     assert_eq!(generation_of(&path), None);
     for (text, generation) in [
-        (serde_json::to_string(&Snapshot { generation: 7, ..Snapshot::default() }).expect("text"), Some(7)),
+        (serde_json::to_string(&Snapshot { generation: 7, ..<Snapshot>::default() }).expect("text"), Some(7)),
         (r#"{"newer":[{}],"generation":8}"#.into(), Some(8)),
         (r#"{"generation":"#.into(), None),
     ] {
