@@ -7,13 +7,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Metadata, TryLockError},
     io::{self, Read as _},
+    mem,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wabe_keeper::layout::Mesh;
 use wabe_model::ObjectName;
 use wabe_proxy::{
@@ -23,11 +24,12 @@ use wabe_proxy::{
 
 use crate::api::Status;
 
+mod ended;
+
+use ended::Ended;
+
 /// Subjects of proxies that ended, of which those beyond are counted together.
 const MOST: usize = 4096;
-/// The sums; a name that the keeper gives to no file.
-const ENDED: &str = ".ended";
-
 /// What a proxy that lives has told.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -50,7 +52,9 @@ pub fn live(mesh: &Mesh) -> Vec<Live> {
     let names = names(&folder).unwrap_or_default();
     names
         .iter()
-        .filter_map(|name| if let Told::Live(it) = told(&folder.join(name))? { it } else { None })
+        .filter_map(
+            |name| if let Told::Live(it) = told(&folder.join(name))? { it.map(|it| *it) } else { None },
+        )
         .collect()
 }
 
@@ -105,27 +109,23 @@ pub(crate) struct Ledger {
     snapshot: PathBuf,
     /// What was read of the snapshot, and when it was written.
     read: Mutex<Option<(Stamp, Arc<Routed>)>>,
-    /// One at a time.
-    turn: Mutex<()>,
-}
-
-/// The file of [`ENDED`].
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Ended {
-    /// Files that are in the sums, and perhaps not removed yet.
-    merged: Vec<String>,
-    requests: Vec<(Subject, Requests)>,
-    other: Requests,
-    ejections: Vec<((ObjectName, u16), u64)>,
-    #[serde(default)]
-    lost_lines: u64,
+    /// One at a time; whether something went wrong the last time, which is said once.
+    turn: Mutex<bool>,
 }
 
 /// What a file says.
 enum Told {
-    /// `None` if nothing yet.
-    Live(Option<Live>),
-    Ended(Option<Figures>),
+    /// `None` if nothing yet, or nothing that can be understood.
+    Live(Option<Box<Live>>),
+    Ended(Last),
+}
+
+/// What a proxy told last.
+enum Last {
+    Nothing,
+    Figures(Box<Figures>),
+    /// It is another version's, or was made up.
+    Unreadable,
 }
 
 /// Tells one file from another that takes its name: device, number, time of change, size.
@@ -178,16 +178,6 @@ impl Known {
 }
 
 impl Sums {
-    fn of(ended: &Ended) -> Self {
-        Self {
-            requests: ended.requests.iter().cloned().collect(),
-            other: ended.other.clone(),
-            ejections: ended.ejections.iter().cloned().collect(),
-            lost_lines: ended.lost_lines,
-            live: Vec::new(),
-        }
-    }
-
     fn add(&mut self, figures: &Figures, known: &Known) {
         for (subject, requests) in figures.requests.iter().filter(|it| known.has(&it.0)) {
             if self.requests.len() < MOST || self.requests.contains_key(subject) {
@@ -234,10 +224,7 @@ impl Ledger {
     /// All that was counted. Nothing if it can't be known what may be told: nothing is summed up then either.
     pub(crate) fn sums(&self, status: &Status) -> Sums {
         let Some(routed) = self.routed() else { return Sums::default() };
-        self.collect(&Known::new(status, routed)).unwrap_or_else(|error| {
-            tracing::warn!(%error, folder = %self.folder.display(), "what the proxy counted can't be read");
-            Sums::default()
-        })
+        self.collect(&Known::new(status, routed))
     }
 
     /// What the snapshot has, read again only if it is another one than before: scrapes are frequent, and it may be large.
@@ -256,49 +243,64 @@ impl Ledger {
         Some(routed)
     }
 
-    fn collect(&self, known: &Known) -> io::Result<Sums> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.folder.join(ENDED);
-        let before: Ended = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ended::default(),
-            Err(error) => return Err(error),
+    /// What goes wrong with a file takes nothing else along: what can be read is told, and the rest is tried again the next time.
+    fn collect(&self, known: &Known) -> Sums {
+        let mut complained = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problem = None;
+        let (before, keeps) = match Ended::read(&self.folder) {
+            Ok(ended) => (ended, true),
+            // They may be readable again: they are left as they are, and nothing is summed up.
+            Err(error) => {
+                problem = Some(error);
+                (Ended::default(), false)
+            }
         };
         let (mut sums, mut merged, mut live) = (Sums::of(&before), Vec::new(), Vec::new());
-        for name in names(&self.folder)? {
+        // Those in the sums that can't be removed.
+        let mut stuck = Vec::new();
+        let names = names(&self.folder).unwrap_or_else(|error| {
+            problem = Some(error);
+            Vec::new()
+        });
+        for name in names {
             let file = self.folder.join(&name);
             if before.merged.contains(&name) {
-                fs::remove_file(&file)?;
+                if let Err(error) = fs::remove_file(&file) {
+                    problem = Some(error);
+                    stuck.push(name);
+                }
                 continue;
             }
             match told(&file) {
-                Some(Told::Live(it)) => live.extend(it),
-                Some(Told::Ended(figures)) => {
-                    figures.iter().for_each(|it| sums.add(it, known));
-                    merged.push(name);
+                Some(Told::Live(it)) => live.extend(it.map(|it| *it)),
+                Some(Told::Ended(Last::Unreadable)) if keeps => {
+                    let aside = ended::set_aside(&self.folder, &name, "it is no proxy's figures");
+                    problem = aside.err().or(problem);
+                }
+                Some(Told::Ended(last)) => {
+                    if let Last::Figures(figures) = last {
+                        sums.add(&figures, known);
+                    }
+                    if keeps {
+                        merged.push(name);
+                    }
                 }
                 None => {}
             }
         }
         if !merged.is_empty() {
             sums.forget(known);
-            // What says that a file is in the sums is written at once with the sums: whenever this ends, none is in them twice.
-            let ended = Ended {
-                requests: sums.requests.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-                other: sums.other.clone(),
-                ejections: sums.ejections.iter().map(|(key, value)| (key.clone(), *value)).collect(),
-                lost_lines: sums.lost_lines,
-                merged,
-            };
-            let new = self.folder.join(".ended.new");
-            fs::write(&new, serde_json::to_vec(&ended)?)?;
-            fs::rename(&new, &path)?;
-            ended.merged.iter().try_for_each(|name| fs::remove_file(self.folder.join(name)))?;
+            merged.append(&mut stuck);
+            problem = Ended::of(&sums, merged).write(&self.folder).err().or(problem);
         }
         live.iter().for_each(|it: &Live| sums.add(&it.figures, known));
         sums.forget(known);
         sums.live = live;
-        Ok(sums)
+        let before = mem::replace(&mut *complained, problem.is_some());
+        if let Some(error) = problem.filter(|_| !before) {
+            tracing::warn!(%error, folder = %self.folder.display(), "not all of what proxies counted can be read, or kept");
+        }
+        sums
     }
 }
 
@@ -328,11 +330,15 @@ fn told(path: &Path) -> Option<Told> {
     (&file).take(figures::FILE as u64).read_to_end(&mut bytes).ok()?;
     let figures = figures::read(&bytes);
     if ended {
-        return Some(Told::Ended(figures));
+        return Some(Told::Ended(match figures {
+            Some(figures) => Last::Figures(Box::new(figures)),
+            None if bytes.is_empty() => Last::Nothing,
+            None => Last::Unreadable,
+        }));
     }
     let written = file.metadata().and_then(|it| it.modified()).ok()?;
     let age = SystemTime::now().duration_since(written).unwrap_or_default();
-    Some(Told::Live(figures.map(|figures| Live { figures, age })))
+    Some(Told::Live(figures.map(|figures| Box::new(Live { figures, age }))))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Scene {
     }
 
     fn count(&self) -> u64 {
-        let sums = self.ledger.collect(&known()).expect("sums");
+        let sums = self.ledger.collect(&known());
         sums.requests.values().flat_map(|it| &it.answers).map(|it| it.count).sum()
     }
 
@@ -120,7 +120,7 @@ fn counts_never_go_back_when_proxies_end() {
     drop(second);
     assert_eq!(scene.count(), 17);
     assert_eq!(scene.count(), 17, "from the sums only");
-    let sums = scene.ledger.collect(&known()).expect("sums");
+    let sums = scene.ledger.collect(&known());
     assert_eq!(sums.ejections.values().sum::<u64>(), 2);
     assert_eq!(sums.lost_lines, 17);
     assert_eq!(sums.requests[&subject()].retries, 2);
@@ -160,23 +160,72 @@ fn a_proxy_makes_up_no_label() {
     let mut wrong = figures(subject(), 10);
     wrong.backends[0].service.name = "evil".into();
     proxy.says(&wrong);
-    assert!(scene.ledger.collect(&known()).expect("sums").ejections.is_empty());
+    assert!(scene.ledger.collect(&known()).ejections.is_empty());
     drop(proxy);
     assert_eq!(scene.count(), 10, "what it says of what there is counts");
-    assert!(scene.ledger.collect(&known()).expect("sums").ejections.is_empty());
+    assert!(scene.ledger.collect(&known()).ejections.is_empty());
 }
 
 #[test]
-fn nonsense_counts_for_nothing_and_is_removed_with_its_proxy() {
+fn nonsense_counts_for_nothing_and_is_put_aside_with_its_proxy() {
     let scene = Scene::new();
-    for nonsense in [&b"{}"[..], &[0xff; 9000], &half(u64::MAX, b"{\"requests\":[[1"), &half(1, b"[]")] {
-        let mut proxy = scene.proxy("1");
+    let all = [&b"{}"[..], &[0xff; 9000], &half(u64::MAX, b"{\"requests\":[[1"), &half(1, b"[]")];
+    for (place, nonsense) in all.into_iter().enumerate() {
+        let name = place.to_string();
+        let mut proxy = scene.proxy(&name);
         proxy.0.write_all(nonsense).expect("written");
         assert_eq!(scene.count(), 0);
         drop(proxy);
         assert_eq!(scene.count(), 0);
         assert!(scene.files().is_empty());
+        let kept = fs::read(scene.folder.path().join(format!(".unreadable-{name}"))).expect("put aside");
+        assert!(kept == nonsense, "{place}");
     }
+}
+
+#[test]
+fn what_is_not_understood_takes_nothing_else_along() {
+    let scene = Scene::new();
+    let kept = || {
+        let all =
+            fs::read_dir(scene.folder.path()).expect("a list").map(|it| it.expect("an entry").file_name());
+        let all = all.map(|it| it.into_string().expect("a name"));
+        let mut all: Vec<String> = all.filter(|it| it.starts_with(".unreadable")).collect();
+        all.sort();
+        all
+    };
+    let mut proxy = scene.proxy("0");
+    proxy.says(&figures(subject(), 10));
+    // Another version's sums.
+    fs::write(scene.folder.path().join(".ended"), r#"{"form":2}"#).expect("written");
+    assert_eq!(scene.count(), 10, "those that live count");
+    assert_eq!(kept(), [".unreadable-ended"]);
+    drop(proxy);
+    assert_eq!(scene.count(), 10, "there are sums again");
+    for ended in 1..7 {
+        let mut proxy = scene.proxy(&ended.to_string());
+        proxy.0.write_all(b"another version's").expect("written");
+        drop(proxy);
+        assert_eq!(scene.count(), 10);
+        assert!(scene.files().is_empty());
+    }
+    assert_eq!(kept().len(), 4, "they are few");
+    assert!(kept().contains(&".unreadable-6".to_owned()), "{:?}", kept());
+}
+
+#[test]
+fn sums_that_can_not_be_read_for_now_are_left_as_they_are() {
+    let scene = Scene::new();
+    let mut ended = scene.proxy("1");
+    ended.says(&figures(subject(), 10));
+    drop(ended);
+    // What can't be read as a file: a folder.
+    fs::create_dir(scene.folder.path().join(".ended")).expect("made");
+    assert_eq!((scene.count(), scene.count()), (10, 10), "what ended is told, and not summed up");
+    assert_eq!(scene.files(), ["1"]);
+    fs::remove_dir(scene.folder.path().join(".ended")).expect("removed");
+    assert_eq!(scene.count(), 10);
+    assert!(scene.files().is_empty());
 }
 
 #[test]
@@ -185,7 +234,7 @@ fn what_the_mesh_has_no_more_is_told_no_more() {
     let mut proxy = scene.proxy("1");
     proxy.says(&figures(subject(), 10));
     let without = Known { routed: Arc::default(), ..known() };
-    assert!(scene.ledger.collect(&without).expect("sums").requests.is_empty());
+    assert!(scene.ledger.collect(&without).requests.is_empty());
     assert_eq!(scene.count(), 10, "it is there again");
 }
 
