@@ -24,6 +24,7 @@ use wabe_proxy::{
 
 use crate::api::Status;
 
+mod ejections;
 mod ended;
 
 use ended::Ended;
@@ -190,10 +191,18 @@ impl Sums {
         self.lost_lines = self.lost_lines.saturating_add(figures.lost_lines);
         for it in &figures.backends {
             let key = (it.service.clone(), it.port);
+            // How many there were is added by itself: see `ejections`.
             if known.routed.backends.contains(&key) {
-                let count = self.ejections.entry(key).or_default();
-                *count = count.saturating_add(it.ejections);
+                self.ejections.entry(key).or_default();
             }
+        }
+    }
+
+    /// What the mesh has no more is not kept; ejections are, as long as there is room: they go on when their backend is back.
+    fn keep(&mut self, known: &Known) {
+        self.requests.retain(|subject, _| known.has(subject));
+        if self.ejections.len() > MOST {
+            self.ejections.retain(|key, _| known.routed.backends.contains(key));
         }
     }
 
@@ -256,13 +265,17 @@ impl Ledger {
             }
         };
         let (mut sums, mut merged, mut live) = (Sums::of(&before), Vec::new(), Vec::new());
+        let mut living = before.living.clone();
         // Those in the sums that can't be removed.
         let mut stuck = Vec::new();
         let names = names(&self.folder).unwrap_or_else(|error| {
             problem = Some(error);
             Vec::new()
         });
+        // Files that somebody else removed.
+        let mut gone: BTreeSet<String> = living.keys().cloned().collect();
         for name in names {
+            gone.remove(&name);
             let file = self.folder.join(&name);
             if before.merged.contains(&name) {
                 if let Err(error) = fs::remove_file(&file) {
@@ -272,28 +285,36 @@ impl Ledger {
                 continue;
             }
             match told(&file) {
-                Some(Told::Live(it)) => live.extend(it.map(|it| *it)),
+                Some(Told::Live(None)) | None => {}
+                Some(Told::Live(Some(it))) => {
+                    ejections::take(&mut living, &name, &it.figures.backends, known);
+                    live.push(*it);
+                }
                 Some(Told::Ended(Last::Unreadable)) if keeps => {
+                    gone.insert(name.clone());
                     let aside = ended::set_aside(&self.folder, &name, "it is no proxy's figures");
                     problem = aside.err().or(problem);
                 }
                 Some(Told::Ended(last)) => {
                     if let Last::Figures(figures) = last {
+                        ejections::take(&mut living, &name, &figures.backends, known);
                         sums.add(&figures, known);
                     }
+                    gone.insert(name.clone());
                     if keeps {
                         merged.push(name);
                     }
                 }
-                None => {}
             }
         }
-        if !merged.is_empty() {
-            sums.forget(known);
+        gone.iter().filter_map(|it| living.remove(it)).for_each(|it| it.add_to(&mut sums.ejections));
+        if keeps && (!merged.is_empty() || living != before.living) {
+            sums.keep(known);
             merged.append(&mut stuck);
-            problem = Ended::of(&sums, merged).write(&self.folder).err().or(problem);
+            problem = Ended::of(&sums, merged, living.clone()).write(&self.folder).err().or(problem);
         }
         live.iter().for_each(|it: &Live| sums.add(&it.figures, known));
+        living.values().for_each(|it| it.add_to(&mut sums.ejections));
         sums.forget(known);
         sums.live = live;
         let before = mem::replace(&mut *complained, problem.is_some());

@@ -1,12 +1,14 @@
 //! What proxies counted that have ended: a file of sums, and beside it what could not be understood.
 
-use std::{fs, io, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, fs, io, path::Path, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
-use wabe_model::ObjectName;
 use wabe_proxy::figures::{Requests, Subject};
 
-use super::Sums;
+use super::{
+    Sums,
+    ejections::{Backend, Ejections},
+};
 
 /// The sums; a name that the keeper gives to no file.
 const FILE: &str = ".ended";
@@ -21,9 +23,12 @@ pub(super) struct Ended {
     pub(super) merged: Vec<String>,
     requests: Vec<(Subject, Requests)>,
     other: Requests,
-    ejections: Vec<((ObjectName, u16), u64)>,
+    ejections: Vec<(Backend, u64)>,
     #[serde(default)]
     lost_lines: u64,
+    /// What was seen of those that live, by file: it is not in the sums yet.
+    #[serde(default)]
+    pub(super) living: BTreeMap<String, Ejections>,
 }
 
 impl Ended {
@@ -44,13 +49,14 @@ impl Ended {
     }
 
     /// Of all that ended; `merged` are those of the files that are still there.
-    pub(super) fn of(sums: &Sums, merged: Vec<String>) -> Self {
+    pub(super) fn of(sums: &Sums, merged: Vec<String>, living: BTreeMap<String, Ejections>) -> Self {
         Self {
             merged,
             requests: sums.requests.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             other: sums.other.clone(),
             ejections: sums.ejections.iter().map(|(key, value)| (key.clone(), *value)).collect(),
             lost_lines: sums.lost_lines,
+            living,
         }
     }
 

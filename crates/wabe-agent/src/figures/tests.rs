@@ -160,10 +160,12 @@ fn a_proxy_makes_up_no_label() {
     let mut wrong = figures(subject(), 10);
     wrong.backends[0].service.name = "evil".into();
     proxy.says(&wrong);
-    assert!(scene.ledger.collect(&known()).ejections.is_empty());
+    // Of what there is it has told before.
+    let ejections = BTreeMap::from([((ObjectName::new("shop", "web"), 80), 1)]);
+    assert_eq!(scene.ledger.collect(&known()).ejections, ejections);
     drop(proxy);
     assert_eq!(scene.count(), 10, "what it says of what there is counts");
-    assert!(scene.ledger.collect(&known()).ejections.is_empty());
+    assert_eq!(scene.ledger.collect(&known()).ejections, ejections);
 }
 
 #[test]
@@ -236,6 +238,59 @@ fn what_the_mesh_has_no_more_is_told_no_more() {
     let without = Known { routed: Arc::default(), ..known() };
     assert!(scene.ledger.collect(&without).requests.is_empty());
     assert_eq!(scene.count(), 10, "it is there again");
+}
+
+#[test]
+fn ejections_go_on_when_a_backend_leaves_and_is_back() {
+    let mut scene = Scene::new();
+    let ejections = |scene: &Scene, known: &Known| {
+        let sums = scene.ledger.collect(known);
+        sums.ejections.get(&(ObjectName::new("shop", "web"), 80)).copied()
+    };
+    let told = |count: Option<u64>| {
+        let mut figures = figures(subject(), 0);
+        match count {
+            Some(count) => figures.backends[0].ejections = count,
+            None => figures.backends.clear(),
+        }
+        figures
+    };
+    let without = Known { routed: Arc::default(), ..known() };
+    let mut proxy = scene.proxy("1");
+    proxy.says(&told(Some(0)));
+    assert_eq!(ejections(&scene, &known()), Some(0), "it is known");
+    assert!(!scene.folder.path().join(".ended").exists(), "there is nothing to remember");
+    for (step, count, sum) in [
+        ("the first", Some(3), 3),
+        ("one more", Some(4), 4),
+        ("it has left", None, 4),
+        ("it is back", Some(0), 4),
+        ("and fails", Some(2), 6),
+        ("it left and came between two looks", Some(1), 7),
+        ("it has left again", None, 7),
+        ("as many as before it left", Some(1), 8),
+    ] {
+        proxy.says(&told(count));
+        let before = ejections(&scene, &known());
+        assert_eq!(before.unwrap_or(sum), sum, "{step}");
+        if count.is_none() {
+            assert_eq!(ejections(&scene, &without), None, "what the mesh has not is not told");
+        }
+        // Another agent.
+        scene.ledger = Ledger::at(scene.folder.path(), &scene.folder.path().join("none"));
+        assert_eq!(ejections(&scene, &known()), before, "{step}");
+    }
+    let mut second = scene.proxy("2");
+    second.says(&told(Some(5)));
+    assert_eq!(ejections(&scene, &known()), Some(13));
+    proxy.says(&told(Some(2)));
+    drop(proxy);
+    assert_eq!(ejections(&scene, &known()), Some(14), "what it told last counts");
+    assert_eq!(ejections(&scene, &without), None);
+    second.0.set_len(0).expect("emptied");
+    drop(second);
+    assert_eq!(ejections(&scene, &known()), Some(14), "what it told before it could not be read counts");
+    assert_eq!(ejections(&scene, &known()), Some(14), "from the sums only");
 }
 
 #[test]
