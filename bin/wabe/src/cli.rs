@@ -273,7 +273,7 @@ pub(crate) struct Flows {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// services, workloads, httproutes, grpcroutes, tlsroutes, tcproutes, routes (of all kinds), authorizationpolicies, destinationrules,
-    /// referencegrants, namespaces, serviceaccounts, meshconfigs.
+    /// referencegrants, requestlimits, faultinjections, namespaces, serviceaccounts, meshconfigs.
     pub(crate) kind: String,
     /// NAME or NAMESPACE/NAME.
     pub(crate) object: Option<String>,
@@ -343,12 +343,26 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use wabe_model::Kind;
 
     use super::*;
 
     #[test]
     fn the_words_make_sense_to_their_parser() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_kind_is_in_the_help_of_get() {
+        let mut command = Cli::command();
+        let get = command.find_subcommand_mut("get").expect("the command");
+        let help = get.render_long_help().to_string();
+        for kind in Kind::ALL {
+            let plural = format!("{}s", kind.as_str().to_ascii_lowercase());
+            let plural = plural.replace("policys", "policies");
+            assert!(help.contains(&plural), "{plural} is not in\n{help}");
+            assert_eq!(plural.parse::<Kind>().ok(), Some(kind), "{plural}");
+        }
     }
 
     #[test]
