@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 use wabe_keeper::{
     layout::Mesh,
-    logs::{Follow, follow, read},
+    logs::{Follow, read, read_on},
 };
 
 use crate::{
@@ -56,11 +56,16 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
     let printer = Printer { several: logs.len() > 1, output: arguments.plain.output };
     let mut followed = Vec::new();
     for log in &logs {
-        if arguments.follow {
-            // Before reading what is there: nothing is missed between.
-            followed.push((follow(&log.path)?, log));
-        }
-        let text = String::from_utf8_lossy(&read(&log.path)?).into_owned();
+        let bytes = if arguments.follow {
+            let (mut bytes, follow) = read_on(&log.path)?;
+            // Half a line waits for its other half.
+            let rest = bytes.split_off(whole_lines(&bytes));
+            followed.push((follow, rest, log));
+            bytes
+        } else {
+            read(&log.path)?
+        };
+        let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
         let skip = arguments.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         lines.into_iter().skip(skip).try_for_each(|text| printer.print(log, text))?;
@@ -95,19 +100,21 @@ pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-fn follow_all(mut followed: Vec<(Follow, &Log)>, printer: &Printer) -> Result<ExitCode, Failure> {
-    let mut rests = vec![Vec::new(); followed.len()];
+fn follow_all(mut followed: Vec<(Follow, Vec<u8>, &Log)>, printer: &Printer) -> Result<ExitCode, Failure> {
     loop {
-        for ((file, log), rest) in followed.iter_mut().zip(&mut rests) {
+        for (file, rest, log) in &mut followed {
             rest.extend(file.more()?);
-            // Half a line waits for its other half.
-            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let text = String::from_utf8_lossy(&rest[..whole]).into_owned();
-            rest.drain(..whole);
+            let whole: Vec<u8> = rest.drain(..whole_lines(rest)).collect();
+            let text = String::from_utf8_lossy(&whole);
             text.lines().try_for_each(|text| printer.print(log, text))?;
         }
         thread::sleep(LOOK);
     }
+}
+
+/// How many of these bytes are lines that have ended.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
 struct Printer {
@@ -167,6 +174,13 @@ mod tests {
         assert_eq!(of_process(folder, "web", &[]), None);
         let own = Log { workload: "shop/proxy".into(), replica: 0, path: "/logs/shop.proxy-0.log".into() };
         assert_eq!(of_process(folder, "proxy", &[own]), None);
+    }
+
+    #[test]
+    fn half_a_line_waits_for_its_other_half() {
+        for (bytes, whole) in [(&b""[..], 0), (b"a", 0), (b"a\n", 2), (b"a\nb", 2), (b"a\n\n", 3)] {
+            assert_eq!(whole_lines(bytes), whole, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod follow;
 mod pump;
 mod rotate;
 
-pub use follow::{Follow, follow, read};
+pub use follow::{Follow, read, read_on};
 pub(crate) use pump::Pump;
 
 /// Bytes after which a file is full.

@@ -1,8 +1,8 @@
 //! Reading logs.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _},
+    fs::{File, Metadata},
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -24,14 +24,18 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Begins to follow a log, after what is there.
+/// All that is kept of a log, oldest first, and the place behind it: what comes meanwhile is on one side of it.
 ///
 /// # Errors
-/// Its newest file can't be read.
-pub fn follow(path: &Path) -> io::Result<Follow> {
-    let mut file = File::open(path)?;
-    file.seek(io::SeekFrom::End(0))?;
-    Ok(Follow { path: path.to_owned(), file })
+/// As of [`read`].
+pub fn read_on(path: &Path) -> io::Result<(Vec<u8>, Follow)> {
+    let mut follow = Follow { path: path.to_owned(), file: File::open(path)? };
+    let mut bytes = Vec::new();
+    for mut file in follow.older()? {
+        file.read_to_end(&mut bytes)?;
+    }
+    follow.file.read_to_end(&mut bytes)?;
+    Ok((bytes, follow))
 }
 
 /// A place in a log. It stays right when a new file is begun, unless all kept files are full before the next look.
@@ -60,24 +64,36 @@ impl Follow {
 
     /// The files begun since ours, oldest first; all that there are if ours is gone.
     fn newer(&self) -> io::Result<Vec<File>> {
-        let ours = self.file.metadata()?;
-        let mut newer = Vec::new();
+        Ok(self.others()?.0)
+    }
+
+    /// The files that were full before ours, oldest first.
+    fn older(&self) -> io::Result<Vec<File>> {
+        Ok(self.others()?.1)
+    }
+
+    /// Those begun since, and those full before; oldest first.
+    fn others(&self) -> io::Result<(Vec<File>, Vec<File>)> {
+        let of = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+        let mut seen = vec![of(&self.file.metadata()?)];
+        let (mut newer, mut older, mut is_older) = (Vec::new(), Vec::new(), false);
+        // From the youngest name on, as files move to older ones while we look.
         for number in 0..=KEPT {
             let file = match File::open(aged(&self.path, number)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            let metadata = file.metadata()?;
-            if (metadata.dev(), metadata.ino()) == (ours.dev(), ours.ino()) {
-                break;
-            }
+            let file_is = of(&file.metadata()?);
+            is_older |= file_is == seen[0];
             // Renamed while we look: seen already under its younger name.
-            let same = |(_, dev, ino): &(File, u64, u64)| (*dev, *ino) == (metadata.dev(), metadata.ino());
-            if !newer.iter().any(same) {
-                newer.push((file, metadata.dev(), metadata.ino()));
+            if !seen.contains(&file_is) {
+                seen.push(file_is);
+                if is_older { older.push(file) } else { newer.push(file) }
             }
         }
-        Ok(newer.into_iter().rev().map(|(file, ..)| file).collect())
+        newer.reverse();
+        older.reverse();
+        Ok((newer, older))
     }
 }
 
@@ -105,7 +121,8 @@ mod tests {
         let path = folder.path().join("a.log");
         let mut file = RotatingFile::open(&path, 8).unwrap();
         file.write(b"before\n").unwrap();
-        let mut place = follow(&path).unwrap();
+        let (before, mut place) = read_on(&path).unwrap();
+        assert_eq!(lines(before), ["before"]);
         assert!(place.more().unwrap().is_empty());
         let mut seen = Vec::new();
         let mut written = Vec::new();
@@ -119,5 +136,28 @@ mod tests {
             }
         }
         assert_eq!(seen, written);
+    }
+    #[test]
+    fn what_comes_at_any_time_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut file = RotatingFile::open(&path, 8).unwrap();
+        let mut written = Vec::new();
+        for number in 0..30 {
+            let line = format!("n{number}");
+            file.write(format!("{line}\n").as_bytes()).unwrap();
+            written.push(line);
+            let (bytes, mut place) = read_on(&path).unwrap();
+            let mut seen = lines(bytes);
+            let kept = &written[written.len() - seen.len()..];
+            assert!(seen == kept && seen.len() >= written.len().min(7), "{seen:?}");
+            // As much as makes a file, and half of the next.
+            for more in ["a", "b", "c"] {
+                file.write(format!("{more}{number}\n").as_bytes()).unwrap();
+                written.push(format!("{more}{number}"));
+            }
+            seen.extend(lines(place.more().unwrap()));
+            assert_eq!(seen, written[written.len() - seen.len()..]);
+        }
     }
 }
