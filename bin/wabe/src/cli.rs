@@ -203,6 +203,9 @@ pub(crate) struct Logs {
     /// Only the last lines of each replica.
     #[arg(long, value_name = "LINES")]
     pub(crate) tail: Option<usize>,
+    /// Of `proxy`: only the access log, a JSON object a line whatever -o says, so that others can read it.
+    #[arg(long)]
+    pub(crate) access: bool,
     #[command(flatten)]
     pub(crate) plain: Plain,
 }
@@ -372,6 +375,7 @@ mod tests {
             "wabe --name a status -o json",
             "wabe exec shop/a -- ls -l",
             "wabe logs -f a",
+            "wabe logs proxy -f --access --tail 5",
             "wabe scale a 3",
             "wabe explain a b:80 -o json",
             "wabe flows --follow -o json",

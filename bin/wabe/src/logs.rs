@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use wabe_keeper::{
     layout::Mesh,
     logs::{Follow, read, read_on},
@@ -26,7 +26,9 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(200);
 
 /// The mesh's own processes that have logs.
-const ROLES: [&str; 3] = ["agent", "dns", "proxy"];
+const ROLES: [&str; 3] = ["agent", "dns", PROXY];
+/// The one that has an access log.
+const PROXY: &str = "proxy";
 
 /// One replica's log, or a process's.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,10 +52,13 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
     let all =
         find(&mesh.logs_dir()).map_err(|error| if not_found(&error) { absent() } else { error.into() })?;
     let logs = match of_process(&mesh.logs_dir(), &arguments.workload, &all) {
+        Some(log) if arguments.access && log.workload != PROXY => return Err(no_access_log(&log.workload)),
         Some(log) => vec![log],
+        None if arguments.access => return Err(no_access_log(&arguments.workload)),
         None => of_workload(all, arguments)?,
     };
-    let printer = Printer { several: logs.len() > 1, output: arguments.plain.output };
+    let form = if arguments.access { Form::Access } else { Form::Any(arguments.plain.output) };
+    let printer = Printer { several: logs.len() > 1, form };
     let mut followed = Vec::new();
     for log in &logs {
         let bytes = if arguments.follow {
@@ -66,7 +71,7 @@ pub(crate) fn run(mesh: &Mesh, arguments: &Logs) -> Result<ExitCode, Failure> {
             read(&log.path)?
         };
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().filter(|line| printer.prints(line)).collect();
         let skip = arguments.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         lines.into_iter().skip(skip).try_for_each(|text| printer.print(log, text))?;
     }
@@ -119,17 +124,53 @@ fn whole_lines(bytes: &[u8]) -> usize {
 
 struct Printer {
     several: bool,
-    output: Output,
+    form: Form,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    /// All lines.
+    Any(Output),
+    /// Those of the access log, as they are.
+    Access,
 }
 
 impl Printer {
     fn print(&self, log: &Log, text: &str) -> Result<(), Failure> {
-        match self.output {
-            Output::Json => json(&Line { workload: &log.workload, replica: log.replica, text }),
-            Output::Text | Output::Yaml if self.several => line(&format!("{} | {text}", log.replica)),
-            Output::Text | Output::Yaml => line(text),
+        match self.form {
+            Form::Any(Output::Json) => json(&Line { workload: &log.workload, replica: log.replica, text }),
+            Form::Any(Output::Text | Output::Yaml) if self.several => {
+                line(&format!("{} | {text}", log.replica))
+            }
+            Form::Any(Output::Text | Output::Yaml) => line(text),
+            Form::Access if self.prints(text) => line(text),
+            Form::Access => Ok(()),
         }
     }
+
+    fn prints(&self, text: &str) -> bool {
+        match self.form {
+            Form::Any(_) => true,
+            Form::Access => is_access(text),
+        }
+    }
+}
+
+fn no_access_log(word: &str) -> Failure {
+    Failure::usage(format!("{word} has no access log: `wabe logs proxy --access` prints the proxy's"))
+}
+
+/// Whether it is a line of the access log, and none of the proxy's own messages, which are no JSON.
+fn is_access(text: &str) -> bool {
+    /// What each line has.
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "only whether they are there counts")]
+    struct Access {
+        time: f64,
+        caller: IgnoredAny,
+        service: IgnoredAny,
+    }
+    text.starts_with('{') && serde_json::from_str::<Access>(text).is_ok()
 }
 
 /// The logs of workloads, by workload and replica: `namespace.name-replica.log`.
@@ -174,6 +215,24 @@ mod tests {
         assert_eq!(of_process(folder, "web", &[]), None);
         let own = Log { workload: "shop/proxy".into(), replica: 0, path: "/logs/shop.proxy-0.log".into() };
         assert_eq!(of_process(folder, "proxy", &[own]), None);
+    }
+
+    #[test]
+    fn lines_of_the_access_log_are_told_from_messages() {
+        let own =
+            r#"{"time":1795423009.928,"caller":"shop/front","service":"shop/web:80","status":503,"bytes":0}"#;
+        for (text, is) in [
+            (own, true),
+            ("2026-11-30T20:00:00Z  INFO wabe_proxy: ejected: its requests fail endpoint=3", false),
+            ("{ \"time\": 1 }", false),
+            (r#"{"time":"now","caller":"a","service":"b"}"#, false),
+            (&own[..40], false),
+            ("", false),
+        ] {
+            assert_eq!(is_access(text), is, "{text}");
+            assert_eq!(Printer { several: false, form: Form::Access }.prints(text), is, "{text}");
+            assert!(Printer { several: false, form: Form::Any(Output::Json) }.prints(text), "{text}");
+        }
     }
 
     #[test]
