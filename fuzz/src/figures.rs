@@ -59,6 +59,7 @@ pub fn seeds() -> Vec<Seed> {
         requests: vec![(subject, Requests { answers, retries: 1, ..Requests::default() })],
         other: Requests::default(),
         backends: vec![backend],
+        backends_left_out: false,
         generation: 4,
         connections: 9,
         lost_lines: 1,

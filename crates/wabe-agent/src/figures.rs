@@ -268,12 +268,13 @@ impl Ledger {
         let mut living = before.living.clone();
         // Those in the sums that can't be removed.
         let mut stuck = Vec::new();
+        // Files that somebody else removed: none is known to be, where nobody knows which there are.
+        let mut gone: BTreeSet<String> = living.keys().cloned().collect();
         let names = names(&self.folder).unwrap_or_else(|error| {
             problem = Some(error);
+            gone.clear();
             Vec::new()
         });
-        // Files that somebody else removed.
-        let mut gone: BTreeSet<String> = living.keys().cloned().collect();
         for name in names {
             gone.remove(&name);
             let file = self.folder.join(&name);
@@ -287,7 +288,7 @@ impl Ledger {
             match told(&file) {
                 Some(Told::Live(None)) | None => {}
                 Some(Told::Live(Some(it))) => {
-                    ejections::take(&mut living, &name, &it.figures.backends, known);
+                    ejections::take(&mut living, &name, &it.figures, known);
                     live.push(*it);
                 }
                 Some(Told::Ended(Last::Unreadable)) if keeps => {
@@ -297,7 +298,7 @@ impl Ledger {
                 }
                 Some(Told::Ended(last)) => {
                     if let Last::Figures(figures) = last {
-                        ejections::take(&mut living, &name, &figures.backends, known);
+                        ejections::take(&mut living, &name, &figures, known);
                         sums.add(&figures, known);
                     }
                     gone.insert(name.clone());

@@ -3,12 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
-    time::Instant,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Method, StatusCode, Uri};
-use memchr::{memchr, memrchr};
+use memchr::memrchr;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, write},
@@ -96,6 +96,8 @@ pub(crate) struct Record {
     pub(crate) bytes: Cell<u64>,
     /// Of the request's.
     pub(crate) received: Cell<u64>,
+    /// When it was answered, if something went on behind that.
+    pub(crate) ended: Option<Instant>,
     /// When the head of the endpoint's answer came.
     pub(crate) answered: Cell<Option<Instant>>,
     /// The answer came to its end.
@@ -131,14 +133,18 @@ impl Log {
             marks: Marks::default(),
             bytes: Cell::new(0),
             received: Cell::new(0),
+            ended: None,
             answered: Cell::default(),
             complete: false,
             forgotten: false,
         }
     }
 
-    /// Writes what waits, as far as it is taken: no request is to wait for who reads it.
+    /// Writes what waits, as far as it is taken: no request is to wait for who reads it, nor for another worker that writes.
     pub(crate) fn flush(&self) {
+        // Of two that are told that there is room one might wait for it.
+        static TURN: Mutex<()> = Mutex::new(());
+        let Ok(_turn) = TURN.try_lock() else { return };
         let mut lines = self.lines.borrow_mut();
         let mut written = 0;
         while let Some(piece) = piece(&lines[written..])
@@ -169,13 +175,10 @@ impl Drop for Log {
     }
 }
 
-/// As many whole lines as fit, or one that does not.
+/// As many whole lines as fit, or a part of one that does not.
 fn piece(lines: &[u8]) -> Option<&[u8]> {
     let window = &lines[..lines.len().min(PIECE)];
-    let end = match memrchr(b'\n', window) {
-        Some(end) => end + 1,
-        None => memchr(b'\n', lines).map_or(lines.len(), |end| end + 1),
-    };
+    let end = memrchr(b'\n', window).map_or(window.len(), |end| end + 1);
     Some(&lines[..end]).filter(|it| !it.is_empty())
 }
 
@@ -187,6 +190,11 @@ fn has_room() -> bool {
 }
 
 impl Record {
+    /// Until its answer's end.
+    fn took(&self) -> Duration {
+        self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.began)
+    }
+
     /// When it began.
     pub(crate) fn began(&self) -> Instant {
         self.began
@@ -259,7 +267,7 @@ impl Record {
                 endpoint: self.endpoint,
                 failure: self.failure,
                 tries: self.tries,
-                took: self.began.elapsed(),
+                took: self.took(),
                 bytes: (self.received.get(), self.bytes.get()),
             });
         }
@@ -325,6 +333,25 @@ mod tests {
         drop(record);
         let lines = log.lines.borrow();
         (!lines.is_empty()).then(|| serde_json::from_slice(&lines).expect("JSON"))
+    }
+
+    #[test]
+    fn lines_are_written_in_pieces_that_a_pipe_takes_whole() {
+        let line = |length: usize| [&vec![b'a'; length - 1][..], b"\n"].concat();
+        let pieces = |lines: &[usize]| {
+            let all: Vec<u8> = lines.iter().flat_map(|it| line(*it)).collect();
+            let mut rest = all.as_slice();
+            let next = || {
+                let piece = piece(rest)?;
+                rest = &rest[piece.len()..];
+                Some(piece.len())
+            };
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces(&[]), [0; 0]);
+        assert_eq!(pieces(&[1000, 3000, 96, 1]), [4096, 1]);
+        assert_eq!(pieces(&[1000, 3000, 97]), [4000, 97]);
+        assert_eq!(pieces(&[5000, 10]), [4096, 914]);
     }
 
     #[test]

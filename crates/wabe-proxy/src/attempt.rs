@@ -29,8 +29,8 @@ use crate::{
 /// What became of a try.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    /// The answer went to the caller.
-    Relayed { status: StatusCode, end: End, reusable: bool },
+    /// The answer went to the caller: all of it before the body had come to its end, if it says when it was `answered`.
+    Relayed { status: StatusCode, end: End, answered: Option<Instant>, reusable: bool },
     /// The endpoint answered, and its answer is not what was hoped for. Nothing went to the caller.
     Unwanted,
     /// Both ends talk something else from now on.
@@ -71,7 +71,8 @@ pub(crate) enum End {
     Over,
     /// Policies refuse it by now.
     Revoked(Refused),
-    /// There was no more time. Who took too long nobody knows: the endpoint to send it, or the caller to take it.
+    /// There was no more time, and who took too long nobody knows: the endpoint to send it, or the caller to take it. Or one of them
+    /// kept it from going on.
     Late(Failure),
 }
 
@@ -224,54 +225,51 @@ pub(crate) async fn attempt<'a>(
     let Ok(mut to_caller) = begun else { return Tried::Forsaken };
     let persistent = persistent_before && persistent;
     let switches = switches_protocol(head.method(), status);
-    let relayed = async {
+    let mut relayed = async {
         let mut carrying = pin!(carry(&mut source, &mut to_caller, terms.carried));
-        // All of the answer went to the caller; only the body is still under way.
-        let mut answered = false;
         loop {
             select! {
                 biased;
-                done = &mut carrying, if !answered => {
-                    // An endpoint may have answered before it has all that it goes on to take, and may change the protocol
-                    // only behind that.
-                    answered = done.is_ok() && !sent && persistent && !waits_for_leave;
-                    if !answered {
-                        break done;
-                    }
-                }
+                done = &mut carrying => break done,
                 done = &mut sending, if !sent => {
                     sent = true;
                     sound &= done.is_ok();
-                    match done {
-                        Ok(()) if answered => break Ok(()),
-                        // What was answered is whole all the same, but another protocol may not begin here.
-                        Err(_) if answered && !switches => break Ok(()),
-                        // The endpoint would wait for what does not come, which is not its fault.
-                        Err(broken) if answered || matches!(broken, Broken::Source(_)) => {
-                            break Err(Broken::Sink { unsent: false });
-                        }
-                        Ok(()) | Err(_) => {}
+                    // The endpoint would wait for what does not come, which is not its fault.
+                    if let Err(Broken::Source(error)) = done {
+                        break Err(broken_by_caller(error));
                     }
                 }
-                ended = unconstrained(terms.case.ended(head)) => break Err(match ended {
-                    Ended::Revoked(refused) => Broken::Refused(refused),
-                    Ended::Over if answered && !switches => {
-                        sound = false;
-                        break Ok(());
-                    }
-                    Ended::Over => Broken::Ending,
-                }),
-                () = unconstrained(&mut late) => {
-                    if answered && !switches {
-                        sound = false;
-                        break Ok(());
-                    }
-                    break Err(Broken::Late(terms.late()));
-                }
+                ended = unconstrained(terms.case.ended(head)) => break Err(ended.into()),
+                () = unconstrained(&mut late) => break Err(Broken::Late(terms.late())),
             }
         }
     }
     .await;
+    // An endpoint may have answered before it has all that it goes on to take, and may change the protocol only behind that.
+    let goes_on = relayed.is_ok() && !sent && persistent && !waits_for_leave && !head.is_grpc();
+    let answered = goes_on.then(Instant::now);
+    if goes_on {
+        let rest = select! {
+            biased;
+            done = &mut sending => {
+                sent = true;
+                done
+            }
+            // It says something else, or ends: it takes no more.
+            () = source.stirs() => Err(Broken::Sink { unsent: false }),
+            ended = unconstrained(terms.case.ended(head)) => Err(ended.into()),
+            () = unconstrained(&mut late) => Err(Broken::Late(terms.late())),
+        };
+        sound &= rest.is_ok();
+        match rest {
+            Err(Broken::Refused(refused)) => relayed = Err(Broken::Refused(refused)),
+            Err(Broken::Source(error)) if switches => relayed = Err(broken_by_caller(error)),
+            Err(Broken::Sink { .. }) if switches => relayed = Err(Broken::Late(Failure::UpstreamBroke)),
+            Err(broken) if switches => relayed = Err(broken),
+            // What was answered is whole all the same.
+            Ok(()) | Err(_) => {}
+        }
+    }
     if switches && relayed.is_ok() {
         return Tried::Switched(status);
     }
@@ -293,7 +291,25 @@ pub(crate) async fn attempt<'a>(
     } else if !whole {
         to_caller.abort();
     }
-    Tried::Relayed { status, end, reusable: whole && sent && sound && persistent }
+    Tried::Relayed { status, end, answered, reusable: whole && sent && sound && persistent }
+}
+
+/// The caller's part of an exchange can't be carried on while its answer is under way.
+fn broken_by_caller(error: BodyError) -> Broken {
+    match error {
+        BodyError::Gone(_) => Broken::Sink { unsent: false },
+        BodyError::Malformed(refusal) => Broken::Late(Failure::Malformed(refusal)),
+        BodyError::Slow => Broken::Late(Failure::SlowBody),
+    }
+}
+
+impl From<Ended> for Broken {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Revoked(refused) => Self::Refused(refused),
+            Ended::Over => Self::Ending,
+        }
+    }
 }
 
 /// Sends the head, or has it wait for what comes with it; tells where the body goes and how the answer comes.

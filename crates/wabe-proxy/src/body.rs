@@ -4,12 +4,13 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
-use tokio::select;
+use tokio::{select, time::timeout};
 use wabe_http1::{BodyDecoder, BodyEncoder, Framing, Piece, Refusal, check_trailers};
 
 use crate::{
@@ -18,6 +19,10 @@ use crate::{
     policy::Refused,
     wire::{Reader, Writer},
 };
+
+/// How long the other end of a stream may take nothing of it. Who reads slowly is waited for; who does not read at all holds what others
+/// could have. As Envoy has it of idle streams.
+const STUCK: Duration = Duration::from_secs(300);
 
 /// Where a body comes from.
 #[derive(Debug)]
@@ -56,6 +61,14 @@ pub(crate) trait Pieces {
 }
 
 impl Source<'_> {
+    /// Completes once its connection says something that nobody asked for, or ends, if it has one message at a time.
+    pub(crate) async fn stirs(&mut self) {
+        match self {
+            Self::Http1 { reader, .. } => drop(reader.fill().await),
+            Self::Nothing | Self::Http2 { .. } => std::future::pending().await,
+        }
+    }
+
     /// How much there is to come, as far as that was said: of a stream, by these headers.
     pub(crate) fn framing(&self, headers: Option<&HeaderMap>) -> Framing {
         match self {
@@ -161,7 +174,7 @@ impl Sink<'_> {
                 body.after(length, &mut writer.buffer);
                 if last { over(encoder, None, writer) } else { Ok(()) }
             }
-            Self::Http2(stream) => send(stream, data, last).await,
+            Self::Http2(stream) => send(stream, data, last, STUCK).await,
         }
     }
 
@@ -217,8 +230,13 @@ fn over(
     encoder.end(trailers, &mut writer.buffer).map_err(io::Error::other)
 }
 
-/// As much at a time as the other end takes.
-async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io::Result<()> {
+/// As much at a time as the other end takes. One that takes nothing for so long has its stream reset.
+async fn send(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    last: bool,
+    patience: Duration,
+) -> io::Result<()> {
     if data.is_empty() {
         return if last { stream.send_data(data, true).map_err(io::Error::other) } else { Ok(()) };
     }
@@ -227,9 +245,13 @@ async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, last: bool) -> io
         let room = if stream.capacity() > 0 {
             stream.capacity()
         } else {
-            match poll_fn(|context| stream.poll_capacity(context)).await {
-                Some(room) => room.map_err(io::Error::other)?,
-                None => return Err(io::ErrorKind::ConnectionReset.into()),
+            match timeout(patience, poll_fn(|context| stream.poll_capacity(context))).await {
+                Ok(Some(room)) => room.map_err(io::Error::other)?,
+                Ok(None) => return Err(io::ErrorKind::ConnectionReset.into()),
+                Err(_) => {
+                    stream.send_reset(Reason::CANCEL);
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
             }
         };
         let part = data.split_to(room.min(data.len()));
@@ -251,7 +273,7 @@ pub(crate) enum Broken {
     Ending,
     /// Neither: policies of the endpoint refuse it by now.
     Refused(Refused),
-    /// Neither: there is no more time.
+    /// Neither: there is no more time, or it can't go on for another reason.
     Late(Failure),
 }
 
@@ -303,4 +325,47 @@ pub(crate) async fn put(sink: &mut Sink<'_>, data: Bytes) -> io::Result<()> {
         sink.data(data, true).await?;
     }
     sink.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_which_nothing_is_taken_is_reset() {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let taker = async {
+            let settings = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(theirs);
+            let (sender, connection) = settings.await.expect("HTTP/2");
+            let asked = async {
+                let mut sender = sender.ready().await.expect("ready");
+                let request = Request::get("http://web/").body(()).expect("a request");
+                let (answer, _) = sender.send_request(request, true).expect("sent");
+                answer.await.expect("a head").into_body().data().await
+            };
+            select! {
+                data = asked => data,
+                ended = connection => panic!("{ended:?}"),
+            }
+        };
+        let giver = async {
+            let mut connection = h2::server::handshake(ours).await.expect("HTTP/2");
+            let (_, mut respond) = connection.accept().await.expect("a request").expect("sound");
+            let mut stream = respond.send_response(Response::new(()), false).expect("begun");
+            let sent = select! {
+                sent = send(&mut stream, "abc".into(), true, Duration::from_millis(50)) => sent,
+                more = connection.accept() => panic!("{more:?}"),
+            };
+            assert_eq!(sent.expect_err("nothing is taken").kind(), io::ErrorKind::TimedOut);
+            drop(stream);
+            let _ = connection.accept().await;
+        };
+        let data = select! {
+            data = taker => data,
+            () = giver => panic!("the taker has not heard of it"),
+        };
+        assert!(data.is_some_and(|it| it.is_err_and(|it| it.reason() == Some(Reason::CANCEL))));
+    }
 }

@@ -8,6 +8,7 @@ use http::{
     header::{CONNECTION, LOCATION, UPGRADE},
 };
 use tokio::{select, time::sleep};
+use wabe_model::AccessLog;
 
 use crate::{
     access::{Asked, Marks, Record},
@@ -18,7 +19,7 @@ use crate::{
     failure::Failure,
     forward::{Errand, Forwarded, deadline, forward},
     grpc,
-    guard::guard,
+    guard::{forgive, guard},
     head::Head,
     identity::{RequestId, end_hop, unmask},
     mirror,
@@ -76,7 +77,9 @@ pub(crate) async fn exchange(
     if let Some(Err(failure)) = head.parts().map(|it| normalise(it, caller.dialled)) {
         return over(refuse(record, answerer, failure, is_grpc).await);
     }
-    record.marks = Marks::of(&head);
+    if world.access_log != AccessLog::None {
+        record.marks = Marks::of(&head);
+    }
     // Of HTTP/2 h2 refuses what has fields of one connection, and HTTP/1.0 has no other protocols (RFC 9110, section 7.8).
     let upgrade = if caller.streams { None } else { head.fields_mut().and_then(end_hop) };
     let upgrade = upgrade.filter(|_| answerer.protocol() != Protocol::Http10);
@@ -89,12 +92,14 @@ pub(crate) async fn exchange(
         decide(&service, namespace, &mut head, proxy.balancers.random(), caller.dialled.port());
     record.rule = rule.cloned();
     let patience = if is_grpc { head.fields().and_then(grpc::patience) } else { None };
+    let mut due = None;
     if let Some(rule) = rule {
         let random = proxy.balancers.random();
         let burden = match guard(rule, caller.workload, &proxy.passed, random, record.began()) {
             Ok(burden) => burden,
             Err(failure) => return over(refuse(record, answerer, failure, is_grpc).await),
         };
+        due = burden.due;
         if let Some(delay) = burden.delay {
             let deadline = deadline(Some(rule), patience, record.began());
             select! {
@@ -162,6 +167,7 @@ pub(crate) async fn exchange(
     let mut answerer = Some(answerer);
     let forwarded = forward(&errand, &mut head, &mut body, &mut answerer, &mut record).await;
     record.received.set(body.octets() as u64);
+    let tries = record.tries;
     if let Some(body) = body.all() {
         let patience = rule.and_then(|it| it.timeouts.request);
         let mut of_rule = before_backend.map(|it| Head::from(*it));
@@ -173,11 +179,11 @@ pub(crate) async fn exchange(
             mirror::send(proxy, &world, caller, head, body.clone(), mirror, patience);
         }
     }
-    if let (Some(rule), Forwarded::Failed(Failure::Policy | Failure::Forbidden | Failure::AmbiguousPath)) =
-        (rule, &forwarded)
+    if let (Some(rule), Some(due), 0) = (rule, due, tries)
+        && let Forwarded::Failed(Failure::Policy | Failure::Forbidden | Failure::AmbiguousPath) = &forwarded
     {
         // What may not pass leaves room for what may.
-        proxy.passed.give_back(rule, caller.workload, Instant::now());
+        forgive(rule, caller.workload, &proxy.passed, due, Instant::now());
     }
     match (forwarded, answerer) {
         (Forwarded::Relayed { whole }, _) => over(whole),

@@ -127,6 +127,11 @@ impl Failure {
         )
     }
 
+    /// An endpoint was to be connected to.
+    pub(crate) fn is_about_endpoint(self) -> bool {
+        self.is_unconnected() || matches!(self, Self::ConnectionLimit | Self::Policy | Self::PolicyNewer)
+    }
+
     /// One of the times passed that the route grants.
     pub(crate) fn is_routes_time(self) -> bool {
         matches!(self, Self::RequestTimeout(_) | Self::BackendTimeout(_))

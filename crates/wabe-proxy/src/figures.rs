@@ -93,6 +93,9 @@ pub struct Figures {
     pub other: Requests,
     /// How those are that requests go to.
     pub backends: Vec<BackendFigures>,
+    /// There was no room to tell how they are.
+    #[serde(default)]
+    pub backends_left_out: bool,
     /// The generation of the snapshot that it goes by; 0 before there is one.
     #[serde(default)]
     pub generation: u64,

@@ -162,7 +162,9 @@ pub(crate) async fn forward(
                 // A repetition that could connect to nobody was one, too.
                 let connects_to_nobody = failure.is_unconnected() && !search.tried.is_empty();
                 record.tries += u32::from(record.tries > 0 && connects_to_nobody);
-                record.endpoint = search.last.or(record.endpoint);
+                if failure.is_about_endpoint() {
+                    record.endpoint = search.last.or(record.endpoint);
+                }
                 // While others were waited for the endpoint had no part in it.
                 let overflows = failure.is_routes_time() && search.waits.get();
                 return Forwarded::Failed(if overflows { Failure::Overflow } else { failure });
@@ -227,7 +229,8 @@ pub(crate) async fn forward(
             },
         };
         match attempt(&mut connection, head, body, answerer, &terms).await {
-            Tried::Relayed { status, end, reusable } => {
+            Tried::Relayed { status, end, answered, reusable } => {
+                record.ended = answered;
                 let whole = matches!(end, End::Whole);
                 (record.status, record.complete) = (Some(status), whole);
                 match end {

@@ -41,6 +41,8 @@ pub(crate) struct Passed {
 /// What a request has to bear before it goes on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Burden {
+    /// When its limit will have forgotten it.
+    pub(crate) due: Option<Instant>,
     pub(crate) delay: Option<Duration>,
     pub(crate) abort: Option<Failure>,
 }
@@ -59,24 +61,38 @@ pub(crate) fn guard(
     if rule.guards.missing {
         return Err(Failure::InvalidFilter);
     }
+    let mut due = None;
     if let Some(limit) = &rule.guards.limit {
-        passed.admit(limit, (rule.kind, &rule.route), caller, now).map_err(Failure::TooMany)?;
+        due = Some(passed.admit(limit, (rule.kind, &rule.route), caller, now).map_err(Failure::TooMany)?);
     }
-    Ok(rule.guards.fault.as_ref().map_or_else(Burden::default, |it| burden(it, random)))
+    let burden = rule.guards.fault.as_ref().map_or_else(Burden::default, |it| burden(it, random));
+    Ok(Burden { due, ..burden })
+}
+
+/// A request that passed by this rule's limit got nowhere. See [`Burden::due`].
+pub(crate) fn forgive(rule: &TableRule, caller: u32, passed: &Passed, due: Instant, now: Instant) {
+    if let Some(limit) = &rule.guards.limit {
+        passed.forgive(limit, (rule.kind, &rule.route), caller, (due, now));
+    }
 }
 
 impl Passed {
-    /// Counts one less of those that passed by this rule's limit: it got nowhere.
-    pub(crate) fn give_back(&self, rule: &TableRule, caller: u32, now: Instant) {
-        let Some(limit) = &rule.guards.limit else { return };
-        if let Some(even) =
-            lock(&self.accounts).get_mut(&Account::of(limit, (rule.kind, &rule.route), caller))
+    /// Counts one less of those that passed, unless that is forgotten by now: it got nowhere. `due` is what [`Passed::admit`] said of it.
+    fn forgive(
+        &self,
+        limit: &RequestLimit,
+        route: (Kind, &ObjectName),
+        caller: u32,
+        (due, now): (Instant, Instant),
+    ) {
+        if let Some(even) = lock(&self.accounts).get_mut(&Account::of(limit, route, caller))
+            && due > now
         {
             *even = even.checked_sub(limit.per / limit.requests.max(1)).map_or(now, |it| it.max(now));
         }
     }
 
-    /// Lets a request pass, or tells after which time one may.
+    /// Lets a request pass and tells when it will be forgotten, or after which time one may.
     ///
     /// The generic cell rate algorithm (ITU-T I.371): an account is a bucket that runs full by one request in each `per /
     /// requests` and holds `burst`, kept as one time.
@@ -86,7 +102,7 @@ impl Passed {
         route: (Kind, &ObjectName),
         caller: u32,
         now: Instant,
-    ) -> Result<(), Duration> {
+    ) -> Result<Instant, Duration> {
         let account = Account::of(limit, route, caller);
         let each = limit.per / limit.requests.max(1);
         let ahead = each * limit.burst.saturating_sub(1);
@@ -99,7 +115,7 @@ impl Passed {
             Some(early) if !early.is_zero() => Err(early),
             Some(_) | None => {
                 *even = from + each;
-                Ok(())
+                Ok(*even)
             }
         }
     }
@@ -113,7 +129,7 @@ impl Passed {
 fn burden(fault: &FaultInjection, random: &Random) -> Burden {
     let delay = fault.delay.filter(|it| hits(it.share, random)).map(|Delay { time, .. }| time);
     let abort = fault.abort.filter(|it| hits(it.share, random)).map(|it| Failure::Injected(it.status));
-    Burden { delay, abort }
+    Burden { due: None, delay, abort }
 }
 
 fn hits(share: Share, random: &Random) -> bool {
@@ -184,7 +200,21 @@ mod tests {
         at_once(&passed, &limit, 1, start);
         let wait = passed.admit(&limit, (Kind::HttpRoute, &route), 1, start).expect_err("it is one too many");
         assert_eq!(wait, Duration::from_millis(100));
-        assert_eq!(passed.admit(&limit, (Kind::HttpRoute, &route), 1, start + wait), Ok(()));
+        assert!(passed.admit(&limit, (Kind::HttpRoute, &route), 1, start + wait).is_ok());
+    }
+
+    #[test]
+    fn who_got_nowhere_leaves_its_place_to_others() {
+        let (passed, limit, start) = (Passed::default(), limit(10, 2, LimitScope::Route), Instant::now());
+        let name = ObjectName::new("shop", "web");
+        let route = (Kind::HttpRoute, &name);
+        let due = passed.admit(&limit, route, 1, start).expect("the first");
+        assert_eq!(at_once(&passed, &limit, 1, start), 1);
+        passed.forgive(&limit, route, 1, (due, start));
+        assert_eq!(at_once(&passed, &limit, 1, start), 1);
+        // Time has given it back already.
+        passed.forgive(&limit, route, 1, (due, due));
+        assert_eq!(at_once(&passed, &limit, 1, due), 1);
     }
 
     #[test]
@@ -196,9 +226,9 @@ mod tests {
             RequestLimit { name: ObjectName::new("shop", "all"), ..limit(10, 2, LimitScope::Route) };
         assert_eq!((at_once(&passed, &by_route, 1, start), at_once(&passed, &by_route, 2, start)), (2, 0));
         let other = ObjectName::new("shop", "other");
-        assert_eq!(passed.admit(&by_route, (Kind::HttpRoute, &other), 1, start), Ok(()));
+        assert!(passed.admit(&by_route, (Kind::HttpRoute, &other), 1, start).is_ok());
         let calls = (Kind::GrpcRoute, &other);
-        assert_eq!(passed.admit(&by_route, calls, 1, start), Ok(()), "one of another kind has its own");
+        assert!(passed.admit(&by_route, calls, 1, start).is_ok(), "one of another kind has its own");
         assert_eq!(lock(&passed.accounts).len(), 5);
         passed.sweep(start + Duration::from_secs(1));
         assert!(lock(&passed.accounts).is_empty(), "who has not called lately is forgotten");

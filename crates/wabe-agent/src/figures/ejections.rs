@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wabe_model::ObjectName;
-use wabe_proxy::figures::{BackendFigures, MOST_BACKENDS};
+use wabe_proxy::figures::{Figures, MOST_BACKENDS};
 
 use super::{Known, MOST};
 
@@ -33,7 +33,7 @@ impl Count {
 }
 
 /// Takes over what the proxy of this file told; one that ejected nobody needs no place.
-pub(super) fn take(of: &mut BTreeMap<String, Ejections>, file: &str, told: &[BackendFigures], known: &Known) {
+pub(super) fn take(of: &mut BTreeMap<String, Ejections>, file: &str, told: &Figures, known: &Known) {
     let mut ejections = of.remove(file).unwrap_or_default();
     ejections.take(told, known);
     if !ejections.0.is_empty() {
@@ -43,7 +43,9 @@ pub(super) fn take(of: &mut BTreeMap<String, Ejections>, file: &str, told: &[Bac
 
 impl Ejections {
     /// Of backends that the mesh never had nothing is kept.
-    fn take(&mut self, told: &[BackendFigures], known: &Known) {
+    fn take(&mut self, told: &Figures, known: &Known) {
+        let tells_of_all = !told.backends_left_out && told.backends.len() < MOST_BACKENDS;
+        let told = &told.backends;
         for it in told {
             let key = (it.service.clone(), it.port);
             let is_new = !self.0.contains_key(&key);
@@ -57,8 +59,7 @@ impl Ejections {
             }
             count.last = it.ejections;
         }
-        // Of more backends than these it does not tell of all.
-        if told.len() < MOST_BACKENDS {
+        if tells_of_all {
             for ((service, port), count) in &mut self.0 {
                 if !told.iter().any(|it| it.service == *service && it.port == *port) {
                     count.begin_anew();

@@ -168,8 +168,8 @@ impl Record {
                 .map(|it| (it.namespace.as_str(), it.name.as_str())),
         };
         let service = self.service.as_ref();
-        let took = self.began.elapsed();
-        let began = SystemTime::now().checked_sub(took).and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+        let (took, since) = (self.took(), self.began.elapsed());
+        let began = SystemTime::now().checked_sub(since).and_then(|it| it.duration_since(UNIX_EPOCH).ok());
         let left = (self.asked.method.is_some() && self.status.is_none()).then_some((NO_ANSWER, "caller"));
         Line {
             time: began.map_or(0.0, |it| it.as_secs_f64()),

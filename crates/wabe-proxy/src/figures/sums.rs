@@ -101,6 +101,7 @@ impl State {
             requests,
             other: self.other.clone(),
             backends: balancers.figures(now),
+            backends_left_out: false,
             generation: self.about.generation,
             connections: self.about.connections,
             lost_lines: self.lost_lines,
@@ -108,6 +109,7 @@ impl State {
         let written = writer.write(&figures).or_else(|_| {
             // What was counted matters more.
             figures.backends.clear();
+            figures.backends_left_out = true;
             writer.write(&figures)
         });
         if let Err(error) = written

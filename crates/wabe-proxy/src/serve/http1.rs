@@ -51,7 +51,8 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
         }
     });
     let parted = proxy.watched.partings();
-    let mut patience = Patience { proxy, parted, idle, lingering, closing, served: false, asleep: false };
+    let mut patience =
+        Patience { proxy, caller, parted, idle, lingering, closing, served: false, asleep: false };
     let limits = Limits::default();
     let (closes, news) = (Cell::new(false), proxy.watched.news());
     loop {
@@ -92,7 +93,11 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: TcpStream,
             Over::Answered if decoder.is_done() && !closes.get() => {}
             // What is left of the request's body would be taken for the next request.
             Over::Answered if !decoder.is_done() => {
-                return Box::pin(close_behind_body(reader, writer)).await;
+                // It is told all that there is time for.
+                select! {
+                    () = Box::pin(close_behind_body(reader, writer)) => return,
+                    () = proxy.drain.over() => return,
+                }
             }
             Over::Answered => return Box::pin(close(reader, writer)).await,
             // Where the connection's end is the answer's, it would seem whole.
@@ -145,20 +150,21 @@ pub(super) async fn lingering(mut closing: watch::Receiver<bool>) {
 /// they asked for may be on its way.
 pub(super) async fn unled(proxy: &Proxy, caller: &Caller) {
     loop {
-        proxy.watched.parted().await;
         if !proxy.watched.is_led_here(caller.dialled) {
             sleep(LINGER).await;
             if !proxy.watched.is_led_here(caller.dialled) {
                 return;
             }
         }
+        proxy.watched.parted().await;
     }
 }
 
 /// What ends the wait for a request. Made once for each connection: timers of each request would cost more than they are for.
 struct Patience<'a, L> {
     proxy: &'a Proxy,
-    /// As often had services gone when it was made.
+    caller: &'a Caller,
+    /// As often had services gone when it was seen last that callers are led here.
     parted: u64,
     idle: Pin<&'a mut Sleep>,
     /// Of the proxy that is to end, and of callers that are led here no more.
@@ -185,6 +191,9 @@ impl<L: Future<Output = ()>> Patience<'_, L> {
         self.asleep = true;
         if self.lingering.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
+        }
+        if self.proxy.watched.is_led_here(self.caller.dialled) {
+            self.parted = self.proxy.watched.partings();
         }
         while self.idle.as_mut().poll(context).is_ready() {
             if !mem::take(&mut self.served) {

@@ -67,7 +67,10 @@ pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) 
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             tracing::debug!(?caller, %error, "no HTTP/2");
-            return ended(proxy, caller, Failure::BadHttp2);
+            if error.is_library() {
+                ended(proxy, caller, Failure::BadHttp2);
+            }
+            return;
         }
         Err(_) => return ended(proxy, caller, Failure::SlowHead),
     };

@@ -94,7 +94,7 @@ pub(super) async fn open(proxy: &Rc<Proxy>, caller: &Caller, service: &Rc<Servic
     let mut record = proxy.log.record(caller, Asked::unknown());
     (record.service, record.world) = (Some(Rc::clone(service)), Some(Rc::clone(&world)));
     let reached = reach(proxy, caller, service, &world, by, &mut record).await;
-    record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload);
+    record.endpoint = reached.as_ref().ok().map(|it| it.endpoint.workload).or(record.endpoint);
     Opened { record, reached }
 }
 
@@ -190,7 +190,11 @@ async fn reach(
         let asked = balance::Asked { headers: &HeaderMap::new(), query: None, source: caller.address };
         search.hash = hashed(key, &asked, proxy.balancers.random()).hash;
     }
-    search.stream().await
+    let reached = search.stream().await;
+    if reached.as_ref().is_err_and(|it| it.is_about_endpoint()) {
+        record.endpoint = search.last;
+    }
+    reached
 }
 
 fn drawn<'a>(proxy: &Proxy, outlets: &'a Outlets) -> Result<(&'a ObjectName, u16), Failure> {

@@ -357,14 +357,38 @@ fn who_is_led_here_no_more_is_served_on_and_told_to_come_again() {
 
 #[test]
 fn who_is_led_here_no_more_and_asks_for_nothing_is_left_before_it_is_forgotten() {
-    let scene = Scene::new(&[answering(&Heard::default(), OK)]);
-    let mut kept = scene.connect();
-    kept.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
-    let mut answer = [0; OK.len()];
-    kept.read_exact(&mut answer).expect("an answer");
+    let (begun, release) = (Heard::default(), Heard::default());
+    let scene = Scene::new(&[server({
+        let (begun, release) = (begun.clone(), release.clone());
+        move |mut stream| {
+            while let Some(request) = read_request(&mut stream) {
+                begun.add("");
+                if request.contains("/slow") {
+                    release.wait(1);
+                }
+                stream.write_all(OK.as_bytes()).expect("written");
+            }
+        }
+    })]);
+    let ask = |path: &str| {
+        let mut caller = scene.connect();
+        write!(caller, "GET {path} HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        caller
+    };
+    let answered = |caller: &mut std::net::TcpStream| {
+        caller.read_exact(&mut [0; OK.len()]).expect("an answer");
+    };
+    let (mut kept, mut slow) = (ask("/"), ask("/slow"));
+    answered(&mut kept);
+    begun.wait(2);
     scene.lead_nobody();
+    // One that is served meanwhile hears of it later.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    release.add("");
+    answered(&mut slow);
     let since = std::time::Instant::now();
     assert_eq!(kept.read(&mut [0; 1]).expect("an end in order"), 0);
+    assert_eq!(slow.read(&mut [0; 1]).expect("an end in order"), 0);
     assert!(
         since.elapsed() > std::time::Duration::from_secs(3),
         "what it asked for might have been on its way"

@@ -101,7 +101,10 @@ fn a_workload_without_a_free_port_has_no_endpoint_ejected() {
     kept.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
     assert!(read_request(&mut kept).is_some_and(|it| it.starts_with("HTTP/1.1 200 ")));
     kept.write_all(b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 2\r\n\r\na").expect("written");
-    std::thread::sleep(Duration::from_millis(100));
+    let is_under_way = || scene.figures().is_some_and(|it| it.backends[0].requests == 1);
+    while !is_under_way() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     for _ in 0..2 {
         let answer = get(&scene);
         assert_answer(&answer, 503, "connection-limit");

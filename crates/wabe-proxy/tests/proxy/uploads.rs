@@ -157,7 +157,8 @@ fn what_follows_a_tunnel_that_was_refused_is_no_request() {
 
 #[test]
 fn an_endpoint_that_takes_nothing_is_left() {
-    let bounds = Bounds { body: Duration::from_secs(1), ..Bounds::default() };
+    let bounds = Bounds { body: Duration::from_secs(3), ..Bounds::default() };
+    let body = vec![b'a'; 64 * MEGABYTE];
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     let scene = Scene::bounded(
@@ -173,7 +174,7 @@ fn an_endpoint_that_takes_nothing_is_left() {
     caller.set_write_timeout(Some(PATIENCE)).expect("a time");
     caller.write_all(said.as_bytes()).expect("written");
     // All of it is taken, if only to be thrown away, or some of it.
-    let taken = caller.write_all(&vec![b'a'; 64 * MEGABYTE]);
+    let taken = caller.write_all(&body);
     assert!(taken.is_ok_and(|()| head(&mut caller).starts_with("HTTP/1.1 502 ")), "nobody takes more");
     release.send(()).expect("awaited");
 }
