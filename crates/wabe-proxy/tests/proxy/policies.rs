@@ -62,6 +62,20 @@ fn assert_refused(answer: &str, reason: &str) {
 }
 
 #[test]
+fn a_tunnel_is_judged_by_whom_it_is_asked_for() {
+    let heard = Heard::default();
+    let spec = "{action: DENY, rules: [{to: [{operation: {hosts: ['secret.example:443']}}]}]}";
+    let scene = guarded(&[answering(&heard, OK)], spec);
+    let named = "host: secret.example:443\r\n";
+    // HTTP/1.0 need not have a host.
+    for (version, host) in [("1.0", ""), ("1.0", named), ("1.1", named)] {
+        let said = format!("CONNECT secret.example:443 HTTP/{version}\r\n{host}\r\n");
+        assert_refused(&scene.say(said.as_bytes()), "policy");
+    }
+    assert_eq!(heard.all(), [""; 0]);
+}
+
+#[test]
 fn what_a_policy_refuses_is_answered_403_and_never_sent() {
     let heard = Heard::default();
     let scene = guarded(&[answering(&heard, OK)], READERS);
