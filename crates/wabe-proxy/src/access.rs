@@ -42,6 +42,9 @@ const MOST_LINES: usize = 1 << 20;
 /// that it has some.
 const PIECE: usize = 4096;
 
+/// Whose turn it is to write: of two workers that are told that there is room one might wait for it.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Where one worker's lines go.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -142,8 +145,6 @@ impl Log {
 
     /// Writes what waits, as far as it is taken: no request is to wait for who reads it, nor for another worker that writes.
     pub(crate) fn flush(&self) {
-        // Of two that are told that there is room one might wait for it.
-        static TURN: Mutex<()> = Mutex::new(());
         let Ok(_turn) = TURN.try_lock() else { return };
         let mut lines = self.lines.borrow_mut();
         let mut written = 0;
@@ -309,7 +310,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::identity::Introduction;
+    use crate::{identity::Introduction, locked::lock};
 
     fn record(log: &Rc<Log>) -> Record {
         let local = IpAddr::from(Ipv4Addr::LOCALHOST);
@@ -352,6 +353,22 @@ mod tests {
         assert_eq!(pieces(&[1000, 3000, 96, 1]), [4096, 1]);
         assert_eq!(pieces(&[1000, 3000, 97]), [4000, 97]);
         assert_eq!(pieces(&[5000, 10]), [4096, 914]);
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_lost_and_counted() {
+        let log = Rc::new(Log::new(Arc::default()));
+        for (waiting, lost) in [(MOST_LINES, 0), (MOST_LINES + 1, 1)] {
+            // As if there were no room for any of it: else it would be tried to be written.
+            *log.lines.borrow_mut() = vec![b'a'; waiting];
+            let mut record = record(&log);
+            record.failure = Some(Failure::Overflow);
+            let turn = lock(&TURN);
+            drop(record);
+            drop(turn);
+            let length = log.lines.take().len();
+            assert_eq!((length > waiting, log.tally.lost_lines()), (lost == 0, lost));
+        }
     }
 
     #[test]

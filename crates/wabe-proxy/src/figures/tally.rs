@@ -129,6 +129,12 @@ impl Tally {
         });
     }
 
+    /// Lines of the access log that nobody took, since they were handed over.
+    #[cfg(test)]
+    pub(crate) fn lost_lines(&self) -> u64 {
+        self.lost_lines.get()
+    }
+
     /// Counts lines of the access log that nobody took.
     pub(crate) fn lose(&self, lines: u64) {
         self.lost_lines.set(self.lost_lines.get() + lines);
