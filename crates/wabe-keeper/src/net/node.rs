@@ -44,7 +44,8 @@ pub(super) fn create(file: &MeshFile) -> Result<NodeNetwork, NetError> {
         NodeNetwork { mesh, file: file.clone(), netns, host_netns, node, uplink, workloads: Arc::default() };
     network.set_up_node().map_err(kernel("set up the node namespace"))?;
     network.set_up_host(&host, &interface)?;
-    carrier::wait(network.netns(), UPLINK).map_err(kernel("bring the node's uplink into operation"))?;
+    carrier::wait(network.netns(), UPLINK, &both(file.node_v4, file.node_v6))
+        .map_err(kernel("bring the node's uplink into operation"))?;
     Ok(network)
 }
 
@@ -107,13 +108,14 @@ impl NodeNetwork {
         } else {
             legs.push((file.host_v6.into(), file.node_v6.into(), file.ranges.workloads_v6.into()));
         }
-        for (ours, node, range) in legs {
+        for &(ours, node, range) in &legs {
             host.add_address(index, ours).map_err(kernel())?;
             host.set_neighbour(index, node, UPLINK_MAC).map_err(kernel())?;
             host.add_route(&Route::via(range, index, node).from(ours))
                 .map_err(taken(&self.mesh, format!("a route to {range}")))?;
         }
-        Ok(())
+        let ours: Vec<IpAddr> = legs.iter().map(|leg| leg.0).collect();
+        carrier::wait(self.host_netns.as_fd(), interface, &ours).map_err(kernel())
     }
 }
 

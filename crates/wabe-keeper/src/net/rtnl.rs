@@ -137,6 +137,31 @@ impl Rtnl {
         self.create(RouteNetlinkMessage::NewAddress(message))
     }
 
+    /// Whether packets to an address are for the namespace itself.
+    pub(super) fn is_own(&self, address: IpAddr) -> io::Result<bool> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(address);
+        message.header.destination_prefix_length = IpNet::from(address).prefix_len();
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        let answers = match self.ask(&RouteNetlinkMessage::GetRoute(message), flag::ACK) {
+            // No way leads there at all.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+                ) =>
+            {
+                return Ok(false);
+            }
+            other => other?,
+        };
+        let is_local = |it: &RouteNetlinkMessage| match it {
+            RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
+            _ => false,
+        };
+        Ok(answers.iter().any(is_local))
+    }
+
     /// Says for good who has an address on a link: nobody needs to ask, nobody can answer falsely.
     pub(super) fn set_neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> io::Result<()> {
         let mut message = NeighbourMessage::default();

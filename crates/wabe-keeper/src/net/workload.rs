@@ -76,7 +76,7 @@ pub(super) fn open(network: &NodeNetwork, place: &Place) -> Result<(), NetError>
             node.set_neighbour(ifindex, theirs, mac(address.v4))?;
             node.set_route(&Route::direct(theirs, ifindex).from(ours))?;
         }
-        carrier::wait(netns.as_fd(), INSIDE)
+        carrier::wait(netns.as_fd(), INSIDE, &both(address.v4, address.v6))
     };
     open().map_err(NetError::kernel(format!("open the gate of workload {}", address.id)))
 }
