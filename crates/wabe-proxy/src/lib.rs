@@ -30,6 +30,7 @@ pub mod figures;
 mod filter;
 pub mod foresee;
 mod forward;
+mod gather;
 mod grpc;
 mod guard;
 mod head;

@@ -280,8 +280,8 @@ impl Pool {
                     .max_header_list_size(HEADERS)
                     .max_send_buffer_size(SENT);
                 // Who polls hears of what comes.
-                let handshake =
-                    settings.handshake::<_, Bytes>(Heeded::new(Prefixed::new(stream, Bytes::new())));
+                let (stream, taken) = (Prefixed::new(stream, Bytes::new()), Arc::default());
+                let handshake = settings.handshake::<_, Bytes>(Heeded::new(stream, Arc::clone(&taken)));
                 let (sender, connection) = match timeout(patience, handshake).await {
                     Ok(Ok(made)) => made,
                     Ok(Err(_)) => return Err(NoConnection::Unreachable(Failure::ConnectFailed)),
@@ -299,7 +299,7 @@ impl Pool {
                     idle,
                     used: self.swept.get(),
                     since,
-                    taken: Arc::default(),
+                    taken,
                     worker: self.worker,
                 };
                 let place = shared.place();

@@ -1,8 +1,13 @@
-//! A connection to an endpoint of HTTP/2 that breaks if the endpoint sends next to nothing but frames that carry nothing.
+//! A connection to an endpoint of HTTP/2: it breaks if the endpoint sends next to nothing but frames that carry nothing, and requests
+//! leave together.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +16,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{http2_frames::Frames, wire::Prefixed};
+use crate::{gather::Gather, http2_frames::Frames, wire::Prefixed};
 
 /// See [`Frames::is_flood`].
 #[derive(Debug)]
@@ -21,11 +26,25 @@ pub(super) struct Heeded {
     since: Instant,
     /// Octets that the endpoint took.
     written: u64,
+    gather: Gather,
+    /// Requests under way.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Heeded {
-    pub(super) fn new(stream: Prefixed) -> Self {
-        Self { stream, frames: Frames::of_answers(), since: Instant::now(), written: 0 }
+    pub(super) fn new(stream: Prefixed, taken: Arc<AtomicUsize>) -> Self {
+        Self {
+            stream,
+            frames: Frames::of_answers(),
+            since: Instant::now(),
+            written: 0,
+            gather: Gather::default(),
+            taken,
+        }
+    }
+
+    fn poll_gathered(&mut self, context: &mut Context<'_>, octets: usize) -> Poll<()> {
+        self.gather.poll(context, octets, self.taken.load(Relaxed) > 1)
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -58,6 +77,7 @@ impl AsyncWrite for Heeded {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_gathered(context, bytes.len()));
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(written)
     }
@@ -67,6 +87,7 @@ impl AsyncWrite for Heeded {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_gathered(context, parts.iter().map(|part| part.len()).sum()));
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.wrote(written)
     }
@@ -76,6 +97,7 @@ impl AsyncWrite for Heeded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gather.flushed();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
