@@ -8,9 +8,9 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
-    AuthorizationPolicy, Balance, ByLabels, ClusterIps, Diagnostic, Diagnostics, HashKey, InvalidBackend,
-    Kind, Located, Object, ObjectKey, ObjectName, Objects, ParentRef, Parsed, Position, Reference, Route,
-    Service, ServicePort, TargetPort, Workload, manifest::duplicates,
+    AuthorizationPolicy, Balance, ByLabels, ClusterIps, ConnectionPool, Diagnostic, Diagnostics, HashKey,
+    InvalidBackend, Kind, Located, Object, ObjectKey, ObjectName, Objects, ParentRef, Parsed, Position,
+    Reference, Route, Service, ServicePort, TargetPort, Workload, manifest::duplicates,
 };
 
 /// Puts new objects over existing ones and checks what comes out, but complains only of what the new ones bring.
@@ -350,7 +350,9 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
             let kind = (rule.balance == Some(Balance::PeakEwma)).then_some("metadata.annotations");
             let by_request = rule.hash.as_ref().is_some_and(|it| *it != HashKey::Source);
             let by_request = by_request.then_some("spec.trafficPolicy.loadBalancer.consistentHash");
-            let pool = (!rule.pool.is_empty()).then_some("spec.trafficPolicy.connectionPool");
+            let budget = rule.pool.retry_budget.map(|_| "spec.trafficPolicy.retryBudget");
+            let pool = ConnectionPool { retry_budget: None, ..rule.pool.clone() };
+            let pool = (!pool.is_empty()).then_some("spec.trafficPolicy.connectionPool");
             let rate = rule.outliers.as_ref().and_then(|it| it.deviations);
             let rate = rate.map(|_| "metadata.annotations");
             let said = vec![
@@ -358,6 +360,7 @@ fn needs_layer7(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
                 by_request
                     .map(|field| (field, "connections are not seen into; they are balanced as others are")),
                 pool.map(|field| (field, "callers' own connections have no such limits")),
+                budget.map(|field| (field, "nothing is tried again for callers' own connections")),
                 rate.map(|field| (field, "answers are not seen, only connections that fail")),
             ];
             (&rule.service, said)

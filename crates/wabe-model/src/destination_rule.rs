@@ -80,9 +80,12 @@ pub struct ConnectionPool {
     /// `http.maxRequestsPerConnection`: after so many a connection is closed, 1 to 1 000 000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_connection: Option<u32>,
-    /// `http.maxRetries`: retries under way, 1 to 1 000 000; in place of the budget.
+    /// `http.maxRetries`: retries under way, 1 to 1 000 000; in place of the budget that holds if nothing is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// `trafficPolicy.retryBudget`: over `retries`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_budget: Option<RetryBudget>,
     /// `http.idleTimeout`: how long a connection without requests is kept, 1 s to 24 h; 60 s unless written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
@@ -95,6 +98,22 @@ impl ConnectionPool {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Retries under way at a time, as a share of the requests under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryBudget {
+    /// `percent`, 0 to 100; 20 unless written.
+    pub percent: u32,
+    /// `minRetryConcurrency`: so many may be under way whatever the number of requests, 0 to 1 000 000; 3 unless written.
+    pub least: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: 20, least: 3 }
     }
 }
 

@@ -38,7 +38,9 @@ mod workload;
 pub use by_labels::ByLabels;
 pub use check::check;
 pub use cors::{Allowed, Cors, OriginPattern, Scheme};
-pub use destination_rule::{ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection};
+pub use destination_rule::{
+    ConnectionPool, DestinationRule, HashCookie, HashKey, OutlierDetection, RetryBudget,
+};
 pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
 pub use emit::{to_manifest, to_yaml};
 pub use expression::{BadExpression, Expression};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wabe_model::{
     Balance, ConnectionPool, DestinationRule, HashCookie, HashKey, Manifest, Object, Objects,
-    OutlierDetection, check, parse,
+    OutlierDetection, RetryBudget, check, parse,
 };
 
 const HEAD: &str =
@@ -81,6 +81,7 @@ fn connection_pools() {
         requests: Some(2),
         requests_per_connection: Some(3),
         retries: Some(4),
+        retry_budget: None,
         idle: Some(Duration::from_secs(9)),
         http2: true,
     };
@@ -88,6 +89,16 @@ fn connection_pools() {
     let unlimited =
         "{connectionPool: {http: {maxRequestsPerConnection: 0, h2UpgradePolicy: DO_NOT_UPGRADE}}}";
     assert!(rule(&policy(unlimited)).pool.is_empty());
+}
+
+#[test]
+fn budgets_of_retries() {
+    for (written, percent, least) in
+        [("{}", 20, 3), ("{percent: 0}", 0, 3), ("{percent: 35, minRetryConcurrency: 0}", 35, 0)]
+    {
+        let pool = rule(&policy(&format!("{{retryBudget: {written}}}"))).pool;
+        assert_eq!(pool.retry_budget, Some(RetryBudget { percent, least }), "{written}");
+    }
 }
 
 #[test]
@@ -176,7 +187,8 @@ fn what_is_refused_names_the_nearest() {
         ("{connectionPool: {http: {h2UpgradePolicy: MAYBE}}}", "supported: DEFAULT, DO_NOT_UPGRADE, UPGRADE"),
         ("{outlierDetection: {consecutiveErrors: 1}}", "write `consecutive5xxErrors`"),
         ("{outlierDetection: {consecutive5xxErrors: 1001}}", "1001 is out of range for a number of failures"),
-        ("{retryBudget: {percent: 10}}", "`connectionPool.http.maxRetries`"),
+        ("{retryBudget: {percent: 101}}", "101 is out of range for a percentage"),
+        ("{retryBudget: {minRetryConcurrency: -1}}", "-1 is out of range for a number of retries"),
     ] {
         let told = told(&policy(text));
         assert_eq!(told.len(), 1, "{told:?}");
@@ -207,10 +219,10 @@ fn warned(text: &str) -> Vec<String> {
 fn what_needs_requests_is_warned_about_where_none_come() {
     let all = annotated(
         "mesh.wabe.dev/balance: peak-ewma, mesh.wabe.dev/success-rate-deviations: \"2\"",
-        "{connectionPool: {http: {maxRetries: 1}}, outlierDetection: {}}",
+        "{connectionPool: {http: {maxRetries: 1}}, outlierDetection: {}, retryBudget: {}}",
     );
     let told = warned(&all);
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(
         told[1],
         "x.yaml:16:35: warning: spec.trafficPolicy.connectionPool: has no effect as long as nothing comes to service \
@@ -232,7 +244,7 @@ fn what_needs_requests_is_warned_about_where_none_come() {
              rules: [{{backendRefs: [{{name: {backend}, port: 80}}]}}]\n"
         )
     };
-    for (parent, backend, wanted) in [("web", "other", 0), ("other", "web", 0), ("other", "other", 3)] {
+    for (parent, backend, wanted) in [("web", "other", 0), ("other", "web", 0), ("other", "other", 4)] {
         let told = warned(&format!("{all}{}", route(parent, backend)));
         let about = told.iter().filter(|it| it.contains("has no effect")).count();
         assert_eq!(about, wanted, "{parent} {backend}: {told:?}");

@@ -11,8 +11,8 @@ use wabe_model::{
     AccessLog, AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule,
     DirectionLimits, Distribution, Egress, HashCookie, HashKey, HeaderCondition, Layer7, Manifest,
     MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction,
-    RestartPolicy, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport, Workload,
-    WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
+    RestartPolicy, RetryBudget, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport,
+    Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
 };
 
 /// Words that YAML likes to take for something else are among them.
@@ -221,7 +221,8 @@ fn connection_pool() -> impl Strategy<Value = ConnectionPool> {
     let number = || option::of(1_u32..=1_000_000);
     let numbers = (number(), number(), number(), number(), number());
     let times = (option::of(duration(1)), option::of(duration(1000)), option::of(duration(1000)));
-    (numbers, times, any::<bool>()).prop_map(|(numbers, times, http2)| {
+    let budget = (0..=100_u32, 0..=1_000_000_u32).prop_map(|(percent, least)| RetryBudget { percent, least });
+    (numbers, times, option::of(budget), any::<bool>()).prop_map(|(numbers, times, retry_budget, http2)| {
         let (connections, pending, requests, requests_per_connection, retries) = numbers;
         let (connect_timeout, stream_idle, idle) = times;
         ConnectionPool {
@@ -232,6 +233,7 @@ fn connection_pool() -> impl Strategy<Value = ConnectionPool> {
             requests,
             requests_per_connection,
             retries,
+            retry_budget,
             idle,
             http2,
         }

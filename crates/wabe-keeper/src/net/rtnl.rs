@@ -155,10 +155,7 @@ impl Rtnl {
             }
             other => other?,
         };
-        let is_local = |it: &RouteNetlinkMessage| match it {
-            RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
-            _ => false,
-        };
+        let is_local = |it: &RouteNetlinkMessage| matches!(it, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
         Ok(answers.iter().any(is_local))
     }
 

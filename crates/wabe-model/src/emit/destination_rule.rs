@@ -43,8 +43,13 @@ pub(super) fn destination_rule_spec(rule: &DestinationRule) -> Value {
     if !balancer.is_empty() {
         policy.insert("loadBalancer".into(), Value::Object(balancer));
     }
-    if !rule.pool.is_empty() {
-        policy.insert("connectionPool".into(), connection_pool(&rule.pool));
+    let pool = connection_pool(&rule.pool);
+    if !pool.is_empty() {
+        policy.insert("connectionPool".into(), Value::Object(pool));
+    }
+    if let Some(budget) = rule.pool.retry_budget {
+        let value = json!({ "percent": budget.percent, "minRetryConcurrency": budget.least });
+        policy.insert("retryBudget".into(), value);
     }
     if let Some(outliers) = &rule.outliers {
         policy.insert("outlierDetection".into(), outlier_detection(outliers));
@@ -85,7 +90,7 @@ fn hash(key: &HashKey) -> Value {
     }
 }
 
-fn connection_pool(pool: &ConnectionPool) -> Value {
+fn connection_pool(pool: &ConnectionPool) -> Map<String, Value> {
     let time = |it: Option<Duration>| it.map(|it| json!(duration_text(it)));
     let number = |it: Option<u32>| it.map(|it| json!(it));
     let written = |fields: Vec<(&str, Option<Value>)>| -> Map<String, Value> {
@@ -105,7 +110,7 @@ fn connection_pool(pool: &ConnectionPool) -> Value {
         ("h2UpgradePolicy", pool.http2.then(|| json!("UPGRADE"))),
     ]);
     let parts = [("tcp", tcp), ("http", http)].into_iter().filter(|(_, it)| !it.is_empty());
-    parts.map(|(key, it)| (key.to_owned(), Value::Object(it))).collect::<Map<_, _>>().into()
+    parts.map(|(key, it)| (key.to_owned(), Value::Object(it))).collect()
 }
 
 fn outlier_detection(outliers: &OutlierDetection) -> Value {

@@ -7,7 +7,7 @@ use crate::{
     manifest::{
         BALANCE, BALANCES,
         destination_rule::{
-            connection_pool::connection_pool,
+            connection_pool::{connection_pool, retry_budget},
             load_balancer::{Balancing, load_balancer},
             outliers::{deviations, outlier_detection},
         },
@@ -37,18 +37,13 @@ const SPEC: Shape = Shape {
     ],
 };
 const POLICY: Shape = Shape {
-    known: &["loadBalancer", "connectionPool", "outlierDetection"],
+    known: &["loadBalancer", "connectionPool", "outlierDetection", "retryBudget"],
     ignored: &[],
     refused: &[
         ("portLevelSettings", NOT_YET, "write a Service for each port, and its settings for the whole host"),
         ("tls", NOT_YET, "leave it out; the nearest is an AuthorizationPolicy"),
         ("tunnel", NOT_YET, "leave it out"),
         ("proxyProtocol", NOT_YET, "leave it out; servers see the callers' own addresses"),
-        (
-            "retryBudget",
-            NOT_YET,
-            "leave it out: 20 % of the requests and 10 a second may be tried again; or write `connectionPool.http.maxRetries`",
-        ),
     ],
 };
 const HOUR: Duration = Duration::from_secs(3600);
@@ -121,5 +116,8 @@ fn traffic_policy(field: &Field<'_>) -> Option<Policy> {
     let balancing = fields.or("loadBalancer", Balancing::default(), load_balancer);
     let pool = fields.or("connectionPool", ConnectionPool::default(), connection_pool);
     let outliers = fields.or("outlierDetection", None, |it| outlier_detection(it).map(Some));
-    Some(Policy { balancing: balancing?, pool: pool?, outliers: outliers? })
+    let budget = fields.or("retryBudget", None, |it| retry_budget(it).map(Some));
+    let (mut pool, budget) = (pool?, budget?);
+    pool.retry_budget = budget;
+    Some(Policy { balancing: balancing?, pool, outliers: outliers? })
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, futures::Notified};
-use wabe_model::ConnectionPool;
+use wabe_model::{self as model, ConnectionPool};
 
 use super::retry_budget::RetryBudget;
 use crate::locked::lock;
@@ -23,6 +23,9 @@ pub(crate) struct Limits {
     pending: Counter,
     requests: Counter,
     retries: Counter,
+    /// Of the rule: over `retries`.
+    share: Mutex<Option<model::RetryBudget>>,
+    /// Unless the rule says anything of retries.
     budget: Mutex<RetryBudget>,
     freed: Notify,
 }
@@ -54,7 +57,11 @@ impl Counter {
 
     /// One more, if there may be.
     fn take(&self) -> bool {
-        let most = self.most.load(Ordering::Relaxed);
+        self.take_of(self.most.load(Ordering::Relaxed))
+    }
+
+    /// One more, if there are fewer than this.
+    fn take_of(&self, most: u64) -> bool {
         if most == NO_LIMIT {
             self.count.fetch_add(1, Ordering::SeqCst);
             return true;
@@ -73,7 +80,7 @@ pub(crate) enum Overflow {
     Pending,
     /// `http.http2MaxRequests`.
     Requests,
-    /// `http.maxRetries`, or the budget of retries.
+    /// `http.maxRetries`, or a budget of retries.
     Retries,
 }
 
@@ -91,6 +98,7 @@ impl Limits {
         self.pending.limit(pool.pending);
         self.requests.limit(pool.requests);
         self.retries.limit(pool.retries);
+        *lock(&self.share) = pool.retry_budget;
         // A higher limit may be what somebody waits for.
         self.freed.notify_waiters();
     }
@@ -126,6 +134,12 @@ impl Limits {
     /// # Errors
     /// [`Overflow::Retries`].
     pub(crate) fn retry(self: &Arc<Self>, now: Instant) -> Result<Permit, Overflow> {
+        if let Some(share) = *lock(&self.share) {
+            let requests = u64::from(self.in_use(Overflow::Requests));
+            let most = (requests * u64::from(share.percent) / 100).max(share.least.into());
+            let permit = || Permit { limits: Arc::clone(self), what: Overflow::Retries };
+            return self.retries.take_of(most).then(permit).ok_or(Overflow::Retries);
+        }
         if !self.retries.has_limit() && !lock(&self.budget).withdraw(now) {
             return Err(Overflow::Retries);
         }
@@ -242,6 +256,25 @@ mod tests {
         assert!(all.iter().all(|(connection, request)| connection.is_ok() && request.is_ok()));
         let retries: Vec<_> = (0..1000).map_while(|_| limits.retry(now).ok()).collect();
         assert_eq!(retries.len(), 300, "20 % of 1000, and ten for each of ten seconds");
+    }
+
+    #[test]
+    fn a_share_of_the_requests_under_way_may_be_retries() {
+        let budget = |percent, least| ConnectionPool {
+            // The budget is over it.
+            retries: Some(1),
+            retry_budget: Some(model::RetryBudget { percent, least }),
+            ..ConnectionPool::default()
+        };
+        let (limits, now) = (limits(budget(25, 2)), Instant::now());
+        for (requests, retries) in [(0, 2), (8, 2), (40, 10), (43, 10)] {
+            let requests: Vec<_> = (0..requests).map(|_| limits.request(now).expect("no limit")).collect();
+            let granted: Vec<_> = (0..100).map_while(|_| limits.retry(now).ok()).collect();
+            assert_eq!(granted.len(), retries, "of {} requests", requests.len());
+        }
+        limits.set(&budget(0, 0));
+        let _request = limits.request(now).expect("no limit");
+        assert_eq!(limits.retry(now).expect_err("none"), Overflow::Retries);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! `trafficPolicy.connectionPool`.
+//! `trafficPolicy.connectionPool` and `retryBudget`.
 
 use std::time::Duration;
 
 use super::{DAY, HOUR, NOT_YET};
 use crate::{
-    ConnectionPool,
+    ConnectionPool, RetryBudget,
     manifest::{
         field::{Field, Fields, Shape},
         names::duration,
@@ -35,6 +35,7 @@ const HTTP: Shape = Shape {
         ("maxConcurrentStreams", NOT_YET, "leave it out; the nearest is `http2MaxRequests`"),
     ],
 };
+const BUDGET: Shape = Shape { known: &["percent", "minRetryConcurrency"], ignored: &[], refused: &[] };
 /// More than a node can have; larger numbers of Istio's say that there is no limit.
 const MOST: i64 = 1_000_000;
 
@@ -88,6 +89,17 @@ fn http(field: &Field<'_>) -> Option<ConnectionPool> {
         http2: http2?,
         ..ConnectionPool::default()
     })
+}
+
+pub(super) fn retry_budget(field: &Field<'_>) -> Option<RetryBudget> {
+    let fields = field.fields(&BUDGET)?;
+    let default = RetryBudget::default();
+    let percent =
+        fields.or("percent", default.percent, |it| u32::try_from(it.integer("a percentage", 0..=100)?).ok());
+    let least = fields.or("minRetryConcurrency", default.least, |it| {
+        u32::try_from(it.integer("a number of retries", 0..=MOST)?).ok()
+    });
+    Some(RetryBudget { percent: percent?, least: least? })
 }
 
 fn limit(fields: &Fields<'_>, key: &str, what: &str) -> Option<Option<u32>> {
