@@ -349,30 +349,32 @@ fn an_answer_that_does_not_come_to_its_end_in_time_breaks_off() {
 
 #[test]
 fn no_more_repetitions_are_under_way_than_there_may_be() {
-    let heard = Heard::default();
-    let turn = AtomicUsize::new(0);
-    // The first request is refused, and its repetition never answered; the second is refused, too.
-    let server = server({
-        let heard = heard.clone();
-        move |mut stream| {
-            while let Some(request) = read_request(&mut stream) {
-                let turn = turn.fetch_add(1, Ordering::Relaxed);
-                heard.add(request);
-                if turn != 1 && stream.write_all(UNAVAILABLE.as_bytes()).is_err() {
-                    return;
+    for pool in [json!({ "retries": 1 }), json!({ "retryBudget": { "percent": 50, "least": 1 } })] {
+        let heard = Heard::default();
+        let turn = AtomicUsize::new(0);
+        // The first request is refused, and its repetition never answered; the second is refused, too.
+        let server = server({
+            let heard = heard.clone();
+            move |mut stream| {
+                while let Some(request) = read_request(&mut stream) {
+                    let turn = turn.fetch_add(1, Ordering::Relaxed);
+                    heard.add(request);
+                    if turn != 1 && stream.write_all(UNAVAILABLE.as_bytes()).is_err() {
+                        return;
+                    }
                 }
             }
-        }
-    });
-    let scene = Scene::with(&[server], |snapshot| {
-        add_rule(snapshot, |rule| rule["retry"] = retry(3));
-        snapshot["backends"][0]["traffic"] = json!({ "pool": { "retries": 1 } });
-    });
-    let mut first = scene.connect();
-    first.write_all(b"GET /first HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
-    heard.wait(2);
-    assert_answer(&get(&scene), 503, "");
-    assert_eq!(heard.all().len(), 3, "it was not repeated");
+        });
+        let scene = Scene::with(&[server], |snapshot| {
+            add_rule(snapshot, |rule| rule["retry"] = retry(3));
+            snapshot["backends"][0]["traffic"] = json!({ "pool": pool });
+        });
+        let mut first = scene.connect();
+        first.write_all(b"GET /first HTTP/1.1\r\nhost: web\r\n\r\n").expect("written");
+        heard.wait(2);
+        assert_answer(&get(&scene), 503, "");
+        assert_eq!(heard.all().len(), 3, "it was not repeated: {pool}");
+    }
 }
 
 #[test]

@@ -85,6 +85,45 @@ fn who_accepts_no_connections_is_told_from_who_does_not_in_time() {
 }
 
 #[test]
+fn a_connection_that_was_upgraded_is_a_request_as_long_as_it_lasts() {
+    let server = server(|mut stream| {
+        while let Some(request) = read_request(&mut stream) {
+            if request.contains("upgrade: echo\r\n") {
+                let answer =
+                    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+                stream.write_all(answer).expect("written");
+                // Until the caller ends it.
+                let _ = stream.read(&mut [0; 1]);
+                return;
+            }
+            stream.write_all(OK.as_bytes()).expect("written");
+        }
+    });
+    let scene = Scene::with(&[server], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+        snapshot["backends"][0]["traffic"] = json!({ "pool": { "requests": 1 } });
+    });
+    let mut upgraded = scene.connect();
+    upgraded
+        .write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+        .expect("written");
+    let mut status = [0; 12];
+    upgraded.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 101");
+    assert_answer(&get(&scene), 503, "overflow");
+    drop(upgraded);
+    // The proxy notices in its own time.
+    let answer = loop {
+        let answer = get(&scene);
+        if !answer.starts_with("HTTP/1.1 503 ") {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_answer(&answer, 200, "");
+}
+
+#[test]
 fn a_workload_without_a_free_port_has_no_endpoint_ejected() {
     let hour = json!({ "secs": 3600, "nanos": 0 });
     let outliers = json!({
