@@ -157,8 +157,13 @@ fn resilience() {
         ),
         &Workload::web("shop/near").label("tier", "zones").with("locality", zone("a")),
         &Workload::web("shop/distant").label("tier", "zones").with("locality", zone("b")),
+        &Workload::web("shop/abroad").label("tier", "zones").with("locality", json!({ "region": "s" })),
+        &Workload::web("shop/elsewhere").label("tier", "zones").with("locality", json!({ "region": "q" })),
         &led("shop/zones").with("selector", json!({ "tier": "zones" })),
-        &Rule::new("shop/zones", json!({ "loadBalancer": { "localityLbSetting": { "enabled": true } } })),
+        &Rule::new("shop/zones", failover()),
+        // The kernel balances it.
+        &Service::new("shop/levels").with("selector", json!({ "tier": "zones" })),
+        &Rule::new("shop/levels", failover()),
         &Workload::web("shop/fast").label("tier", "paced"),
         &python("shop/slow", SLOW).label("tier", "paced"),
         &led("shop/paced")
@@ -206,6 +211,11 @@ fn resilience() {
         ],
     );
     mesh.down();
+}
+
+/// Near endpoints first, those of region `s` after those of `r`.
+fn failover() -> Value {
+    json!({ "loadBalancer": { "localityLbSetting": { "failover": [{ "from": "r", "to": "s" }] } } })
 }
 
 /// A service that the proxy is before, though it has no route.
@@ -351,12 +361,20 @@ fn a_limit_of_the_caller_is_held_against_no_replica(mesh: &TestMesh) {
 }
 
 fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {
-    let ask = || told(mesh, &["http://zones.shop/"])["workload"].as_str().expect("a name").to_owned();
-    assert!((0..10).all(|_| ask() == "near"));
-    let _ = mesh.wabe(&["scale", "shop/near", "0"]).success();
-    eventually("the other zone serves", || (ask() == "distant").then_some(()));
-    let _ = mesh.wabe(&["scale", "shop/near", "1"]).success();
-    eventually("the own zone serves again", || (0..5).all(|_| ask() == "near").then_some(()));
+    let serve = |wanted: &str| {
+        let asked = ["http://zones.shop/", "http://levels.shop/"].repeat(4);
+        asked.iter().all(|url| told(mesh, &[*url])["workload"] == wanted)
+    };
+    let scale = |name: &str, replicas: &str| {
+        let _ = mesh.wabe(&["scale", name, replicas]).success();
+    };
+    assert!(serve("near"));
+    scale("shop/near", "0");
+    eventually("the other zone serves", || serve("distant").then_some(()));
+    scale("shop/distant", "0");
+    eventually("the region that is named serves", || serve("abroad").then_some(()));
+    scale("shop/near", "1");
+    eventually("the own zone serves again", || serve("near").then_some(()));
 }
 
 fn the_faster_replica_gets_nearly_all(mesh: &TestMesh) {

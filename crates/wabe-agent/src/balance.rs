@@ -1,10 +1,10 @@
 //! What makes an endpoint set more than a list of who is ready: consistent tables, near endpoints first, new endpoints
 //! slowly, failing ones not at all. Pure functions between the snapshot and the plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wabe_abi::{Balance, EndpointKey, EndpointRecord, member};
-use wabe_model::{Locality, Objects};
+use wabe_model::{Failover, Locality, Objects};
 use wabe_policy::spread::maglev;
 
 use crate::{
@@ -46,11 +46,12 @@ pub(crate) fn near<'a>(
         let number = places.get(id).and_then(|place| numbers.get(place));
         workload.record.locality = number.copied().unwrap_or(0).into();
     }
-    let preferring = objects.services().filter(|service| {
-        let mut rules = objects.destination_rules_of(&service.name);
-        rules.find_map(|rule| rule.near).unwrap_or(service.distribution.is_some())
+    let preferring = objects.services().filter_map(|service| {
+        let rule = objects.destination_rules_of(&service.name).find(|rule| rule.near.is_some());
+        let near = rule.and_then(|it| it.near).unwrap_or(service.distribution.is_some());
+        near.then(|| (ids.service(&service.name), rule.map(|it| it.failover.clone()).unwrap_or_default()))
     });
-    let preferring: BTreeSet<u32> = preferring.map(|service| ids.service(&service.name)).collect();
+    let preferring: BTreeMap<u32, Failover> = preferring.collect();
     locality::split(desired, &preferring, &places, &numbers);
 }
 

@@ -158,6 +158,7 @@ fn traffic(objects: &Objects, service: &Service) -> TrafficPolicy {
         balance: rule.balance.unwrap_or(service.balance),
         hash: rule.hash.clone().or(affinity),
         near: rule.near.unwrap_or(near),
+        failover: rule.failover.clone(),
         warmup: rule.warmup,
         pool: rule.pool.clone(),
         outliers: rule.outliers.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Balance, ObjectName};
+use crate::{Balance, Failover, ObjectName};
 
 /// How connections and requests to one service are spread. What it does not say is as the Service says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct DestinationRule {
     pub hash: Option<HashKey>,
     /// `loadBalancer.localityLbSetting.enabled`: whether near endpoints come first.
     pub near: Option<bool>,
+    /// `loadBalancer.localityLbSetting.failover`; empty unless near endpoints come first.
+    #[serde(default, skip_serializing_if = "Failover::is_empty")]
+    pub failover: Failover,
     /// `loadBalancer.warmup.duration`: how long a new endpoint takes to get its whole share, 1 s to 1 h.
     pub warmup: Option<Duration>,
     /// `connectionPool`: only where the node's proxy makes the connections.

@@ -53,7 +53,7 @@ pub use http_route::{
 };
 pub use identity::Identity;
 pub use kind::{Kind, UnknownKind};
-pub use locality::Locality;
+pub use locality::{Failover, Locality};
 pub use manifest::{Located, Manifest, Parsed, parse};
 pub use mesh_config::{AccessLog, MeshConfig};
 pub use name::{ObjectKey, ObjectName};

@@ -1,5 +1,7 @@
 //! Where a workload is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Workload;
@@ -7,6 +9,9 @@ use crate::Workload;
 const REGION: &str = "topology.kubernetes.io/region";
 const ZONE: &str = "topology.kubernetes.io/zone";
 const SUBZONE: &str = "topology.istio.io/subzone";
+
+/// For callers of a region that has nobody left (the key), which region comes before all others.
+pub type Failover = BTreeMap<String, String>;
 
 /// Where a workload is; empty parts are unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,16 +38,17 @@ impl Locality {
         Self { region: part("region", REGION), zone: part("zone", ZONE), subzone: part("subzone", SUBZONE) }
     }
 
-    /// How near two are: 3 the same subzone, 2 the same zone, 1 the same region, 0 apart.
-    pub fn nearness(&self, other: &Self) -> u32 {
+    /// How near an endpoint there is to a caller here: 4 the same subzone, 3 the same zone, 2 the same region, 1 the region
+    /// that comes next, 0 apart.
+    pub fn nearness(&self, endpoint: &Self, failover: &Failover) -> u32 {
         let same = |one: &str, two: &str| !one.is_empty() && one == two;
-        if self.region != other.region {
-            return 0;
+        if self.region != endpoint.region {
+            return u32::from(failover.get(&self.region).is_some_and(|next| *next == endpoint.region));
         }
-        if !same(&self.zone, &other.zone) {
-            return u32::from(same(&self.region, &other.region));
+        if !same(&self.zone, &endpoint.zone) {
+            return if same(&self.region, &endpoint.region) { 2 } else { 0 };
         }
-        if same(&self.subzone, &other.subzone) { 3 } else { 2 }
+        if same(&self.subzone, &endpoint.subzone) { 4 } else { 3 }
     }
 
     /// Whether nothing is known.

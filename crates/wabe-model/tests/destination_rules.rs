@@ -187,6 +187,23 @@ fn what_is_refused_names_the_nearest() {
         ("{connectionPool: {http: {h2UpgradePolicy: MAYBE}}}", "supported: DEFAULT, DO_NOT_UPGRADE, UPGRADE"),
         ("{outlierDetection: {consecutiveErrors: 1}}", "write `consecutive5xxErrors`"),
         ("{outlierDetection: {consecutive5xxErrors: 1001}}", "1001 is out of range for a number of failures"),
+        (
+            "{loadBalancer: {localityLbSetting: {failover: [{from: a, to: a}]}}}",
+            "a region can't come after itself",
+        ),
+        (
+            "{loadBalancer: {localityLbSetting: {failover: [{from: a, to: b}, {from: a, to: c}]}}}",
+            "two regions come after `a`",
+        ),
+        ("{loadBalancer: {localityLbSetting: {failover: [{from: a/b, to: c}]}}}", "`a/b` can't be a region"),
+        (
+            "{loadBalancer: {localityLbSetting: {enabled: false, failover: [{from: a, to: b}]}}}",
+            "failover says nothing if `enabled` is false",
+        ),
+        (
+            "{loadBalancer: {localityLbSetting: {failoverPriority: [a]}}}",
+            "then the region that `failover` names",
+        ),
         ("{retryBudget: {percent: 101}}", "101 is out of range for a percentage"),
         ("{retryBudget: {minRetryConcurrency: -1}}", "-1 is out of range for a number of retries"),
     ] {

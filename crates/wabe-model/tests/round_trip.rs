@@ -9,7 +9,7 @@ use proptest::{
 };
 use wabe_model::{
     AccessLog, AppProtocol, AuthorizationPolicy, Balance, ClusterIps, ConnectionPool, DestinationRule,
-    DirectionLimits, Distribution, Egress, HashCookie, HashKey, HeaderCondition, Layer7, Manifest,
+    DirectionLimits, Distribution, Egress, Failover, HashCookie, HashKey, HeaderCondition, Layer7, Manifest,
     MeshConfig, Object, ObjectName, Operation, OutlierDetection, PolicyAction, Probe, ProbeAction,
     RestartPolicy, RetryBudget, Rule, Service, ServicePort, Source, StringMatch, TargetPort, Transport,
     Workload, WorkloadLimits, WorkloadPort, parse, to_manifest, to_yaml,
@@ -189,19 +189,23 @@ fn destination_rule() -> impl Strategy<Value = DestinationRule> {
         "[a-z]([a-z0-9-]{0,9}[a-z0-9])?",
         spread,
         option::of(any::<bool>()),
+        btree_map("[a-c]", "[d-f]", 0..3),
         warmup,
         connection_pool(),
         option::of(outliers),
     )
-        .prop_map(|(name, service, (balance, hash), near, warmup, pool, outliers)| DestinationRule {
-            service: ObjectName::new(&name.namespace, &service),
-            name,
-            balance,
-            hash,
-            near,
-            warmup,
-            pool,
-            outliers,
+        .prop_map(|(name, service, (balance, hash), near, failover, warmup, pool, outliers)| {
+            DestinationRule {
+                service: ObjectName::new(&name.namespace, &service),
+                name,
+                balance,
+                hash,
+                near,
+                failover: if near == Some(true) { failover } else { Failover::new() },
+                warmup,
+                pool,
+                outliers,
+            }
         })
 }
 

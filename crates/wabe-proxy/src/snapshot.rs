@@ -8,7 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use wabe_model::{
-    AccessLog, AppProtocol, Balance, ConnectionPool, HashKey, Locality, ObjectName, OutlierDetection,
+    AccessLog, AppProtocol, Balance, ConnectionPool, Failover, HashKey, Locality, ObjectName,
+    OutlierDetection,
 };
 use wabe_policy::{
     http::HttpTable,
@@ -177,6 +178,8 @@ pub struct TrafficPolicy {
     pub hash: Option<HashKey>,
     /// Endpoints near the caller come first.
     pub near: bool,
+    /// Which region comes next if none of the caller's own is left; only if near ones come first.
+    pub failover: Failover,
     /// How long a new endpoint takes to get its whole share.
     pub warmup: Option<Duration>,
     /// Limits of connections and requests.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wabe_abi::{ServiceKey, service_flag};
-use wabe_model::Locality;
+use wabe_model::{Failover, Locality};
 
 use crate::snapshot::{Desired, DesiredService};
 
@@ -13,23 +13,25 @@ pub(crate) fn numbers(known: impl Iterator<Item = Locality>) -> BTreeMap<Localit
     known.into_iter().zip(1..=u8::MAX).collect()
 }
 
-/// Gives callers of each locality a set of their own for the ports of the services in `preferring`. A level without
+/// Gives callers of each locality a set of their own for the ports of the services in `preferring`, each with the regions that come next. A level without
 /// endpoints is no level: the next wider one is taken, and in the end the set for all.
 pub(crate) fn split(
     desired: &mut Desired,
-    preferring: &BTreeSet<u32>,
+    preferring: &BTreeMap<u32, Failover>,
     places: &BTreeMap<u32, Locality>,
     numbers: &BTreeMap<Locality, u8>,
 ) {
     let unknown = Locality::default();
     let mut near: Vec<(ServiceKey, DesiredService)> = Vec::new();
     for (key, service) in &mut desired.services {
-        if !preferring.contains(&service.service) || service.endpoints.is_empty() {
+        let Some(failover) = preferring.get(&service.service).filter(|_| !service.endpoints.is_empty())
+        else {
             continue;
-        }
+        };
         let before = near.len();
         for (locality, number) in numbers {
-            let nearness = |workload: u32| locality.nearness(places.get(&workload).unwrap_or(&unknown));
+            let nearness =
+                |workload: u32| locality.nearness(places.get(&workload).unwrap_or(&unknown), failover);
             let nearest = service.endpoints.iter().map(|it| nearness(it.workload)).max().unwrap_or(0);
             if nearest == 0 {
                 continue;
@@ -59,7 +61,8 @@ mod tests {
     }
 
     /// Endpoints from 1 at these places; the set of callers at `caller`.
-    fn near(caller: &Locality, endpoints: &[Locality]) -> Vec<u32> {
+    fn near(caller: &Locality, endpoints: &[Locality], failover: &[(&str, &str)]) -> Vec<u32> {
+        let failover = failover.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
         let places: BTreeMap<u32, Locality> = (1..).zip(endpoints.iter().cloned()).collect();
         let numbers = numbers(places.values().cloned().chain([caller.clone()]));
         let key = ServiceKey::port(Ip::UNSPECIFIED, Be16::new(80), TCP);
@@ -79,7 +82,7 @@ mod tests {
         };
         let mut desired = Desired::default();
         desired.services.insert(key, service);
-        split(&mut desired, &BTreeSet::from([7]), &places, &numbers);
+        split(&mut desired, &BTreeMap::from([(7, failover)]), &places, &numbers);
         let own = numbers.get(caller).map(|number| ServiceKey { locality: *number, ..key });
         let found = own.and_then(|own| desired.services.get(&own)).unwrap_or(&desired.services[&key]);
         found.endpoints.iter().map(|it| it.workload).collect()
@@ -98,14 +101,30 @@ mod tests {
             (&Locality::default(), vec![a.clone(), b.clone()], vec![1, 2]),
             (&b, vec![Locality::default(), b.clone()], vec![2]),
         ] {
-            assert_eq!(near(caller, &endpoints), want, "{caller:?} {endpoints:?}");
+            assert_eq!(near(caller, &endpoints, &[]), want, "{caller:?} {endpoints:?}");
         }
     }
 
     #[test]
     fn a_zone_of_another_region_is_another_zone() {
-        assert_eq!(place("r", "a", "").nearness(&place("s", "a", "")), 0);
-        assert_eq!(place("", "a", "").nearness(&place("", "a", "")), 2);
+        let nearness = |one: Locality, two| one.nearness(&two, &Failover::new());
+        assert_eq!(nearness(place("r", "a", ""), place("s", "a", "")), 0);
+        assert_eq!(nearness(place("", "a", ""), place("", "a", "")), 3);
+    }
+
+    #[test]
+    fn a_region_that_is_named_comes_after_the_callers_own() {
+        let (a, b, c) = (place("r", "a", "1"), place("s", "a", ""), place("t", "a", ""));
+        let nowhere = Locality::default();
+        for (caller, endpoints, want) in [
+            (&a, vec![b.clone(), c.clone(), nowhere.clone()], vec![2]),
+            (&a, vec![place("r", "b", ""), c.clone()], vec![1]),
+            (&a, vec![b.clone(), nowhere.clone()], vec![1, 2]),
+            (&b, vec![a.clone(), c.clone()], vec![1, 2]),
+            (&nowhere, vec![b.clone(), c.clone()], vec![1, 2]),
+        ] {
+            assert_eq!(near(caller, &endpoints, &[("r", "t")]), want, "{caller:?} {endpoints:?}");
+        }
     }
 
     #[test]

@@ -464,7 +464,9 @@ fn served(
             address: if asked.destination.is_ipv4() { it.v4.into() } else { it.v6.into() },
             port: it.port,
             weight: it.weight,
-            nearness: caller.map_or(0, |caller| caller.nearness(&it.locality)),
+            nearness: caller
+                .zip(facts)
+                .map_or(0, |(caller, facts)| caller.nearness(&it.locality, &facts.traffic.failover)),
             withheld: None,
             share: None,
             score: None,

@@ -34,7 +34,12 @@ pub(super) fn destination_rule_spec(rule: &DestinationRule) -> Value {
         balancer.insert("consistentHash".into(), hash(key));
     }
     if let Some(near) = rule.near {
-        balancer.insert("localityLbSetting".into(), json!({ "enabled": near }));
+        let mut setting = json!({ "enabled": near });
+        if !rule.failover.is_empty() {
+            let next = rule.failover.iter().map(|(from, to)| json!({ "from": from, "to": to }));
+            setting["failover"] = next.collect();
+        }
+        balancer.insert("localityLbSetting".into(), setting);
     }
     if let Some(warmup) = rule.warmup {
         balancer.insert("warmup".into(), json!({ "duration": duration_text(warmup) }));

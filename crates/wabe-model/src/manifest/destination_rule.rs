@@ -20,6 +20,7 @@ use crate::{
 
 mod connection_pool;
 mod load_balancer;
+mod locality;
 mod outliers;
 
 const NOT_YET: &str = "is not supported yet, and not ignored";
@@ -81,7 +82,8 @@ pub(crate) fn destination_rule(metadata: Option<Metadata<'_>>, spec: &Field<'_>)
         service: service?,
         balance: annotated?.or(balancing.simple),
         hash: balancing.hash,
-        near: balancing.near,
+        near: balancing.near.enabled,
+        failover: balancing.near.failover,
         warmup: balancing.warmup,
         pool,
         outliers,

@@ -88,7 +88,7 @@ fn is_label_key(key: &str) -> bool {
     }
 }
 
-fn is_label_word(text: &str) -> bool {
+pub(crate) fn is_label_word(text: &str) -> bool {
     is_word(text, 63, |c| c.is_ascii_alphanumeric(), |c| matches!(c, b'-' | b'_' | b'.'))
 }
 

@@ -345,7 +345,7 @@ fn usable(
     if traffic.near
         && let Some(caller) = wish.locality.filter(|it| !it.is_unknown())
     {
-        let nearness = |place: &usize| caller.nearness(&endpoints[*place].facts.locality);
+        let nearness = |place: &usize| caller.nearness(&endpoints[*place].facts.locality, &traffic.failover);
         let nearest = usable.iter().map(nearness).max().unwrap_or(0);
         usable.retain(|place| nearness(place) == nearest);
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{DAY, HOUR, NOT_YET};
+use super::{
+    DAY, HOUR, NOT_YET,
+    locality::{Near, near},
+};
 use crate::{
     Balance, HashCookie, HashKey,
     manifest::{
@@ -12,8 +15,6 @@ use crate::{
     },
 };
 
-const WIDER: &str =
-    "leave it out; without endpoints in the caller's subzone, zone or region the next wider is taken";
 const LOAD_BALANCER: Shape = Shape {
     known: &["simple", "consistentHash", "warmup", "warmupDurationSecs", "localityLbSetting"],
     ignored: &[],
@@ -50,21 +51,12 @@ const WARMUP: Shape = Shape {
         ("aggression", NOT_YET, "leave it out; the share grows evenly"),
     ],
 };
-const LOCALITY: Shape = Shape {
-    known: &["enabled"],
-    ignored: &[],
-    refused: &[
-        ("distribute", NOT_YET, "write `enabled: true`; the nearest is `weight` of a Workload"),
-        ("failover", NOT_YET, WIDER),
-        ("failoverPriority", NOT_YET, WIDER),
-    ],
-};
 
 #[derive(Default)]
 pub(super) struct Balancing {
     pub(super) simple: Option<Balance>,
     pub(super) hash: Option<HashKey>,
-    pub(super) near: Option<bool>,
+    pub(super) near: Near,
     pub(super) warmup: Option<Duration>,
 }
 
@@ -80,9 +72,7 @@ pub(super) fn load_balancer(field: &Field<'_>) -> Option<Balancing> {
         ])
     });
     let hash = fields.or("consistentHash", None, consistent_hash);
-    let near = fields.or("localityLbSetting", None, |it| {
-        it.fields(&LOCALITY)?.or("enabled", true, Field::boolean).map(Some)
-    });
+    let near = fields.or("localityLbSetting", Near::default(), near);
     let warmup = warmup(&fields);
     let (simple, hash) = (simple?, hash?);
     if simple.is_some() && hash.is_some() {

@@ -41,6 +41,16 @@ fn the_nearest_level_with_somebody_left_is_taken() {
 }
 
 #[test]
+fn a_region_that_is_named_comes_after_the_callers_own() {
+    let (mut world, caller) = (spread(true), place("r", "z", "s"));
+    world.change(|it| it.traffic.failover = [("r".to_owned(), "q".to_owned())].into());
+    for (tried, wanted) in [(&[1, 2][..], &[3][..]), (&[1, 2, 3], &[4]), (&[1, 2, 3, 4], &[5])] {
+        let wish = Wish { tried, locality: Some(&caller), hash: None };
+        assert_eq!(chosen(&world, &wish), wanted, "{tried:?}");
+    }
+}
+
+#[test]
 fn a_level_whose_endpoints_are_ejected_is_none() {
     let (mut world, caller) = (spread(true), place("r", "z", "s"));
     let wish = Wish { locality: Some(&caller), ..Wish::default() };
