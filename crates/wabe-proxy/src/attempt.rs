@@ -472,7 +472,7 @@ impl<'c> Awaited<'c> {
 
     fn into_source(self, framing: Framing, stream: Option<h2::RecvStream>) -> Source<'c> {
         match (self, stream) {
-            (_, Some(stream)) => Source::Http2 { stream: Box::new(stream), by_caller: false },
+            (_, Some(stream)) => Source::Answered(Box::new(stream)),
             (Self::Http1 { reader, decoder, .. }, None) => {
                 *decoder = BodyDecoder::new(framing, &Limits::default());
                 Source::Http1 { reader, decoder, framing }

@@ -31,9 +31,10 @@ pub(crate) enum Source<'a> {
     Nothing,
     /// A connection that has one message at a time.
     Http1 { reader: &'a mut Reader, decoder: &'a mut BodyDecoder, framing: Framing },
-    /// A stream. What a caller says after its body must be no part of a head, as with HTTP/1. What endpoints say there is
-    /// gRPC's metadata more often than not, with names of any kind.
-    Http2 { stream: Box<RecvStream>, by_caller: bool },
+    /// A caller's stream. What it says after its body must be no part of a head, as with HTTP/1.
+    Asked(&'a mut RecvStream),
+    /// An endpoint's. What it says after its body is gRPC's metadata more often than not, with names of any kind.
+    Answered(Box<RecvStream>),
 }
 
 /// Why a body ended early.
@@ -65,7 +66,7 @@ impl Source<'_> {
     pub(crate) async fn stirs(&mut self) {
         match self {
             Self::Http1 { reader, .. } => drop(reader.fill().await),
-            Self::Nothing | Self::Http2 { .. } => std::future::pending().await,
+            Self::Nothing | Self::Asked(_) | Self::Answered(_) => std::future::pending().await,
         }
     }
 
@@ -74,8 +75,10 @@ impl Source<'_> {
         match self {
             Self::Nothing => Framing::None,
             Self::Http1 { framing, .. } => *framing,
-            Self::Http2 { stream, .. } if stream.is_end_stream() => Framing::Length(0),
-            Self::Http2 { .. } => headers.and_then(content_length).map_or(Framing::Chunked, Framing::Length),
+            Self::Asked(_) | Self::Answered(_) if self.is_done() => Framing::Length(0),
+            Self::Asked(_) | Self::Answered(_) => {
+                headers.and_then(content_length).map_or(Framing::Chunked, Framing::Length)
+            }
         }
     }
 }
@@ -85,20 +88,22 @@ impl Pieces for Source<'_> {
         match self {
             Self::Nothing => true,
             Self::Http1 { decoder, .. } => decoder.is_done(),
-            Self::Http2 { stream, .. } => stream.is_end_stream(),
+            Self::Asked(stream) => stream.is_end_stream(),
+            Self::Answered(stream) => stream.is_end_stream(),
         }
     }
 
     fn at_hand(&mut self) -> Result<Option<Piece>, BodyError> {
-        match self {
-            Self::Nothing => Ok(Some(Piece::End)),
-            Self::Http1 { reader, decoder, .. } => Ok(decoder.next(&mut reader.buffer)?),
-            Self::Http2 { stream, by_caller } => {
-                match poll_stream(stream, *by_caller, &mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(piece) => piece.map(Some),
-                    Poll::Pending => Ok(None),
-                }
-            }
+        let mut once = Context::from_waker(Waker::noop());
+        let polled = match self {
+            Self::Nothing => return Ok(Some(Piece::End)),
+            Self::Http1 { reader, decoder, .. } => return Ok(decoder.next(&mut reader.buffer)?),
+            Self::Asked(stream) => poll_asked(stream, &mut once),
+            Self::Answered(stream) => poll_stream(stream, &mut once),
+        };
+        match polled {
+            Poll::Ready(piece) => piece.map(Some),
+            Poll::Pending => Ok(None),
         }
     }
 
@@ -114,18 +119,23 @@ impl Pieces for Source<'_> {
                     return Ok(Piece::End);
                 }
             },
-            Self::Http2 { stream, by_caller } => {
-                poll_fn(|context| poll_stream(stream, *by_caller, context)).await
-            }
+            Self::Asked(stream) => poll_fn(|context| poll_asked(stream, context)).await,
+            Self::Answered(stream) => poll_fn(|context| poll_stream(stream, context)).await,
         }
     }
 }
 
-fn poll_stream(
-    stream: &mut RecvStream,
-    by_caller: bool,
-    context: &mut Context<'_>,
-) -> Poll<Result<Piece, BodyError>> {
+fn poll_asked(stream: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
+    poll_stream(stream, context).map(|piece| {
+        let piece = piece?;
+        if let Piece::Trailers(trailers) = &piece {
+            check_trailers(trailers)?;
+        }
+        Ok(piece)
+    })
+}
+
+fn poll_stream(stream: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Piece, BodyError>> {
     match stream.poll_data(context) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Some(Ok(data))) => {
@@ -136,10 +146,7 @@ fn poll_stream(
         Poll::Ready(Some(Err(error))) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
         Poll::Ready(None) => match stream.poll_trailers(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(match check_trailers(&trailers) {
-                Err(refusal) if by_caller => Err(BodyError::Malformed(refusal)),
-                _ => Ok(Piece::Trailers(trailers)),
-            }),
+            Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Ok(Piece::Trailers(trailers))),
             Poll::Ready(Ok(None)) => Poll::Ready(Ok(Piece::End)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(BodyError::Gone(io::Error::other(error)))),
         },

@@ -20,7 +20,7 @@ use crate::{
     answer::{Answerer, Protocol},
     body::Source,
     drain::is_true,
-    exchange::exchange,
+    exchange::{Over, exchange},
     failure::Failure,
     serve::{
         Caller, Proxy,
@@ -48,6 +48,8 @@ const RESETS: usize = 32;
 const MISTAKES: usize = 256;
 /// How long streams have to end once the drain is over.
 const LAST_STREAMS: Duration = Duration::from_millis(500);
+/// How long is listened to the rest of a request that has been answered.
+const BEHIND_ANSWER: Duration = Duration::from_secs(1);
 
 /// Serves until the caller leaves or the proxy is to end.
 pub(super) async fn serve(proxy: &Rc<Proxy>, caller: &Caller, stream: Prefixed) {
@@ -192,7 +194,7 @@ async fn answer(
 ) {
     // The proxy ends when all have.
     let _closing = proxy.closing.subscribe();
-    let (mut head, stream) = request.into_parts();
+    let (mut head, mut stream) = request.into_parts();
     // RFC 9113, section 8.2.3: crumbs of one header.
     let crumbs: Vec<&[u8]> = head.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
@@ -204,9 +206,26 @@ async fn answer(
     let has_none = stream.is_end_stream()
         && !matches!(head.method, Method::POST | Method::PUT | Method::PATCH)
         && !head.headers.contains_key(CONTENT_LENGTH);
-    let source =
-        if has_none { Source::Nothing } else { Source::Http2 { stream: Box::new(stream), by_caller: true } };
+    let source = if has_none { Source::Nothing } else { Source::Asked(&mut stream) };
     let answerer = Answerer::Http2 { respond, method: head.method.clone() };
+    let news = proxy.watched.news();
     // In a box, as tasks are moved when they are begun.
-    let _ = Box::pin(exchange(proxy, caller, head.into(), source, answerer, &proxy.watched.news())).await;
+    let over = Box::pin(exchange(proxy, caller, head.into(), source, answerer, &news)).await;
+    if matches!(over, Over::Answered) && !stream.is_end_stream() {
+        select! {
+            () = Box::pin(take_rest(&mut stream)) => {}
+            () = proxy.drain.over() => {}
+        }
+    }
+}
+
+/// Takes what a caller goes on to send though it has been answered. With the stream's reset (RFC 9113, section 8.1) right behind it
+/// some don't see the answer: curl 7.88, for one.
+async fn take_rest(stream: &mut RecvStream) {
+    let rest = async {
+        while let Some(Ok(data)) = stream.data().await {
+            let _ = stream.flow_control().release_capacity(data.len());
+        }
+    };
+    let _ = timeout(BEHIND_ANSWER, rest).await;
 }

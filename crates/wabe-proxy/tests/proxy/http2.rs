@@ -1,6 +1,6 @@
 //! Callers that speak HTTP/2, with servers that speak either.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server as h2_server};
@@ -190,6 +190,35 @@ fn failures_are_told_in_grpcs_own_way() {
 }
 
 #[test]
+fn who_is_answered_before_it_has_said_all_may_say_the_rest_for_a_while() {
+    // More than a stream's window.
+    let rest = Bytes::from(vec![b'x'; 200 << 10]);
+    let scene = Scene::new(&[]);
+    run(async {
+        let mut caller = caller(&scene).await;
+        for goes_on in [false, true] {
+            let (answer, mut body) = caller.send_request(post("/", "text/plain"), false).expect("sent");
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer.headers()["x-wabe-reason"], "no-healthy-endpoint");
+            let mut text = answer.into_body();
+            while text.data().await.is_some_and(|it| it.is_ok()) {}
+            assert!(text.is_end_stream(), "it is whole");
+            let mut rest = rest.clone();
+            while !rest.is_empty() {
+                body.reserve_capacity(rest.len());
+                let room = poll_fn(|context| body.poll_capacity(context)).await.expect("open").expect("room");
+                let part = rest.split_to(room.min(rest.len()));
+                body.send_data(part, !goes_on && rest.is_empty()).expect("sent");
+            }
+            if goes_on {
+                let reset = poll_fn(|context| body.poll_reset(context)).await;
+                assert_eq!(reset.expect("a reset"), Reason::NO_ERROR);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_callers_own_deadline_holds() {
     let scene = Scene::new(&[grpc_echo()]);
     run(async {
@@ -277,5 +306,30 @@ fn a_stream_that_its_caller_resets_does_not_disturb_the_others() {
             answer.await.expect("an answer").into_body().data().await.expect("data").expect("data"),
             "one"
         );
+    });
+}
+
+#[test]
+fn an_endpoint_that_answers_before_it_has_heard_all_is_heard() {
+    let server = serving(|mut connection| async move {
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = Response::builder().status(StatusCode::PAYLOAD_TOO_LARGE).body(()).expect("a head");
+            let mut answer = respond.send_response(head, false).expect("begun");
+            answer.send_data("too large".into(), true).expect("sent");
+            // Its reset comes right behind.
+            drop(request);
+        }
+    });
+    let scene = Scene::new(&[server]);
+    run(async {
+        for turn in 0..20 {
+            let mut caller = caller(&scene).await;
+            let (answer, mut body) = caller.send_request(post("/", "text/plain"), false).expect("sent");
+            body.send_data(vec![b'x'; 40 << 10].into(), false).expect("sent");
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{turn}");
+            let data = answer.into_body().data().await.expect("data").expect("data");
+            assert_eq!(data, "too large");
+        }
     });
 }
