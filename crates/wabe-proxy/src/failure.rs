@@ -305,7 +305,9 @@ impl fmt::Display for Failure {
         let sentence = match self {
             Self::UnknownService => "the mesh has no rules for what was dialled (any more): connect again",
             Self::NoRoute => "no rule of the service's routes matches this request",
-            Self::InvalidBackend => "the route's rule leads to a service or port that does not exist",
+            Self::InvalidBackend => {
+                "the route's rule leads to no service that it may name; `wabe explain --http` tells why"
+            }
             Self::InvalidFilter => {
                 "the route's rule names a RequestLimit or FaultInjection that does not exist"
             }
