@@ -134,7 +134,7 @@ impl<'a> Search<'a> {
             let to = self.address(&endpoint);
             let patience = traffic.pool.connect_timeout;
             let no_connection = loop {
-                match self.proxy.pool.stream(self.caller.workload, to, patience).await {
+                match self.proxy.pool.stream(self.caller.workload, to, patience, None).await {
                     Ok(stream) => {
                         let idle = traffic.pool.stream_idle;
                         return Ok(Stream { stream, endpoint, under_way, permit, idle });

@@ -19,7 +19,11 @@ use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use rustc_hash::FxHashMap;
 use rustix::io::Errno;
-use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::spawn_local,
+    time::{timeout, timeout_at},
+};
 use wabe_http1::{BodyDecoder, Framing};
 use wabe_model::ConnectionPool;
 
@@ -253,9 +257,8 @@ impl Pool {
             Ok(Room::Used(connection)) => return Ok((connection, true)),
             Err(_) => return Err(NoConnection::Failed(Failure::Overflow)),
         };
-        let patience = patience(terms.connect_timeout.unwrap_or(CONNECT), by, Instant::now());
         let since = self.link.oldest();
-        let stream = self.stream(way.caller, way.to, Some(patience)).await?;
+        let stream = self.stream(way.caller, way.to, terms.connect_timeout, by).await?;
         // One that is there and takes nothing is left, as a caller is.
         expect_to_read(&stream, Some(self.patience));
         let left = terms.requests_per_connection.unwrap_or(u32::MAX);
@@ -282,7 +285,9 @@ impl Pool {
                 // Who polls hears of what comes.
                 let (stream, taken) = (Prefixed::new(stream, Bytes::new()), Arc::default());
                 let handshake = settings.handshake::<_, Bytes>(Heeded::new(stream, Arc::clone(&taken)));
-                let (sender, connection) = match timeout(patience, handshake).await {
+                let now = Instant::now();
+                let patience = patience(terms.connect_timeout.unwrap_or(CONNECT), by, now);
+                let (sender, connection) = match timeout_at((now + patience).into(), handshake).await {
                     Ok(Ok(made)) => made,
                     Ok(Err(_)) => return Err(NoConnection::Unreachable(Failure::ConnectFailed)),
                     Err(_) => return Err(NoConnection::Unreachable(Failure::ConnectTimeout(patience))),
@@ -349,17 +354,20 @@ impl Pool {
         Err(overflow)
     }
 
-    /// A bare connection.
+    /// A bare connection, which nobody waits for any more after `by`.
     pub(crate) async fn stream(
         &self,
         caller: u32,
         to: SocketAddr,
-        patience: Option<Duration>,
+        most: Option<Duration>,
+        by: Option<Instant>,
     ) -> Result<TcpStream, NoConnection> {
         let socket = timeout(QUEUE, self.link.socket(caller, to.is_ipv6())).await;
         let socket = socket.unwrap_or(Err(Failure::NoSocket)).map_err(NoConnection::Failed)?;
-        let patience = patience.unwrap_or(CONNECT);
-        match timeout(patience, connected(socket, to)).await {
+        // Not a moment of it is the endpoint's that the socket was waited for.
+        let now = Instant::now();
+        let patience = patience(most.unwrap_or(CONNECT), by, now);
+        match timeout_at((now + patience).into(), connected(socket, to)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
                 tracing::debug!(caller, %to, %error, "no connection");

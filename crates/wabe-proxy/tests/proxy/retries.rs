@@ -778,7 +778,8 @@ fn an_endpoint_that_can_not_be_connected_to_in_the_routes_time_is_ejected() {
         "maxPercent": 100, "minHealthPercent": 0,
     });
     let scene = Scene::with(&[address, answering(&good, OK)], |snapshot| {
-        add_rule(snapshot, |rule| rule["timeouts"]["request"] = milliseconds(300));
+        // Less than a connection is given otherwise.
+        add_rule(snapshot, |rule| rule["timeouts"]["request"] = milliseconds(900));
         snapshot["backends"][0]["traffic"] = json!({ "outliers": outliers, "balance": "round-robin" });
     });
     let late = (0..10).filter(|_| get(&scene).starts_with("HTTP/1.1 504 ")).count();
