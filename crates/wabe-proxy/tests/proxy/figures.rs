@@ -9,7 +9,7 @@ use crate::{
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, post, run},
     retries::{UNAVAILABLE, add_rule, ruled},
-    scene::{Heard, Scene, server},
+    scene::{Heard, Scene, nobody, server},
 };
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
@@ -102,12 +102,11 @@ fn a_rule_has_its_name_and_its_retries() {
 
 #[test]
 fn calls_of_grpc_are_counted_by_what_their_servers_say_of_them() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     for (server, path, grpc, reason) in [
         (grpc_echo(), "/fine", 0, None),
         (grpc_echo(), "/failing", 13, None),
         (grpc_echo(), "/failing/at-once", 5, None),
-        (nobody, "/fine", 14, Some("connect-failed")),
+        (nobody(), "/fine", 14, Some("connect-failed")),
     ] {
         let mut scene = Scene::new(&[server]);
         run(async {

@@ -11,7 +11,7 @@ use http::Request;
 use crate::{
     http2::{caller, run},
     patience::http1,
-    scene::{Heard, PATIENCE, Scene, server},
+    scene::{Heard, PATIENCE, Scene, nobody, server},
 };
 
 /// A server that reads one head and the announced body, notes them, and answers with these bytes; then the next.
@@ -264,8 +264,7 @@ fn what_can_be_read_in_two_ways_is_refused_and_reaches_nobody() {
 
 #[test]
 fn no_server_is_told_at_once() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let scene = Scene::new(&[nobody]);
+    let scene = Scene::new(&[nobody()]);
     let answer = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(answer.contains("x-wabe-reason: connect-failed\r\n"), "{answer}");

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     http1::{OK, answering},
-    scene::{Heard, PATIENCE, Scene},
+    scene::{Heard, PATIENCE, Scene, nobody},
 };
 
 /// Runs a test's calls, within [`PATIENCE`].
@@ -175,8 +175,7 @@ fn streams_of_grpc_go_both_ways_at_once_and_end_with_trailers() {
 
 #[test]
 fn failures_are_told_in_grpcs_own_way() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let scene = Scene::new(&[nobody]);
+    let scene = Scene::new(&[nobody()]);
     run(async {
         let mut caller = caller(&scene).await;
         let (answer, _) = caller.send_request(post("/Echo/Both", "application/grpc"), true).expect("sent");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, grpc_echo_that_tells, post, run},
-    retries::{ERROR, add_rule, assert_answer, get, milliseconds, nobody, scripted, send, silent},
-    scene::{Heard, Scene, server},
+    retries::{ERROR, add_rule, assert_answer, get, milliseconds, scripted, send, silent},
+    scene::{Heard, Scene, nobody, server},
 };
 
 /// Requests go to the first server, copies to the second one, which is another service's.

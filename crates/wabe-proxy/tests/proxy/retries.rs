@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo, grpc_echo_that_is_well, grpc_echo_that_tells, post, run},
-    scene::{Heard, PATIENCE, Scene, server},
+    scene::{Heard, PATIENCE, Scene, full, nobody, server},
 };
 
 pub const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nnope";
@@ -91,10 +91,6 @@ pub fn silent(heard: &Heard) -> SocketAddr {
 }
 
 /// Where nobody listens.
-pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
-}
-
 pub fn get(scene: &Scene) -> String {
     scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
 }
@@ -763,14 +759,7 @@ pub fn read_head(stream: &mut TcpStream) -> Option<String> {
 
 #[test]
 fn an_endpoint_that_can_not_be_connected_to_in_the_routes_time_is_ejected() {
-    // Its queue is full: the kernel does not answer who wants to connect.
-    let full = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
-        .expect("a socket");
-    rustix::net::bind(&full, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
-    rustix::net::listen(&full, 0).expect("listening");
-    let address = SocketAddr::try_from(rustix::net::getsockname(&full).expect("bound")).expect("an address");
-    let waiting: Vec<_> =
-        (0..4).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(100))).collect();
+    let (_held, _waiting, address) = full();
     let good = Heard::default();
     let hour = json!({ "secs": 3600, "nanos": 0 });
     let outliers = json!({
@@ -785,5 +774,4 @@ fn an_endpoint_that_can_not_be_connected_to_in_the_routes_time_is_ejected() {
     let late = (0..10).filter(|_| get(&scene).starts_with("HTTP/1.1 504 ")).count();
     assert!(late <= 1, "{late} of ten were late");
     assert!(good.all().len() >= 9);
-    drop(waiting);
 }

@@ -18,7 +18,8 @@ use std::{
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    bind, recv, sendmsg, shutdown, socketpair, sockopt::set_socket_reuseport,
+    bind, getsockname, listen, recv, sendmsg, shutdown, socket, socketpair,
+    sockopt::{set_socket_reuseaddr, set_socket_reuseport},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,6 +50,36 @@ pub struct Scene {
     asked: Arc<Mutex<Vec<u64>>>,
     /// The sockets that it is given all have one port.
     one_port: Arc<AtomicBool>,
+}
+
+/// Where nobody listens, nor will: the port stays taken until the tests end, though one of them may yet listen there itself.
+pub fn nobody() -> SocketAddr {
+    let held = held();
+    let address = address_of(&held);
+    std::mem::forget(held);
+    address
+}
+
+/// Where connections stay in the queue: nobody accepts, and there is no room for more.
+pub fn full() -> (OwnedFd, Vec<TcpStream>, SocketAddr) {
+    let held = held();
+    listen(&held, 0).expect("listens");
+    let address = address_of(&held);
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting = std::iter::from_fn(connect).take(8).collect();
+    (held, waiting, address)
+}
+
+/// A port of loopback.
+fn held() -> OwnedFd {
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    set_socket_reuseaddr(&held, true).expect("set");
+    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("bound");
+    held
+}
+
+fn address_of(socket: &OwnedFd) -> SocketAddr {
+    SocketAddr::try_from(getsockname(socket).expect("bound")).expect("an address")
 }
 
 /// Serves one connection.

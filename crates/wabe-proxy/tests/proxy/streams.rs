@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http1::{OK, answering},
-    scene::{Heard, PATIENCE, Scene, server},
+    scene::{Heard, PATIENCE, Scene, nobody, server},
 };
 
 /// Before these servers, on a port that speaks this.
@@ -39,10 +39,6 @@ fn listening(heard: &Heard, greeting: &'static str, last: &'static str) -> Socke
 /// Bytes as text in which each can be seen.
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
-}
-
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
 }
 
 /// Says this, ends its side, and listens to the end.

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
 
@@ -12,7 +11,7 @@ use wabe_proxy::figures::{Answers, Figures};
 use crate::{
     http1::{OK, answering, read_request},
     retries::{add_rule, assert_answer, get, milliseconds, ruled, send, silent},
-    scene::{Heard, Scene, server},
+    scene::{Heard, Scene, full, server},
 };
 
 /// Reason, gRPC's status and number of all that was counted.
@@ -25,20 +24,6 @@ fn answers(figures: &Figures) -> Vec<(u16, Option<&str>, u64)> {
 fn told(scene: &mut Scene) -> Figures {
     scene.end();
     scene.figures().expect("it tells")
-}
-
-/// Where connections stay in the queue: nobody accepts, and there is no room for more.
-fn full() -> (TcpListener, Vec<std::net::TcpStream>, SocketAddr) {
-    let listener =
-        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
-            .expect("a socket");
-    rustix::net::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("bound");
-    rustix::net::listen(&listener, 0).expect("listens");
-    let listener = TcpListener::from(listener);
-    let address = listener.local_addr().expect("bound");
-    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
-    let waiting = std::iter::from_fn(connect).take(8).collect();
-    (listener, waiting, address)
 }
 
 #[test]
@@ -71,7 +56,7 @@ fn which_end_broke_off_is_told() {
 
 #[test]
 fn who_accepts_no_connections_is_told_from_who_does_not_in_time() {
-    let (_listener, _waiting, address) = full();
+    let (_held, _waiting, address) = full();
     let mut scene = Scene::with(&[address], |snapshot| {
         snapshot["ports"][0]["protocol"] = "http".into();
         snapshot["backends"][0]["traffic"] = json!({ "pool": { "connectTimeout": milliseconds(100) } });
