@@ -3,10 +3,11 @@
 use std::{
     net::{IpAddr, SocketAddr},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
-use wabe_testkit::{Finished, TestMesh, testbox};
+use wabe_testkit::{Finished, TestMesh, scaled, testbox};
 
 use crate::eventually;
 
@@ -53,6 +54,14 @@ impl Facts {
         found.map_or(0, |it| it["count"].as_u64().expect("a number"))
     }
 
+    /// How many connections have taken this lane.
+    #[track_caller]
+    pub fn lane(&self, name: &str) -> u64 {
+        let found = list(&self.0["lanes"]).iter().find(|it| it["name"] == name);
+        let count = found.and_then(|it| it["count"].as_u64());
+        count.unwrap_or_else(|| panic!("no lane {name}: {self:?}"))
+    }
+
     /// Everything that counts open connections, by what counts it: the mesh, its maps, each replica.
     pub fn live(&self) -> Vec<(String, u64)> {
         let mut all = vec![("connections".to_owned(), self.0["connections"].as_u64().expect("a number"))];
@@ -97,6 +106,11 @@ pub fn until_nothing_lives(mesh: &TestMesh) {
     assert!(outcome.is_ok(), "still counted: {live:?}");
 }
 
+/// In milliseconds.
+fn patience() -> String {
+    scaled(Duration::from_secs(3)).as_millis().to_string()
+}
+
 /// How one connection from inside a workload went: who answered, or the error's name.
 #[track_caller]
 pub fn call(mesh: &TestMesh, from: &str, target: impl Into<SocketAddr>) -> String {
@@ -108,14 +122,14 @@ pub fn call(mesh: &TestMesh, from: &str, target: impl Into<SocketAddr>) -> Strin
 pub fn call_with(mesh: &TestMesh, from: &str, target: impl Into<SocketAddr>, options: &[&str]) -> String {
     let target = target.into().to_string();
     // The first of an option counts.
-    answer(&mesh.testbox(from, &[&["connect", &target], options, &["--timeout", "3000"]].concat()))
+    answer(&mesh.testbox(from, &[&["connect", &target], options, &["--timeout", &patience()]].concat()))
 }
 
 /// How one connection from the host went.
 #[track_caller]
 pub fn call_from_host(mesh: &TestMesh, target: impl Into<SocketAddr>) -> String {
     let mut command = Command::new(testbox());
-    command.args(["connect", &target.into().to_string(), "--timeout", "3000"]);
+    command.args(["connect", &target.into().to_string(), "--timeout", &patience()]);
     answer(&mesh.machine().run(command))
 }
 

@@ -151,13 +151,14 @@ fn asks_on_and_on(mesh: &TestMesh, meanwhile: impl FnOnce() + Send) -> Vec<u16> 
     // The proxy looks at its snapshot ten times a second. Who asks before it knows that the service is led there is served by what
     // held before, and told to connect anew.
     thread::sleep(Duration::from_millis(300));
+    let before = log(mesh).len();
     let said = thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let words =
                 ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\\n", "--rate", "20/s"];
             mesh.exec(CALLER, &[&words[..], &["http://nginx.shop/on?[1-100]"]].concat())
         });
-        thread::sleep(Duration::from_secs(1));
+        eventually("it asks", || (log(mesh).len() >= before + 12).then_some(()));
         meanwhile();
         asking.join().expect("no panic").success().stdout
     });

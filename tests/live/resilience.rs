@@ -378,10 +378,12 @@ fn near_replicas_serve_as_long_as_there_are_some(mesh: &TestMesh) {
 }
 
 fn the_faster_replica_gets_nearly_all(mesh: &TestMesh) {
-    // One after the other: whoever counted requests under way would see no difference.
-    let said = curl(mesh, &["http://paced.shop/?[1-40]"]).success().stdout;
-    let slow = said.matches(r#""workload": "slow""#).count();
-    assert!(slow < 5, "the slow one got {slow} of 40");
+    // One after the other: whoever counted requests under way would see no difference. Whoever stands still for a moment is slow, too.
+    eventually("the slow one gets less than 5 of 40", || {
+        let said = curl(mesh, &["http://paced.shop/?[1-40]"]).success().stdout;
+        let slow = said.matches(r#""workload": "slow""#).count();
+        (slow < 5).then_some(())
+    });
 }
 
 fn a_new_replica_gets_little_at_first_and_half_at_last(mesh: &TestMesh) {

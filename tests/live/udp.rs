@@ -4,10 +4,11 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use wabe_testkit::{Running, TestMesh, testbox};
+use wabe_testkit::{Running, TestMesh, scaled, testbox};
 use wabe_tests::{
     eventually,
     facts::{Facts, until_all},
@@ -78,7 +79,9 @@ fn service() -> Service {
 fn send(mesh: &TestMesh, from: &str, targets: &[SocketAddr], options: &[&str]) -> Vec<Value> {
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    mesh.testbox(from, &[&["udp"], &targets[..], options].concat()).success().json_lines()
+    // The first of an option counts.
+    let patience = ["--timeout", &scaled(Duration::from_secs(2)).as_millis().to_string()];
+    mesh.testbox(from, &[&["udp"], &targets[..], options, &patience].concat()).success().json_lines()
 }
 
 fn targets(mesh: &TestMesh) -> [SocketAddr; 2] {
@@ -165,7 +168,7 @@ fn two_sockets_with_one_port_share_an_exchange(mesh: &TestMesh) {
          answered = 0\n\
          for number in range(300):\n\
          \x20 both[number % 2].sendto(b'x', ('{address}', {port}))\n\
-         \x20 for one in select.select(both, [], [], 0.2)[0]:\n\
+         \x20 for one in select.select(both, [], [], 10)[0]:\n\
          \x20   answered += one.recvfrom(99)[1] == ('{address}', {port})\n\
          print(answered, both[0].getsockname()[1])"
     );
@@ -233,7 +236,7 @@ fn policy_refuses_and_a_change_is_in_force_for_open_sockets(mesh: &TestMesh) {
     {
         let address = target.to_string();
         let args = [
-            &["udp", &address, "--count", "100000", "--delay", "20", "--timeout", "500", "--until-quit"],
+            &["udp", &address, "--count", "100000", "--delay", "20", "--timeout", "2000", "--until-quit"],
             options,
         ]
         .concat();

@@ -21,6 +21,8 @@ pub(super) struct Connection {
     session: Option<Session>,
     /// When it began to connect.
     pub(super) since: u64,
+    /// When it had its last answer.
+    pub(super) answered: u64,
     /// When the request that it has ought to have been sent, and when it was.
     pub(super) request: Option<Request>,
     framing: Framing,
@@ -96,6 +98,14 @@ impl Connection {
 
     pub(super) fn close(&mut self) {
         *self = Self::default();
+    }
+
+    /// Whether the other end has ended it while it had nothing to do, which a server may at any time.
+    pub(super) fn has_gone(&self) -> bool {
+        let looks = rustix::net::RecvFlags::PEEK;
+        self.socket.as_ref().is_some_and(|socket| {
+            !self.connecting && !matches!(recv(socket, &mut [0; 1], looks), Err(Errno::AGAIN | Errno::INTR))
+        })
     }
 
     /// Gives it a request; it is sent by [`Self::push`].
@@ -229,5 +239,29 @@ fn kind(error: Errno) -> String {
         Errno::ADDRNOTAVAIL => "no free port".to_owned(),
         Errno::MFILE | Errno::NFILE => "too many open files".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread::yield_now};
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_seen_while_nothing_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut connection = Connection::default();
+        connection.open(address, Scheme::Http, None, 0).expect("begun");
+        let (accepted, _) = listener.accept().expect("a connection");
+        while connection.pull(Scheme::Http, &mut [0; 16]) != Event::Connected {
+            yield_now();
+        }
+        assert!(!connection.has_gone());
+        drop(accepted);
+        while !connection.has_gone() {
+            yield_now();
+        }
     }
 }

@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const DATAGRAM: usize = 64;
 /// After a failure a connection rests, so that a dead server is not asked a million times a second.
 const REST: u64 = 10_000_000;
+/// Who had nothing to do for so long is looked at before it is used: its end may have come just now.
+const REUSED: u64 = 1_000_000_000;
 
 pub(super) fn run(plan: &Plan) -> Result<Load> {
     let mut engine = Engine::new(plan)?;
@@ -175,6 +177,10 @@ impl<'a> Engine<'a> {
                 continue;
             }
             let due = if closed { now } else { self.queue.pop_front().unwrap_or(now) };
+            let rested = now.saturating_sub(self.connections[index].answered) > REUSED;
+            if rested && self.scheme == Scheme::Http && self.connections[index].has_gone() {
+                self.connections[index].close();
+            }
             self.connections[index].take(due, now);
             if self.connections[index].is_vacant() {
                 self.open(index, now);
@@ -259,6 +265,7 @@ impl<'a> Engine<'a> {
             self.connections[index].close();
             self.free.push(index);
         } else if keep {
+            self.connections[index].answered = now;
             self.free.push(index);
         } else {
             self.connections[index].close();

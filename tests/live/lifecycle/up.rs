@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use wabe_tests::{
+    eventually,
     manifest::{Policy, Service, Workload, all},
     status::named,
     testkit::{Machine, TestMesh, testbox},
@@ -53,8 +54,15 @@ fn two_meshes_on_one_machine_leave_each_other_alone() {
         lines.iter().filter_map(|it| it["to"]["workload"].as_str().map(String::from)).collect()
     };
     let flows = ["flows", "-o", "json"];
-    assert_eq!(receivers(mesh.wabe(&flows).success().json_lines()), BTreeSet::from(["shop/cart".into()]));
-    assert_eq!(receivers(wabe(&flows).json_lines()), BTreeSet::from(["shop/second".into()]));
+    let (first, second) = eventually("both tell of their own", || {
+        let told =
+            (receivers(mesh.wabe(&flows).success().json_lines()), receivers(wabe(&flows).json_lines()));
+        (!told.0.is_empty() && !told.1.is_empty()).then_some(told)
+    });
+    assert_eq!(
+        (first, second),
+        (BTreeSet::from(["shop/cart".into()]), BTreeSet::from(["shop/second".into()]))
+    );
 
     // Each is the outside of the other, and there is no egress.
     let status = wabe(&["status", "-o", "json"]).json();

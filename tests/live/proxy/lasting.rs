@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use wabe_testkit::TestMesh;
-use wabe_tests::eventually_within;
+use wabe_tests::{eventually, eventually_within};
 
 use super::{
     CALLER,
@@ -62,11 +62,14 @@ pub(super) fn three_upgrades_end_what_lasts_in_order_and_fail_no_request(mesh: &
     assert!(said["streams"]["ended"]["goaway, status 14, end"].as_u64() >= Some(STREAMS / 2), "{said}");
     assert!(said["streams"]["ended"]["goaway, status 0, end"].as_u64() >= Some(STREAMS / 2), "{said}");
     // The servers were told, too: by the caller's own answer.
-    let log = mesh.wabe(&["logs", "shop/lasting"]).success().stdout;
-    let lines: Vec<Value> = log.lines().filter_map(|it| serde_json::from_str(it).ok()).collect();
-    let ends: Vec<&Value> = lines.iter().map(|it| &it["websocket"]).filter(|it| !it.is_null()).collect();
+    let ends = eventually("the servers tell of all", || {
+        let log = mesh.wabe(&["logs", "shop/lasting"]).success().stdout;
+        let lines = log.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        let ends: Vec<Value> = lines.map(|it| it["websocket"].clone()).filter(|it| !it.is_null()).collect();
+        (ends.len() as u64 >= closed).then_some(ends)
+    });
     assert_eq!(ends.len() as u64, closed, "{ends:?}");
-    assert!(ends.iter().all(|it| **it == json!("close 1001")), "{ends:?}");
+    assert!(ends.iter().all(|it| *it == json!("close 1001")), "{ends:?}");
 }
 
 /// How many have ended; all in one of these ways.

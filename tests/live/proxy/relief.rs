@@ -83,7 +83,7 @@ pub(super) fn a_program_that_does_not_serve_changes_nothing(mesh: &TestMesh) {
 
 pub(super) fn one_that_is_told_to_end_is_followed_at_once(mesh: &TestMesh) {
     let before = in_charge(mesh);
-    let mut slow = slow_request(mesh, 2_000);
+    let mut slow = slow_request(mesh, 5_000);
     signal("TERM", before);
     eventually("another one is in charge", || (in_charge(mesh) != before).then_some(()));
     assert_eq!(status(mesh), "200");
@@ -165,7 +165,9 @@ fn slow_request(mesh: &TestMesh, milliseconds: u32) -> Running {
     let url = format!("http://web.shop/delay/{milliseconds}");
     let words = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", "--max-time", "30", &url];
     // Commands of `wabe exec` run to their end before an upgrade of the whole mesh; this one is for the proxy's only.
+    let before = Facts::of(mesh).lane("proxy");
     let running = mesh.start_exec(CALLER, &words);
+    eventually("it is connected", || (Facts::of(mesh).lane("proxy") > before).then_some(()));
     thread::sleep(Duration::from_millis(500));
     running
 }

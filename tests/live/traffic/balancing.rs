@@ -30,7 +30,8 @@ pub(super) fn weights_hold_within_two_percent_over_50_000_connections(mesh: &Tes
     for balance in ["random", "round-robin"] {
         let _ =
             mesh.apply(&super::weighted().annotation("mesh.wabe.dev/balance", balance).to_string()).success();
-        weights_hold(mesh, 10_000, &["--parallel", "4"], 2.0);
+        // At random 2 points are five times the deviation or more.
+        weights_hold(mesh, 20_000, &["--parallel", "4"], 2.0);
     }
     let _ = mesh.apply(&super::weighted().to_string()).success();
 }
