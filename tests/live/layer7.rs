@@ -13,7 +13,7 @@ use wabe_testkit::{Finished, TestMesh, wabe};
 use wabe_tests::{
     eventually,
     facts::Facts,
-    manifest::{Document, Policy, Route, Service, Workload, all},
+    manifest::{Document, Policy, Route, Rule, Service, Workload, all},
     steps,
 };
 
@@ -47,6 +47,7 @@ fn layer7() {
             what_the_caller_may_not_reach_the_proxy_may_not_either,
             weights_change_under_load_without_a_failed_request,
             routes_and_what_they_lead_to_change_under_load_without_a_failed_request,
+            replicas_are_replaced_under_load_without_a_failed_request,
             no_endpoint_is_said_at_once,
             browsers_are_told_whose_pages_may_read_answers,
             calls_of_grpc_are_limited_and_fail_on_purpose,
@@ -184,6 +185,26 @@ fn routes_and_what_they_lead_to_change_under_load_without_a_failed_request(mesh:
     });
 }
 
+fn replicas_are_replaced_under_load_without_a_failed_request(mesh: &TestMesh) {
+    // Each request needs a connection of its own, so none is to be had to who goes.
+    let once = json!({ "connectionPool": { "http": { "maxRequestsPerConnection": 1 } } });
+    let once = Rule::new("shop/v1", once).to_string();
+    let _ = mesh.apply(&once).success();
+    nothing_fails_while(mesh, 8, || {
+        thread::sleep(Duration::from_millis(500));
+        for words in [
+            &["restart", "shop/v1"][..],
+            &["scale", "shop/v1", "4"],
+            &["restart", "shop/v1"],
+            &["scale", "shop/v1", "1"],
+            &["restart", "shop/v1"],
+        ] {
+            let _ = mesh.wabe(words).success();
+        }
+    });
+    let _ = mesh.delete(&once).success();
+}
+
 /// Calls version 1 and 2 a thousand times a second for so long.
 fn nothing_fails_while(mesh: &TestMesh, seconds: u32, work: impl FnOnce()) {
     let url = format!("http://{}/all", SocketAddr::from((Facts::of(mesh).service("shop/web")[0], 80)));
@@ -211,7 +232,7 @@ fn no_endpoint_is_said_at_once(mesh: &TestMesh) {
     });
     assert_eq!(answer.reason(), Some("no-healthy-endpoint"), "{answer:?}");
     let _ = mesh.wabe(&["scale", "shop/v2", "1"]).success();
-    eventually("version 2 is back", || (Answer::of(mesh, CALLER, &canary).status == 200).then_some(()));
+    assert_eq!(Answer::of(mesh, CALLER, &canary).status, 200, "who is ready serves");
 }
 
 fn browsers_are_told_whose_pages_may_read_answers(mesh: &TestMesh) {

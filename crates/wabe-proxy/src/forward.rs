@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ptr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ use crate::{
 /// What is waited before the first repetition, unless the route says so; doubled for each further one, to a limit.
 const BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+/// A kept connection's end that comes later than this was not on its way already when the request was sent.
+const CROSSED: Duration = Duration::from_millis(100);
 /// How long a connection is still looked for, or waited for, on behalf of a caller that has left.
 const LEFT: Duration = Duration::from_secs(1);
 
@@ -171,7 +174,13 @@ pub(crate) async fn forward(
             }
         };
         record.endpoint = Some(endpoint.workload);
-        vouch(head, errand.world.identities(errand.caller.workload, endpoint.workload));
+        let newest = errand.proxy.watched.world();
+        let mut world = errand.world;
+        if !ptr::eq(world, &*newest) && !world.workloads.contains_key(&endpoint.workload) {
+            // It has come since the request did.
+            (world, record.world) = (&newest, Some(Rc::clone(&newest)));
+        }
+        vouch(head, world.identities(errand.caller.workload, endpoint.workload));
         let case =
             Case { proxy: errand.proxy, caller: errand.caller, endpoint: &endpoint, news: errand.news };
         if let Err(refused) = case.judge(head) {
@@ -276,11 +285,8 @@ pub(crate) async fn forward(
                 let untouched = reach == Reach::Untouched;
                 let again = (untouched || repeats) && body.is_whole();
                 // Its other end had closed it while nobody used it, or did not begin, which is nobody's failure.
-                if (untouched || used && reach == Reach::Unknown)
-                    && again
-                    && !search.anew
-                    && failure == Failure::BadAnswer
-                {
+                let crossed = used && reach == Reach::Unknown && under_way.lasts(Instant::now()) < CROSSED;
+                if (untouched || crossed) && again && !search.anew && failure == Failure::BadAnswer {
                     search.anew = true;
                     record.tries -= 1;
                     body.rewind();

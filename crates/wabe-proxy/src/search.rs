@@ -162,6 +162,11 @@ impl<'a> Search<'a> {
     /// Another endpoint; `why` is what became of the one before, if there was one.
     fn next(&mut self, why: Option<Failure>) -> Result<(Rc<EndpointFacts>, UnderWay), Failure> {
         let now = Instant::now();
+        // Endpoints come and go before it is looked for news by itself, and the mesh refuses those that go at once.
+        let mut looked = why.is_some();
+        if looked {
+            policy::look(self.proxy);
+        }
         loop {
             let wish = Wish { hash: self.hash, tried: &self.tried, locality: self.locality };
             match self.balancer().choose(now, &wish) {
@@ -169,6 +174,10 @@ impl<'a> Search<'a> {
                     let under_way = self.balancer().begin(endpoint.workload, now);
                     self.last = Some(endpoint.workload);
                     return Ok((endpoint, under_way));
+                }
+                Err(NoChoice::Empty | NoChoice::AllTried) if !looked => {
+                    looked = true;
+                    policy::look(self.proxy);
                 }
                 // Who failed once may do better the next time; who can't be reached will not.
                 Err(NoChoice::AllTried) if why.is_none() && !self.tried.is_empty() => self.tried.clear(),

@@ -300,6 +300,11 @@ impl UnderWay {
         self.begun.set(now);
     }
 
+    /// How long it has been under way.
+    pub(crate) fn lasts(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun.get())
+    }
+
     /// Its caller left while only the endpoint's answer was waited for.
     pub(crate) fn left(&self, now: Instant) {
         if let Some(endpoint) = &self.endpoint

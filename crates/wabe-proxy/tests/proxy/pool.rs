@@ -21,8 +21,8 @@ use crate::{
     http1::{OK, answering, read_request},
     http2::{caller, grpc_echo_that_is_well, post, run, serving},
     patience::http1,
-    retries::{UNAVAILABLE, add_rule, read_head},
-    scene::{Heard, PATIENCE, SERVERS, Scene, server},
+    retries::{UNAVAILABLE, add_rule, assert_answer, get, read_head},
+    scene::{Heard, PATIENCE, SERVERS, Scene, nobody, server},
 };
 
 const CONNECTED: &str = "connected";
@@ -453,5 +453,40 @@ fn a_head_of_an_endpoint_of_http2_that_is_too_large_is_none() {
             let (answer, _) = caller.send_request(request, true).expect("sent");
             assert_eq!(answer.await.expect("an answer").status(), status, "{octets}");
         });
+    }
+}
+
+/// Endpoints come and go in the kernel at once, and the snapshot's file says so before.
+#[test]
+fn who_has_just_come_serves_at_once_and_who_goes_is_missed_by_nobody() {
+    let heard = Heard::default();
+    let scene = Scene::with(&[nobody(), answering(&heard, OK)], |snapshot| {
+        snapshot["ports"][0]["protocol"] = "http".into();
+    });
+    let place = |snapshot: &mut Value| -> [Value; 2] {
+        let endpoints = snapshot["backends"][0]["endpoints"].as_array().expect("endpoints");
+        [0, 1].map(|it| endpoints[it].clone())
+    };
+    let mut both = None;
+    scene.change(|snapshot| both = Some(place(snapshot)));
+    let [gone, new] = both.expect("two");
+    for before in [json!([gone]), json!([])] {
+        for _ in 0..10 {
+            // The new one is not known to be a workload, either.
+            scene.change(|snapshot| {
+                snapshot["backends"][0]["endpoints"] = before.clone();
+                let workloads = snapshot["workloads"].as_object_mut().expect("a table");
+                workloads.remove(&(SERVERS + 1).to_string());
+            });
+            while !get(&scene).starts_with("HTTP/1.1 503 ") {}
+            scene.change(|snapshot| {
+                snapshot["backends"][0]["endpoints"] = json!([new]);
+                let like = snapshot["workloads"][SERVERS.to_string()].clone();
+                snapshot["workloads"][(SERVERS + 1).to_string()] = like;
+            });
+            assert_answer(&get(&scene), 200, "");
+            let request = heard.all().pop().unwrap_or_default();
+            assert!(request.contains("By=spiffe://cluster.local/ns/shop/sa/server-0"), "{request}");
+        }
     }
 }

@@ -246,6 +246,24 @@ fn a_kept_connection_that_ends_under_a_request_is_replaced_without_an_attempt() 
 }
 
 #[test]
+fn what_a_kept_connection_worked_on_is_not_asked_for_again() {
+    let heard = Heard::default();
+    let server = server({
+        let heard = heard.clone();
+        move |mut stream| {
+            heard.add(read_request(&mut stream).expect("a request"));
+            stream.write_all(OK.as_bytes()).expect("written");
+            heard.add(read_request(&mut stream).expect("a request"));
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let scene = ruled(&[server], |_| {});
+    assert_answer(&get(&scene), 200, "");
+    assert_answer(&get(&scene), 502, "bad-upstream-answer");
+    assert_eq!(heard.all().len(), 2);
+}
+
+#[test]
 fn what_a_kept_connection_answers_is_an_answer_however_bad() {
     for answer in ["HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK", "no answer\r\n\r\n"] {
         let heard = Heard::default();
