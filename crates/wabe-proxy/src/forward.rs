@@ -38,7 +38,7 @@ use crate::{
 const BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// A kept connection's end that comes later than this was not on its way already when the request was sent.
-const CROSSED: Duration = Duration::from_millis(100);
+const CROSSED: Duration = Duration::from_millis(250);
 /// How long a connection is still looked for, or waited for, on behalf of a caller that has left.
 const LEFT: Duration = Duration::from_secs(1);
 

@@ -254,7 +254,7 @@ fn what_a_kept_connection_worked_on_is_not_asked_for_again() {
             heard.add(read_request(&mut stream).expect("a request"));
             stream.write_all(OK.as_bytes()).expect("written");
             heard.add(read_request(&mut stream).expect("a request"));
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(Duration::from_secs(1));
         }
     });
     let scene = ruled(&[server], |_| {});
