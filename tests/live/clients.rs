@@ -261,7 +261,9 @@ fn http2_of_h2load_for_a_server_that_has_none(mesh: &TestMesh) {
 }
 
 fn wrk_on_many_connections(mesh: &TestMesh) {
-    let run = mesh.exec(CALLER, &["wrk", "-t", "1", "-c", "64", "-d", "2", "http://web.shop/"]).success();
+    let run = mesh
+        .exec(CALLER, &["wrk", "-t", "1", "-c", "64", "-d", "2", "--timeout", "30s", "http://web.shop/"])
+        .success();
     assert!(!run.stdout.contains("Non-2xx") && !run.stdout.contains("Socket errors"), "{run}");
     assert!(run.stdout.contains("requests in"), "{run}");
 }

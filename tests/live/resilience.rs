@@ -315,7 +315,7 @@ fn requests_of_one_user_go_to_one_replica(mesh: &TestMesh) {
 }
 
 fn what_is_more_than_a_service_takes_is_refused_at_once(mesh: &TestMesh) {
-    let urls = ["http://narrow.shop/delay/1000", "http://narrow.shop/delay/1000"];
+    let urls = ["http://narrow.shop/delay/4000", "http://narrow.shop/delay/4000"];
     let write = ["-o", "/dev/null", "-w", "%{http_code}\n", "--parallel", "--parallel-immediate"];
     let said =
         curl(mesh, &[&write[..], &urls[..1], &["-o", "/dev/null"], &urls[1..]].concat()).success().stdout;

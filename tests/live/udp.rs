@@ -387,7 +387,7 @@ fn sockets_follow_their_service_when_an_endpoint_goes(mesh: &TestMesh) {
         let target = target(options).to_string();
         let options: Vec<&str> = options.iter().copied().filter(|it| *it != "v6").collect();
         let args = [
-            &["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "1000", "--until-quit"],
+            &["udp", &target, "--count", "100000", "--delay", "5", "--timeout", "5000", "--until-quit"],
             &options[..],
         ]
         .concat();

@@ -31,6 +31,7 @@ pub fn check(new: &Parsed, existing: &Objects) -> Result<(Objects, Vec<Diagnosti
     found.extend(rules_of_one_service(&merged, &new.objects));
     found.extend(named_ports(&merged, &workloads, &written));
     found.extend(new.objects.iter().flat_map(|it| leads_nowhere(&merged, it)));
+    found.extend(new.objects.iter().flat_map(|it| set_aside(&merged, it)));
     found.extend(new.objects.iter().flat_map(|it| needs_layer7(&merged, it)));
     found.extend(new.objects.iter().filter_map(|it| selects_nothing(&merged, &workloads, it)));
     let found = Diagnostics(found);
@@ -308,6 +309,40 @@ fn leads_nowhere(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
         }
         for mirror in rule.mirrors() {
             look(format!("spec.rules[{index}].filters"), mirror.reference(), "nothing gets copies");
+        }
+    }
+    found
+}
+
+/// An HTTPRoute that says nothing where a GRPCRoute of its namespace is attached, too, as GEP-1294 has it. Told of what is new.
+fn set_aside(merged: &Objects, located: &Located) -> Vec<Diagnostic> {
+    let Some(route @ (Route::Http(_) | Route::Grpc(_))) = Route::of(&located.object) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (index, parent) in route.parents().iter().enumerate() {
+        let Some(service) = merged.service(&parent.service) else { continue };
+        for port in service.ports.iter().filter(|it| parent.means(it)) {
+            let others = merged.routes_about(service, port);
+            let mut others = others.filter(|it| it.name().namespace == route.name().namespace);
+            let place = format!("service {} port {}", service.name, port.port);
+            let message = match route {
+                Route::Grpc(_) => others.find(|it| matches!(it, Route::Http(_))).map(|http| {
+                    format!(
+                        "HTTPRoute {} says nothing at {place}, as this GRPCRoute holds there",
+                        http.name()
+                    )
+                }),
+                Route::Http(_) => others.find(|it| matches!(it, Route::Grpc(_))).map(|grpc| {
+                    format!("GRPCRoute {} holds at {place}, so this route says nothing there", grpc.name())
+                }),
+                Route::Tls(_) | Route::Tcp(_) => None,
+            };
+            let remedy =
+                "attach them to different ports: requests that no GRPCRoute matches are answered by 404";
+            found.extend(
+                message.map(|it| located.warning(&format!("spec.parentRefs[{index}].name"), it, remedy)),
+            );
         }
     }
     found

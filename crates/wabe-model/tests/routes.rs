@@ -325,6 +325,23 @@ fn what_is_not_there_is_warned_of() {
 }
 
 #[test]
+fn an_http_route_that_a_grpc_route_sets_aside_is_warned_of() {
+    let rules = "  rules: [{backendRefs: [{name: web, port: 80}]}]\n";
+    let beside =
+        |parent: &str| warnings(&format!("{SERVICES}{HEAD}{PARENT}{rules}---\n{GRPC}{parent}{rules}"));
+    let told: Vec<_> = beside(PARENT).into_iter().map(|it| it.1).collect();
+    assert_eq!(
+        told,
+        [
+            "GRPCRoute shop/r holds at service shop/web port 80, so this route says nothing there",
+            "HTTPRoute shop/r says nothing at service shop/web port 80, as this GRPCRoute holds there",
+        ]
+    );
+    let elsewhere = beside("  parentRefs: [{group: '', kind: Service, name: web, port: 81}]\n");
+    assert!(elsewhere.iter().all(|it| !it.1.contains("says nothing at")), "{elsewhere:?}");
+}
+
+#[test]
 fn a_grant_allows_what_it_names() {
     let rules = "  rules: [{backendRefs: [{name: far, namespace: other, port: 80}]}]\n";
     let far = format!("{SERVICES}{HEAD}{PARENT}{rules}---\n{GRANT}");

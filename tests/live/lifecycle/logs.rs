@@ -16,7 +16,7 @@ fn shows_what_a_workload_printed_on_both_outputs() {
 
 #[test]
 fn follows_what_is_printed_from_now_on() {
-    let script = "echo before; trap 'echo poked' USR1; while :; do sleep 0.05; done";
+    let script = "trap 'echo poked' USR1; echo before; while :; do sleep 0.05; done";
     let _ = mesh().apply(&Workload::new("logs/poked", &["sh", "-c", script]).to_string()).success();
     eventually("it has begun", || {
         mesh().wabe(&["logs", "logs/poked"]).stdout.contains("before").then_some(())

@@ -51,7 +51,12 @@ pub(super) fn an_upgrade_of_the_whole_mesh_under_load_fails_no_request(mesh: &Te
     let words = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", "--max-time", "30", url];
     let slow = Workload::new("shop/slow", &words).with("restartPolicy", json!("Never"));
     let _slow = Applied::new(mesh, slow);
-    thread::sleep(Duration::from_secs(1));
+    eventually("it is connected", || {
+        let flows = mesh.wabe(&["flows", "-o", "json"]).success().json_lines();
+        let is_its = |it: &Value| it["lane"] == "proxy" && it["from"]["workload"] == "shop/slow";
+        flows.iter().any(is_its).then_some(())
+    });
+    thread::sleep(Duration::from_millis(500));
     // One that drains is handed over, too.
     let _ = mesh.json(&["upgrade", "proxy"]);
     assert_eq!(draining(mesh), [before]);

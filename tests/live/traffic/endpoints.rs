@@ -20,7 +20,7 @@ pub(super) fn only_ready_workloads_get_connections(mesh: &TestMesh) {
     let said = |on: bool| {
         if on { fs::write(&file, "").expect("ours") } else { fs::remove_file(&file).expect("ours") }
     };
-    let probed = |file: &Path| json!({ "exec": { "command": ["test", "-e", file] }, "period": "100ms", "failureThreshold": 1 });
+    let probed = |file: &Path| json!({ "exec": { "command": ["test", "-e", file] }, "period": "100ms", "timeout": "10s", "failureThreshold": 1 });
     let fickle = Workload::server("s/fickle").label("svc", "fickle-both").with("readiness", probed(&file));
     let steady = Workload::server("s/steady").label("svc", "fickle-both");
     let service = Service::new("s/fickle-both").with("selector", json!({ "svc": "fickle-both" }));
