@@ -26,6 +26,11 @@ use crate::{
     wire::Reader,
 };
 
+/// Of all interim answers (1xx) to a request, as much as of one head.
+const INTERIM: usize = 64 << 10;
+/// What one without any field counts for.
+const OF_STATUS: usize = 64;
+
 /// What became of a try.
 #[derive(Debug)]
 pub(crate) enum Tried {
@@ -126,6 +131,7 @@ pub(crate) async fn attempt<'a>(
     let mut sound = true;
     // It has begun to answer, if only by what comes before an answer.
     let mut heard = false;
+    let mut interim = 0;
     // The endpoint was told nothing at all.
     let mut unsent = false;
     let mut sending = pin!(carry(body, &mut sink, |_| ()));
@@ -158,6 +164,12 @@ pub(crate) async fn attempt<'a>(
                 }
                 Ok(Answer::Parts(mut head, ..)) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
                     heard = true;
+                    let octets = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+                    interim += OF_STATUS + octets.sum::<usize>();
+                    if interim > INTERIM {
+                        tracing::debug!("an endpoint sends interim answers without end");
+                        return gone(Reach::Begun);
+                    }
                     end_hop(&mut head.headers);
                     if callers.interim(head).await.is_err() {
                         return Tried::Forsaken;

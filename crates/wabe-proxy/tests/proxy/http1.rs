@@ -97,6 +97,18 @@ fn chunks_and_trailers_go_there_and_back() {
 }
 
 #[test]
+fn interim_answers_come_to_an_end() {
+    let server = server(|mut stream| {
+        let _ = read_request(&mut stream);
+        while stream.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n").is_ok() {}
+    });
+    let scene = Scene::new(&[server]);
+    let got = scene.say(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n");
+    let (_, last) = got.split_at(got.rfind("HTTP/1.1 ").expect("an answer"));
+    assert!(last.starts_with("HTTP/1.1 502 ") && last.contains("bad-upstream-answer"), "{last}");
+}
+
+#[test]
 fn interim_answers_are_relayed() {
     let heard = Heard::default();
     let answer = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
