@@ -124,7 +124,8 @@ fn a_body_that_stops_after_the_answer_has_begun_ends_both() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").expect("written");
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let bounds = Bounds { body: SHORT, ..Bounds::default() };
+    // In which the answer must have begun.
+    let bounds = Bounds { body: Duration::from_secs(1), ..Bounds::default() };
     let scene = Scene::bounded(&[early], bounds, http1);
     let answer = scene.say(b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 10\r\n\r\nabc");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nabc"), "{answer}");
