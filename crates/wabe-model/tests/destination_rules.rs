@@ -211,6 +211,13 @@ fn what_is_refused_names_the_nearest() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("6:") && told[0].contains(wanted), "{told:?} instead of {wanted}");
     }
+    let regions =
+        |count: u32| (0..count).map(|it| format!("{{from: a{it}, to: b}}")).collect::<Vec<_>>().join(", ");
+    let failover = |count| {
+        policy(&format!("{{loadBalancer: {{localityLbSetting: {{failover: [{}]}}}}}}", regions(count)))
+    };
+    assert_eq!(rule(&failover(64)).failover.len(), 64);
+    assert!(told(&failover(65))[0].contains("65 regions (write at most 64)"), "{:?}", told(&failover(65)));
     let subsets = format!("{HEAD}  subsets: [{{name: v2}}]\n");
     assert_eq!(
         told(&subsets),

@@ -13,8 +13,8 @@ pub(crate) fn numbers(known: impl Iterator<Item = Locality>) -> BTreeMap<Localit
     known.into_iter().zip(1..=u8::MAX).collect()
 }
 
-/// Gives callers of each locality a set of their own for the ports of the services in `preferring`, each with the regions that come next. A level without
-/// endpoints is no level: the next wider one is taken, and in the end the set for all.
+/// Gives callers of each locality a set of their own for the ports of the services in `preferring`, which say what regions come
+/// next. A level without endpoints is no level: the next wider one is taken, and in the end the set for all.
 pub(crate) fn split(
     desired: &mut Desired,
     preferring: &BTreeMap<u32, Failover>,

@@ -127,7 +127,7 @@ fn websockets_do_not_all_end_at_once() {
     let mut told: Vec<Duration> =
         told.collect::<Vec<_>>().into_iter().map(|it| it.join().expect("told")).collect();
     told.sort();
-    assert!(told[0] >= DRAIN / 30, "{told:?}");
+    assert!(told[0] >= DRAIN / 30 && told[19] < DRAIN, "{told:?}");
     assert!(told[19] - told[0] > DRAIN / 6, "{told:?}");
 }
 

@@ -227,18 +227,21 @@ fn a_kept_connection_that_its_endpoint_closed_is_nobodys_failure() {
     }
 }
 
+/// Each connection answers once, and is closed so long after the second request has come.
+fn answering_once(heard: &Heard, works: Duration) -> SocketAddr {
+    let heard = heard.clone();
+    server(move |mut stream| {
+        heard.add(read_request(&mut stream).expect("a request"));
+        stream.write_all(OK.as_bytes()).expect("written");
+        heard.add(read_request(&mut stream).unwrap_or_default());
+        thread::sleep(works);
+    })
+}
+
 #[test]
 fn a_kept_connection_that_ends_under_a_request_is_replaced_without_an_attempt() {
     let heard = Heard::default();
-    // Each connection answers once, and is closed when the second request has come.
-    let server = server({
-        let heard = heard.clone();
-        move |mut stream| {
-            heard.add(read_request(&mut stream).expect("a request"));
-            stream.write_all(OK.as_bytes()).expect("written");
-            heard.add(read_request(&mut stream).unwrap_or_default());
-        }
-    });
+    let server = answering_once(&heard, Duration::ZERO);
     let scene = ruled(&[server], |_| {});
     assert_answer(&get(&scene), 200, "");
     assert_answer(&get(&scene), 200, "");
@@ -248,15 +251,7 @@ fn a_kept_connection_that_ends_under_a_request_is_replaced_without_an_attempt() 
 #[test]
 fn what_a_kept_connection_worked_on_is_not_asked_for_again() {
     let heard = Heard::default();
-    let server = server({
-        let heard = heard.clone();
-        move |mut stream| {
-            heard.add(read_request(&mut stream).expect("a request"));
-            stream.write_all(OK.as_bytes()).expect("written");
-            heard.add(read_request(&mut stream).expect("a request"));
-            thread::sleep(Duration::from_secs(1));
-        }
-    });
+    let server = answering_once(&heard, Duration::from_secs(1));
     let scene = ruled(&[server], |_| {});
     assert_answer(&get(&scene), 200, "");
     assert_answer(&get(&scene), 502, "bad-upstream-answer");
